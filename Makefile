@@ -1,0 +1,38 @@
+# Everything a fresh machine needs is Python (3.10 to 3.13) and make: `make demo`, `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+env: $(READY) ## make the virtual environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "mixbench needs Python 3.10 to 3.13, not " + sys.version.split()[0]'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch and the rest (about 5 GB, some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: env ## train Gaussian Mixup under SAM on handwritten digits
+	$(BIN)/mixbench train augment=gmix opt=sam
+
+test: env ## run all tests (under ten minutes on two cores)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: env ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches (never outputs/)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build

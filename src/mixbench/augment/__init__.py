@@ -1,0 +1,26 @@
+"""What the model is fed: methods that mix the images and labels of a batch.
+
+mix = GMix(num_classes=100)
+x, y = mix(images, labels)              # (B, C, H, W) floating, (B,) int64 -> same shape, (B, K) float32
+x, y = mix(images, labels, lam=0.3, generator=torch.Generator().manual_seed(0))
+"""
+
+from __future__ import annotations
+
+from mixbench.augment.cutmix import CutMix
+from mixbench.augment.gmix import GMix
+from mixbench.augment.hmix import HMix
+from mixbench.augment.mixup import Mixup
+from mixbench.augment.mixup_cutmix import MixupCutMix
+from mixbench.augment.none import NoMix
+
+__all__ = ["AUGMENTS", "CutMix", "GMix", "HMix", "Mixup", "MixupCutMix", "NoMix"]
+
+AUGMENTS: dict[str, type] = {
+    "none": NoMix,
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "mixup_cutmix": MixupCutMix,
+    "hmix": HMix,
+    "gmix": GMix,
+}

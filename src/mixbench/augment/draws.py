@@ -1,0 +1,64 @@
+"""Random numbers of the augmentations: from one generator, without a wait for the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PAIRINGS = ("randperm", "flip", "derange")
+
+
+class Draws:
+    """Draws from one `torch.Generator` for tensors on `device`.
+
+    A number is drawn on the generator's device and moved to `device` without waiting, so a CPU generator
+    gives the same mixes on every device. Without a generator, the default one of `device` is used.
+    Draws are float64 (float32 on MPS, which has no float64).
+    """
+
+    def __init__(self, generator: torch.Generator | None, device: torch.device | str) -> None:
+        self.generator = generator
+        self.device = torch.device(device)
+        # MPS has no float64 and no gamma sampler; its few numbers per batch come from the CPU.
+        own = torch.device("cpu") if self.device.type == "mps" else self.device
+        self.source = own if generator is None else generator.device
+        self.dtype = torch.float32 if self.device.type == "mps" else torch.float64
+
+    def _moved(self, drawn: Tensor) -> Tensor:
+        dtype = self.dtype if drawn.is_floating_point() else drawn.dtype
+        return drawn.to(self.device, dtype, non_blocking=True)
+
+    def uniform(self, n: int) -> Tensor:
+        """(n,) numbers, uniform on [0, 1)."""
+        return self._moved(torch.rand(n, generator=self.generator, device=self.source, dtype=torch.float64))
+
+    def integers(self, high: int, n: int) -> Tensor:
+        """(n,) int64 numbers, uniform on {0, ..., high - 1}."""
+        return self._moved(torch.randint(high, (n,), generator=self.generator, device=self.source))
+
+    def beta(self, alpha: float, n: int) -> Tensor:
+        """(n,) ratios from Beta(alpha, alpha), for every alpha > 0.
+
+        A ratio of two Gamma(alpha) variables, whose logarithms are drawn as those of Gamma(alpha + 1) plus
+        log(U) / alpha: below alpha of about 1e-3 the variables themselves are too small for float64. For
+        alpha -> 0 the ratios become 0 and 1 with equal probability.
+        """
+        shape = torch.full((2, n), alpha + 1, device=self.source, dtype=torch.float64)
+        boosted = torch._standard_gamma(shape, generator=self.generator)
+        uniform = torch.rand(2, n, generator=self.generator, device=self.source, dtype=torch.float64)
+        log_gamma = boosted.log() + torch.log1p(-uniform) / alpha
+        return self._moved(torch.sigmoid(log_gamma[0] - log_gamma[1]))
+
+    def partners(self, pairing: str, n: int) -> Tensor:
+        """(n,) int64 indices: with which image each of n is mixed.
+
+        "randperm": a uniform permutation, in which an image can meet itself. "flip": the batch in reverse
+        order, as timm pairs. "derange": a uniform choice among the (n-1)! single cycles through the whole
+        batch, so no image meets itself (n > 1) and each other image is its partner with equal probability.
+        """
+        if pairing == "flip":
+            return torch.arange(n - 1, -1, -1, device=self.device)
+        order = self._moved(torch.randperm(n, generator=self.generator, device=self.source))
+        if pairing == "randperm":
+            return order
+        return torch.empty_like(order).scatter_(0, order, order.roll(1))

@@ -1,0 +1,152 @@
+"""`mixbench data`: list, download, import and verify the image sets. Listing them imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from mixbench.data import cache
+from mixbench.data.paths import data_dir
+from mixbench.data.specs import SPECS, Spec, find
+from mixbench.errors import ConfigError, DataError
+from mixbench.schema.knob import nearest
+
+EPILOG = """\ A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory
+map, compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
+~/.cache/mixbench. `mixbench train` takes the same folder from data_dir=FOLDER, and downloads and prepares a
+missing set by itself.
+
+  mixbench data                                     what there is, and where
+  mixbench data prepare cifar100                    download the official archive and prepare it
+  mixbench data prepare svhn --mirror https://host/folder
+  mixbench data import cifar100 ~/archives          from a folder that holds the official archives
+  mixbench data import cifar10 my.npz               from train_images, train_labels, test_images, test_labels
+  mixbench data verify                              compare every prepared array with its checksum
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Runs `mixbench data ARGV`; the exit status is 0, or 2 if data is damaged.
+
+    Raises ConfigError for an unknown command or data set, DataError for data that is missing or cannot be
+    used.
+    """
+    logging.basicConfig(format="%(message)s")
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        argv = ["list", *argv]
+    parser, commands = _parser()
+    if argv[0] not in (*commands, "-h", "--help"):
+        allowed = ", ".join(commands)
+        raise ConfigError(f"no command '{argv[0]}'.{nearest(argv[0], list(commands))} Allowed: {allowed}.")
+    arguments = parser.parse_args(argv)
+    return commands[argv[0]](data_dir(arguments.data_dir), arguments)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argparse.Namespace], int]]]:
+    """The command line, and the function behind each command."""
+    parser = argparse.ArgumentParser(
+        prog="mixbench data",
+        description="List, download, import and verify the image sets.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data-dir", metavar="FOLDER", help="folder of all data sets")
+    again = argparse.ArgumentParser(add_help=False)
+    again.add_argument("--replace", action="store_true", help="make it anew if it is already there")
+    sub = parser.add_subparsers(metavar="COMMAND")
+    sub.add_parser("list", parents=[common], help="all data sets, their state and place (the default)")
+    prepare = sub.add_parser("prepare", parents=[common, again], help="download what is missing, and prepare")
+    prepare.add_argument("names", nargs="+", metavar="NAME", help=", ".join(SPECS))
+    prepare.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a folder on the network that holds the official archives, tried first; may be repeated",
+    )
+    imports = sub.add_parser("import", parents=[common, again], help="prepare from files you have")
+    imports.add_argument("name", metavar="NAME", help=", ".join(SPECS))
+    imports.add_argument("path", type=Path, metavar="PATH", help="folder of archives or packed files, or .npz file")
+    verify = sub.add_parser("verify", parents=[common], help="compare prepared sets with their checksums")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are prepared")
+    sub.add_parser("path", parents=[common], help="print the folder of all data sets")
+    return parser, {"list": _list, "prepare": _prepare, "import": _import, "verify": _verify, "path": _path}
+
+
+def _list(root: Path, _: argparse.Namespace) -> int:
+    print(f"data sets in {root}\n")
+    print(f"{'name':14} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'image':8}  content")
+    for spec in SPECS.values():
+        state, remark = _state(root, spec)
+        image = "x".join(map(str, spec.image))
+        sizes = f"{spec.num_classes:7} {spec.train_size:7} {spec.test_size:6}"
+        print(f"{spec.name:14} {state:9} {sizes}  {image:8}  {spec.title}")
+        for line in textwrap.wrap(remark, 95):
+            print(f"{'':14} {line}")
+    return 0
+
+
+def _state(root: Path, spec: Spec) -> tuple[str, str]:
+    """State of a set in one word, and what else there is to say."""
+    try:
+        meta = cache.read_meta(root, spec.name)
+        if meta is not None:
+            cache.check_sizes(root, meta)
+            return meta.state, meta.note
+    except DataError as error:
+        return "damaged", str(error)
+    if spec.embedded:
+        return "embedded", ""
+    return "missing", f"{sum(a.bytes for a in spec.archives) / 1e6:.0f} MB to download"
+
+
+def _prepare(root: Path, arguments: argparse.Namespace) -> int:
+    from mixbench.data.prepare import prepare
+
+    for spec in [find(name) for name in arguments.names]:
+        _report(root, prepare(spec, root, arguments.mirror, replace=arguments.replace))
+    return 0
+
+
+def _import(root: Path, arguments: argparse.Namespace) -> int:
+    from mixbench.data.prepare import import_from
+
+    _report(root, import_from(find(arguments.name), arguments.path, root, replace=arguments.replace))
+    return 0
+
+
+def _report(root: Path, meta: cache.Meta) -> None:
+    sizes = " and ".join(f"{meta.files[f'{split}_images']['shape'][0]} {split}" for split in ("train", "test"))
+    print(f"{meta.name}: {meta.state}, {sizes} images in {root / meta.name}")
+    if meta.note:
+        print(f"  {meta.note}")
+
+
+def _verify(root: Path, arguments: argparse.Namespace) -> int:
+    specs = [find(name) for name in arguments.names]
+    status = 0
+    for spec in specs or SPECS.values():
+        try:
+            meta = cache.read_meta(root, spec.name)
+            if meta is None:
+                if specs:
+                    raise DataError(f"{root / spec.name}: {spec.name} is not prepared.")
+                continue
+            cache.read(root, meta)
+        except DataError as error:
+            print(f"{spec.name}: {error}", file=sys.stderr)
+            status = DataError.exit_status
+            continue
+        published = [key for key, entry in meta.files.items() if entry["sha256"] == spec.sha256.get(key)]
+        print(f"{spec.name}: {meta.state}, checksums right; {len(published)} of 4 arrays equal the published ones")
+    return status
+
+
+def _path(root: Path, _: argparse.Namespace) -> int:
+    print(root)
+    return 0

@@ -1,0 +1,172 @@
+"""From command-line overrides to one checked, typed config, and from that to the run's identity.
+
+Nothing here imports torch: a mistake in a config is reported before anything heavy starts.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from mixbench.errors import ConfigError
+from mixbench.schema.knob import check
+from mixbench.schema.train import GROUPS, Train
+
+CONFIG_NAME = "train"
+ALIASES = {"augmenter": "augment", "optimizer": "opt"}
+
+
+def conf_dir() -> Path:
+    """The folder of the YAML files: inside an installed wheel, else at the top of the repository."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def register() -> None:
+    """Make the typed schemas known to Hydra, as `schema/<group>/<name>`. Harmless when called again."""
+    store = ConfigStore.instance()
+    for group in (*GROUPS, "train"):
+        options = importlib.import_module(f"mixbench.schema.{group}").OPTIONS
+        for name, schema in options.items():
+            store.store(
+                group="schema" if group == "train" else f"schema/{group}",
+                name=name,
+                node=schema,
+                provider="mixbench",
+            )
+
+
+def canonical(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the long group names `augmenter` and `optimizer` written as `augment` and `opt`."""
+
+    def short(override: str) -> str:
+        key, equals, value = override.partition("=")
+        head, dot, rest = key.partition(".")
+        return f"{ALIASES.get(head, head)}{dot}{rest}{equals}{value}"
+
+    return [short(o) for o in overrides]
+
+
+def compose_config(
+    overrides: Sequence[str], config_dir: str | None = None, *, hydra: bool = False
+) -> DictConfig:
+    """The composed config, unchecked; with the `hydra` node when asked. Raises Hydra's own exceptions.
+
+    `config_dir` is a user's folder with groups of their own, searched besides ours.
+    """
+    register()
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(CONFIG_NAME, [*overrides, *extra], return_hydra_config=hydra)
+
+
+def typed(config: DictConfig) -> Train:
+    """The config as a `Train` dataclass with a dataclass in every group, all values checked.
+
+    Raises ConfigError with one line for each value that is not allowed.
+    """
+    if "hydra" in config:
+        config = copy.deepcopy(config)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+    run = cast(Train, OmegaConf.to_object(config))
+    problems = list(_problems(run))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return run
+
+
+def _problems(run: Train) -> Iterator[str]:
+    untyped = [g for g in GROUPS if not dataclasses.is_dataclass(getattr(run, g))]
+    if untyped:
+        for group in untyped:
+            yield (
+                f"{group}: the option has no schema; its YAML file must start with"
+                f" 'defaults: [/schema/{group}/<name>@_here_]'."
+            )
+        return
+    yield from check(run)
+    for group in GROUPS:
+        own = getattr(getattr(run, group), "problems", None)
+        if own is not None:
+            yield from own()
+    yield from _size_problems(run)
+
+
+def _size_problems(run: Train) -> Iterator[str]:
+    """What only shows when data set, model and batch size are seen together."""
+    from mixbench.data.specs import SPECS
+    from mixbench.schema.model import min_image_size
+
+    spec, dataset = SPECS[run.dataset.name], run.dataset
+    held_out = dataset.val_size or 0
+    most = {
+        "val_size": spec.train_size - 1,
+        "train_size": spec.train_size - held_out,
+        "test_size": spec.test_size,
+    }
+    for key, limit in most.items():
+        if (getattr(dataset, key) or 0) > limit:
+            rest = f" besides val_size={held_out}" if key == "train_size" and held_out else ""
+            yield f"dataset.{key}={getattr(dataset, key)}: {spec.name} allows 1 to {limit}{rest}."
+            return
+    examples = dataset.train_size or spec.train_size - held_out
+    if run.batch_size > examples:
+        yield (
+            f"batch_size={run.batch_size}: larger than the {examples} training images of {spec.name};"
+            f" allowed: 1 to {examples}."
+        )
+    least, image = min_image_size(run.model), min(spec.image[:2])
+    if image < least:
+        yield (
+            f"model.name={run.model.name}: needs images of at least {least} pixels with"
+            f" model.stem_stride={run.model.stem_stride}; those of {spec.name} have {image}."
+        )
+
+
+def method(run: Train) -> str:
+    """The run's method as a folder name: the seams that are not plain, e.g. `gmix-sam`, or `erm`."""
+    augment, regularizer, opt = run.augment.name, run.regularizer.name, run.opt.name
+    parts = [p for p in (augment, regularizer) if p != "none"]
+    parts += [opt] if opt != "sgd" else []
+    return "-".join(parts) or "erm"
+
+
+def scientific(node: Any) -> dict[str, Any]:
+    """The part of a config that decides what is measured, as plain containers.
+
+    A knob at its schema default is left out, so a knob that is added later with a default (and does then what
+    was done before) leaves the identity of earlier runs as it was. Names are always kept.
+    """
+    kept: dict[str, Any] = {}
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            kept[field.name] = scientific(value)
+        elif field.name == "name" or (field.metadata.get("scientific", True) and value != field.default):
+            kept[field.name] = value
+    return kept
+
+
+def run_id(run: Train) -> str:
+    """Twelve hexadecimal digits that name the scientific part of the config."""
+    text = json.dumps(scientific(run), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_dir(run: Train) -> Path:
+    """`<output_dir>/<dataset>/<model>/<method>/<id>`: the same science is the same directory."""
+    from mixbench.schema.model import label
+
+    return Path(run.output_dir).expanduser() / run.dataset.name / label(run.model) / method(run) / run_id(run)

@@ -1,0 +1,79 @@
+"""From any source to the prepared form: under the set's lock, in a scratch folder, checked, then renamed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixbench.data import cache, official, packed
+from mixbench.data.disk import locked, readable_errors
+from mixbench.data.download import check_md5, official_archives
+from mixbench.data.specs import Spec
+from mixbench.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
+    """Prepares `spec` below `root` from its official archives, downloading those that are not there.
+
+    A set that is already prepared is left alone unless `replace`. Raises DataError.
+    """
+
+    def decode(scratch: Path) -> cache.Decoded:
+        if spec.embedded:
+            return official.digits(spec)
+        return official.decode(spec, official_archives(spec, root, mirrors), scratch)
+
+    return _make(spec, root, decode, replace)
+
+
+def import_from(spec: Spec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
+    """Prepares `spec` below `root` from `source`: a folder of official archives or packed files, or an .npz
+    file.
+
+    A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of
+    these.
+    """
+
+    def decode(scratch: Path) -> cache.Decoded:
+        if source.is_file() and source.suffix == ".npz":
+            return packed.decode_npz(spec, source)
+        if source.is_dir() and packed.holds_packed(spec, source):
+            return packed.decode_packed(spec, source)
+        files = {archive.file: source / archive.file for archive in spec.archives}
+        if not files or not all(path.is_file() for path in files.values()):
+            raise DataError(
+                f"{source}: expected an .npz file, a folder of packed files, or a folder with "
+                f"{' and '.join(files) or 'one of these'}."
+            )
+        for archive in spec.archives:
+            check_md5(files[archive.file], archive)
+        return official.decode(spec, files, scratch)
+
+    return _make(spec, root, decode, replace)
+
+
+def _make(spec: Spec, root: Path, decode: Callable[[Path], cache.Decoded], replace: bool) -> cache.Meta:
+    with readable_errors(root), locked(root, spec.name):
+        there = cache.read_meta(root, spec.name)
+        if there and not replace:
+            log.warning("%s is already there (%s); --replace makes it anew", root / spec.name, there.state)
+            return there
+        with _scratch(root, spec.name) as scratch:
+            return cache.write(root, spec, decode(scratch))
+
+
+@contextmanager
+def _scratch(root: Path, name: str) -> Iterator[Path]:
+    """An empty folder for unpacking, removed at the end; the lock makes its name unique."""
+    folder = root / f".{name}.scratch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

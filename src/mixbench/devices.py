@@ -1,0 +1,92 @@
+"""Where and in which arithmetic a run computes, and the sentence that says why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+
+import torch
+
+from mixbench.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str) -> tuple[torch.device, str]:
+    """The device called `name` and why it was chosen. Raises ConfigError where there is none of that kind.
+
+    `auto` takes a CUDA device, else Apple's mps, else the CPU.
+    """
+    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if name == "auto":
+        if cuda:
+            return torch.device("cuda", torch.cuda.current_device()), "auto: a CUDA device is there"
+        if mps:
+            return torch.device("mps"), "auto: no CUDA device, but Apple's mps"
+        return torch.device("cpu"), "auto: no CUDA device"
+    known = ["auto", "cpu", *(["mps"] if mps else []), *(["cuda"] if cuda else [])]
+    known += [f"cuda:{i}" for i in range(cuda)]
+    if name not in known:
+        raise ConfigError(f"device={name}: not on this machine. Allowed here: {', '.join(known)}.")
+    return torch.device(name), "as asked"
+
+
+def device_title(device: torch.device) -> str:
+    """The device's product name, or the number of CPU threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context for forward passes: does nothing in float32."""
+    return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "float32")
+
+
+def precision_hint(device: torch.device, precision: str) -> str:
+    """A line for people who leave speed on the table, or an empty string."""
+    if precision != "float32":
+        return ""
+    if device.type == "cpu" and _cpu_has_bf16():
+        return "this CPU has bfloat16 instructions: precision=bf16 is up to 3x faster on wide networks"
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return "this GPU has bfloat16: precision=bf16 is faster"
+    return ""
+
+
+def _cpu_has_bf16() -> bool:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        return "avx512_bf16" in file.read()
+    return False
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Ask torch for deterministic kernels, or allow the fastest ones."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock reads the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring the peak anew, where the device can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: allocated by tensors on a CUDA device; else the resident set of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

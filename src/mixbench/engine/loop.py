@@ -1,0 +1,162 @@
+"""The training loop. It asks no method which one it is: three seams, one row per epoch.
+
+All randomness of a step comes from (seed, epoch, step), so going on from a checkpoint after any step gives the
+same bits as never having stopped, with no generator state saved.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixbench.data.device import ImageSet
+from mixbench.data.order import derived_seed, epoch_order, step_generator
+from mixbench.devices import synchronize
+from mixbench.engine.evaluate import evaluate, mixed_accuracy
+from mixbench.engine.metrics import TrainMetrics
+from mixbench.engine.progress import Progress
+from mixbench.errors import MixbenchError
+from mixbench.record import Row, with_gaps
+
+
+class Diverged(MixbenchError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass
+class Position:
+    """How far a run is: everything that changes during training besides weights and optimizer."""
+
+    epoch: int = 0  # whole epochs done
+    step: int = 0  # steps done of the next one
+    rows: list[Row] = field(default_factory=list)
+    train_seconds: float = 0.0  # of the epoch under way
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers, for a checkpoint."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved position."""
+        vars(self).update(state)
+
+
+@dataclass
+class Loop:
+    """What a training loop works with. `augment`, `objective` and `rule` are the three seams."""
+
+    model: nn.Module  # as called in training; may be compiled
+    augment: Any
+    objective: Any
+    rule: Any
+    loss: Callable[[Tensor, Tensor], Tensor]
+    mixup: Any  # Mixup(alpha=1), for train_acc_mixed
+    train: ImageSet
+    test: ImageSet
+    validation: ImageSet | None
+    learning_rate: Callable[[float], float]  # epochs done, fractional -> learning rate
+    autocast: torch.autocast
+    device: torch.device
+    seed: int
+    epochs: int
+    batch_size: int
+    eval_batch_size: int
+    train_clean_every: int
+    train_mixed_every: int
+
+    @property
+    def steps(self) -> int:
+        """Updates per epoch; the last partial batch is left out."""
+        return len(self.train) // self.batch_size
+
+    def run_epoch(self, position: Position, metrics: TrainMetrics, progress: Progress) -> Iterator[None]:
+        """Train the rest of the epoch at `position`, yielding after every step.
+
+        Raises Diverged, naming the step, once the epoch is done.
+        """
+        self.model.train()
+        epoch, first = position.epoch, position.step
+        order = epoch_order(len(self.train), self.batch_size, self.seed, epoch).to(self.device)
+        started, before = time.perf_counter(), position.train_seconds
+        for step in range(first, self.steps):
+            rate = self.learning_rate(epoch + step / self.steps)
+            loss = self._step(order[step], epoch, step, rate, metrics)
+            progress.step(loss, metrics.sums)
+            position.step = step + 1
+            if position.step == self.steps:
+                synchronize(self.device)
+            position.train_seconds = before + time.perf_counter() - started
+            yield
+        self.check_finite(position, metrics)
+
+    def _step(self, indices: Tensor, epoch: int, step: int, rate: float, metrics: TrainMetrics) -> Tensor:
+        generator = step_generator(self.device, self.seed, epoch, step, "augment")
+        torch.manual_seed(derived_seed("model", self.seed, epoch, step))  # dropout's masks
+        images, labels = self.train.batch(indices, generator)
+        x, y = self.augment(images, labels, generator=generator)
+        for group in self.rule.base.param_groups:
+            group["lr"] = rate
+        first_logits: list[Tensor] = []
+
+        def losses() -> Tensor:
+            with self.autocast:
+                each, logits = self.objective(self.model, x, y, images, labels, self.loss)
+            if not first_logits:
+                first_logits.append(logits.detach())
+            return each
+
+        loss = self.rule.step(losses)
+        metrics.update(step, loss, first_logits[0], y, labels)
+        return loss
+
+    def check_finite(self, position: Position, metrics: TrainMetrics) -> None:
+        """Raise Diverged when one of the epoch's losses so far is not finite. Reads the device."""
+        bad = metrics.first_bad_step(position.step)
+        if bad is not None:
+            value = metrics.step_losses[bad].item()
+            raise Diverged(
+                f"the training loss became {value} in epoch {position.epoch + 1}, step {bad + 1} of {self.steps}.\n"
+                "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
+                " or precision=float32 in place of fp16."
+            )
+
+    def close_epoch(self, position: Position, metrics: TrainMetrics) -> Row:
+        """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch."""
+        epoch = position.epoch
+        row: Row = {"epoch": epoch + 1, "lr": self.learning_rate(epoch + (self.steps - 1) / self.steps)}
+        row |= metrics.read()
+        started = time.perf_counter()
+        last = epoch + 1 == self.epochs
+        if self.train_clean_every:
+            due = last or (epoch + 1) % self.train_clean_every == 0
+            row["train_acc_clean"] = self._evaluate(self.train)["acc"] if due else math.nan
+        if self.train_mixed_every:
+            due = last or (epoch + 1) % self.train_mixed_every == 0
+            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
+        row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
+        if self.validation is not None:
+            row |= {f"val_{key}": value for key, value in self._evaluate(self.validation).items()}
+        row = with_gaps(row)
+        row["train_seconds"] = position.train_seconds
+        row["eval_seconds"] = time.perf_counter() - started
+        position.rows.append(row)
+        position.epoch, position.step, position.train_seconds = epoch + 1, 0, 0.0
+        metrics.reset()
+        return row
+
+    def _evaluate(self, images: ImageSet) -> dict[str, float]:
+        return evaluate(self.model, images.eval_batches(self.eval_batch_size), self.autocast)
+
+    def _mixed_accuracy(self, epoch: int) -> float:
+        generator = step_generator(self.device, self.seed, epoch, 0, "train_acc_mixed")
+        order = epoch_order(len(self.train), self.batch_size, self.seed, epoch).to(self.device)
+        batches = (self.train.batch(indices, generator, augment=False) for indices in order)
+        return mixed_accuracy(
+            self.model, batches, lambda x, labels: self.mixup(x, labels, generator=generator), self.autocast
+        )

@@ -1,0 +1,66 @@
+"""Training metrics of an epoch: running sums that stay on the device and are read once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def accumulator_dtype(device: torch.device) -> torch.dtype:
+    """float64 where the device has it: sums over millions of images then keep every digit that is shown."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class TrainMetrics:
+    """Loss and accuracies on the batches that the model is trained on.
+
+    `train_acc_weighted` is the soft target's weight on the predicted class (for Mixup:
+    lam*[p=y_a] + (1-lam)*[p=y_b]); `train_acc_first` compares the prediction with the first image's label. Both
+    come from the model's first, un-perturbed forward of each step.
+    """
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.step_losses = torch.zeros(steps, device=device)
+        self.sums = torch.zeros(3, dtype=accumulator_dtype(device), device=device)
+
+    def reset(self) -> None:
+        """Start a new epoch."""
+        self.step_losses.zero_()
+        self.sums.zero_()
+
+    @torch.no_grad()
+    def update(self, step: int, loss: Tensor, logits: Tensor, targets: Tensor, labels: Tensor) -> None:
+        """Add a batch: mean loss (), logits (B,K), soft targets (B,K), labels (B,) of the un-mixed images."""
+        predicted = logits.argmax(1)
+        weighted = targets.gather(1, predicted[:, None]).sum()
+        first = (predicted == labels).sum()
+        count = torch.full_like(first, len(labels))
+        self.sums += torch.stack([weighted.to(self.sums.dtype), first, count])
+        self.step_losses[step] = loss
+
+    def first_bad_step(self, steps_done: int) -> int | None:
+        """The first of the epoch's first `steps_done` steps whose loss is not finite. Reads the device."""
+        bad = (~torch.isfinite(self.step_losses[:steps_done])).nonzero()
+        return int(bad[0]) if len(bad) else None
+
+    def read(self) -> dict[str, float]:
+        """The epoch's row entries: mean loss, accuracies in percent. Reads the device."""
+        weighted, first, count = self.sums.tolist()
+        if count == 0:
+            return {"train_loss": math.nan, "train_acc_weighted": math.nan, "train_acc_first": math.nan}
+        return {
+            "train_loss": self.step_losses.to(self.sums.dtype).mean().item(),
+            "train_acc_weighted": 100 * weighted / count,
+            "train_acc_first": 100 * first / count,
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a resume in the middle of an epoch needs."""
+        return {"step_losses": self.step_losses.cpu(), "sums": self.sums.cpu()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a saved state."""
+        self.step_losses.copy_(state["step_losses"])
+        self.sums.copy_(state["sums"])

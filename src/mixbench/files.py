@@ -1,0 +1,71 @@
+"""Files that are always whole: written beside their place, flushed to the disk, then renamed over it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mixbench.errors import MixbenchError
+
+
+class OutputError(MixbenchError):
+    """The output folder cannot be written: read-only, full, or over quota."""
+
+    exit_status = 2
+
+
+REASONS = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write there",
+}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, so that a reader or a crash sees the old file or the new one, nothing between.
+
+    Raises OutputError when it cannot be written; the old file is then still in place.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise output_error(path, error) from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`content` as indented JSON, atomically. NaN is written as null, which every JSON reader accepts."""
+    write_atomic(path, (json.dumps(_plain(content), indent=2) + "\n").encode())
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and content != content else content
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in `path` last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The OSError met while writing `path`, in words."""
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {reason}.")

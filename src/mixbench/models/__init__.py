@@ -1,0 +1,24 @@
+"""Networks for images of 8 to 96 pixels, built as nn.Sequential with the children stem, stage1, ..., head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from mixbench.models.mobilenet import mobilenet
+from mixbench.models.preactivation import preactresnet, wrn
+from mixbench.models.resnet import cifar_resnet, resnet18
+from mixbench.models.small_cnn import small_cnn
+
+__all__ = ["MODELS", "cifar_resnet", "mobilenet", "preactresnet", "resnet18", "small_cnn", "wrn"]
+
+# name: builder(in_channels, num_classes, **knobs)
+MODELS: dict[str, Callable[..., nn.Sequential]] = {
+    "wrn": wrn,
+    "resnet18": resnet18,
+    "cifar_resnet": cifar_resnet,
+    "preactresnet": preactresnet,
+    "mobilenet": mobilenet,
+    "small_cnn": small_cnn,
+}

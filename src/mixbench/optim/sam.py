@@ -1,0 +1,139 @@
+"""Sharpness-aware minimization (Foret et al., ICLR 2021) and its adaptive form (Kwon et al., ICML 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from mixbench.optim.base import Closure, Descent, frozen_statistics, random_state
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+class SAM(Descent):
+    """The gradient is taken where the loss is highest nearby: at w + delta instead of w.
+
+        delta = rho * g / ||g||,    g = gradient of the mean loss at w, the norm over all parameters jointly
+
+    One step is two forward and backward passes on the same batch with the same dropout masks. The weights
+    are put back from a saved copy, bit for bit, before the base optimizer steps from w with the gradient at
+    w + delta. If ||g|| is zero or not finite, delta is 0. Nothing in the step waits for the device (a scaler
+    does: it must know whether to skip). rho=0 is the base optimizer. On Mixup batches this is the G-Mix of
+    Li & Tang.
+
+    Args:
+        model: the model that the closure runs.
+        base: a torch optimizer over the model's parameters; its momentum and weight decay act at w.
+        rho: length of delta, >= 0. Usual: 0.05 (CIFAR-10), 0.1 (CIFAR-100); 0.5 in Li & Tang.
+        adaptive: ASAM: delta = rho * T^2 g / ||T g|| with T = |w| + eta for the parameters named "weight" and
+            T = 1 for the others, as in the official code.
+        eta: of `adaptive`, >= 0.
+        perturb: "all" parameters, or "no_norm_bias": only those with two or more dimensions.
+        bn_stats: which passes move BatchNorm's running statistics: "first" or "both".
+        decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss (the
+            authors' JAX code).
+        scaler: loss scaling for fp16. The scale cancels in g / ||g||.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        base: torch.optim.Optimizer,
+        rho: float = 0.05,
+        *,
+        adaptive: bool = False,
+        eta: float = 0.01,
+        perturb: str = "all",
+        bn_stats: str = "first",
+        decay_in_ascent: bool = False,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        super().__init__(model, base, scaler=scaler)
+        for name, value in (("rho", rho), ("eta", eta)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}={value}: must be a finite number >= 0")
+        if perturb not in ("all", "no_norm_bias"):
+            raise ValueError(f"perturb={perturb}: not one of all, no_norm_bias")
+        if bn_stats not in ("first", "both"):
+            raise ValueError(f"bn_stats={bn_stats}: not one of first, both")
+        if perturb == "no_norm_bias" and all(p.dim() < 2 for p in model.parameters()):
+            raise ValueError("perturb=no_norm_bias: the model has no parameter with two or more dimensions")
+        self.rho = rho
+        self.adaptive = adaptive
+        self.eta = eta
+        self.perturb = perturb
+        self.bn_stats = bn_stats
+        self.decay_in_ascent = decay_in_ascent
+        self._named_weight = {p for name, p in model.named_parameters() if "weight" in name.split(".")[-1]}
+
+    def step(self, closure: Closure) -> Tensor:
+        """As `Descent.step`, with the gradient of the second pass; returns the mean loss of the first."""
+        replay = random_state(self.model)
+        self.base.zero_grad()
+        losses = closure()
+        loss = losses.mean()
+        self.backward(loss)
+        statistics = frozen_statistics(self.model) if self.bn_stats == "first" else nullcontext()
+        with self.perturbed(), statistics:
+            self.base.zero_grad()
+            replay()
+            self.second_pass(closure, losses.detach())
+        self.update()
+        return loss.detach()
+
+    def second_pass(self, closure: Closure, losses: Tensor) -> None:
+        """Leave in the parameters' `grad` what the base optimizer shall use.
+
+        Called at w + delta, with all gradients cleared; `losses` (B,) are those of the first pass, at w.
+        """
+        self.backward(closure().mean())
+
+    @contextmanager
+    def perturbed(self) -> Iterator[None]:
+        """The weights are w + delta inside, and w again, bit for bit, after it, whatever happens inside."""
+        weights, deltas = self.displacement()
+        # Saved here, not in the optimizer's state, which goes into every checkpoint.
+        saved = [torch.empty_like(w) for w in weights]
+        with torch.no_grad():
+            torch._foreach_copy_(saved, weights)
+            torch._foreach_add_(weights, deltas)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(weights, saved)
+
+    @torch.no_grad()
+    def displacement(self) -> tuple[list[Tensor], Tensors]:
+        """The weights that move, which are those with a gradient, and delta for each."""
+        moving = [
+            (w, group["weight_decay"] if self.decay_in_ascent else 0.0)
+            for group in self.base.param_groups
+            for w in group["params"]
+            if w.grad is not None and (self.perturb == "all" or w.dim() > 1)
+        ]
+        weights = [w for w, _ in moving]
+        ascent: Tensors = [w.grad for w in weights if w.grad is not None]
+        if self.decay_in_ascent:
+            # The gradients carry the loss scale, so the penalty's must too.
+            scale = self.scaled(torch.ones((), device=weights[0].device))
+            penalty = torch._foreach_mul(weights, [decay for _, decay in moving])
+            ascent = torch._foreach_add(ascent, torch._foreach_mul(penalty, scale))
+        if self.adaptive:
+            scales = [w.abs() + self.eta if w in self._named_weight else torch.ones_like(w) for w in weights]
+            ascent = torch._foreach_mul(ascent, scales)
+        # At least float32, where the squares of float16 gradients do not overflow.
+        wide = torch.promote_types(ascent[0].dtype, torch.float32)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(ascent, 2, dtype=wide)))
+        factor = self.rho / norm
+        usable = norm.isfinite() & factor.isfinite()
+        # Selected, not multiplied by zero: 0 * inf is NaN.
+        deltas: Tensors = [torch.where(usable, d, 0.0) for d in torch._foreach_mul(ascent, factor)]
+        return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas

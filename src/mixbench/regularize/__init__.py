@@ -1,0 +1,12 @@
+"""What is minimised: objectives that give one loss per example.
+
+losses, logits = objective(model, x, y, images, labels, loss)
+"""
+
+from __future__ import annotations
+
+from mixbench.regularize.none import NoRegularizer
+
+__all__ = ["REGULARIZERS", "NoRegularizer"]
+
+REGULARIZERS: dict[str, type] = {"none": NoRegularizer}

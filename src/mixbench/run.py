@@ -1,0 +1,104 @@
+"""One run, whatever happens to it: already finished, resumed, failed, interrupted. Imports torch only to train."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mixbench.config import method, run_dir, run_id
+from mixbench.errors import MixbenchError
+from mixbench.files import OutputError, output_error
+from mixbench.record import claimed, move_aside, read_summary, write_config, write_summary
+from mixbench.schema.model import label
+from mixbench.schema.train import Train
+from mixbench.signals import Interrupted, stop_on_signals
+from mixbench.summary import table
+
+log = logging.getLogger("mixbench")
+
+
+def execute(config: Train) -> None:
+    """Train the run that `config` describes, or go on with it, or show it when it is finished.
+
+    Raises MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
+    """
+    directory = run_dir(config)
+    summary = read_summary(directory)
+    if summary is not None and summary["state"] == "finished" and not config.force:
+        print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
+        return
+    if config.force and (aside := move_aside(directory)) is not None:
+        print(f"the run's old directory is now {aside}")
+    with claimed(directory), _logging(directory):
+        log.info(f"run      {directory}")
+        with _recorded(config, directory) as summary, stop_on_signals() as stop:
+            from mixbench.train import train
+
+            summary |= train(config, directory, stop)
+        log.info(table(summary, directory))
+
+
+@contextlib.contextmanager
+def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
+    """Keep summary.json true: `running` inside the block, then `finished`, `interrupted` or `failed`."""
+    before = read_summary(directory) or {}
+    summary: dict[str, Any] = {
+        "state": "running",
+        "id": run_id(config),
+        "dataset": config.dataset.name,
+        "model": label(config.model),
+        "method": method(config),
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "started": before.get("started", _now()),
+        "starts": before.get("starts", 0) + 1,
+    }
+    write_summary(directory, summary)
+    write_config(directory, config)
+    try:
+        yield summary
+        summary |= {"state": "finished", "ended": _now()}
+    except BaseException as error:
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
+        message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
+        summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
+        with contextlib.suppress(OutputError):  # a full disk is the error being reported
+            write_summary(directory, summary)
+        raise
+    write_summary(directory, summary)
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+class _TqdmHandler(logging.Handler):
+    """Prints above the progress bars instead of through them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+@contextlib.contextmanager
+def _logging(directory: Path) -> Iterator[None]:
+    """Send the log to standard output and to the run's train.log."""
+    try:
+        handlers = [_TqdmHandler(), logging.FileHandler(directory / "train.log")]
+    except OSError as error:
+        raise output_error(directory / "train.log", error) from None
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,89 @@
+"""`knob`: a dataclass field that knows its meaning, unit and allowed range.
+
+The option schemas in this package are built from knobs. They import nothing heavy, so a wrong value is
+reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from omegaconf import MISSING
+
+__all__ = ["MISSING", "check", "knob", "nearest"]
+
+
+def knob(
+    doc: str,
+    *,
+    default: Any = MISSING,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    choices: Sequence[str] | None = None,
+    scientific: bool = True,
+) -> Any:
+    """A config field with its documentation and limits.
+
+    `doc` says what the value means, with its unit. `above`/`below` are exclusive limits, `at_least`/`at_most`
+    inclusive ones; for a list they hold for every element. `choices` lists the allowed strings. A field with
+    `scientific=False` does not change what is measured and is left out of the run's identity. The value itself
+    normally stands in the option's YAML file, so `default` is given only where no YAML file sets it.
+    """
+    limits = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
+    metadata = {"doc": doc, "limits": limits, "choices": choices, "scientific": scientific}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`" Did you mean 'x'?"` for the known word closest to `word`, or an empty string."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def allowed(limits: dict[str, float | None]) -> str:
+    """The limits in words, for messages and help: `"> 0 and <= 1"`."""
+    signs = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
+    return " and ".join(f"{signs[k]} {v:g}" for k, v in limits.items() if v is not None)
+
+
+def check(node: Any, prefix: str = "") -> Iterator[str]:
+    """One message for each knob of the dataclass instance `node` whose value is not allowed.
+
+    Numbers must be finite even where no limit is given. `None` (an unset optional) is always allowed.
+    """
+    for field in dataclasses.fields(node):
+        key, value = f"{prefix}{field.name}", getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from check(value, f"{key}.")
+        elif value is not None:
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                problem = _problem(item, field.metadata)
+                if problem:
+                    yield f"{key}={item}: {problem}"
+
+
+def _problem(value: Any, metadata: Any) -> str:
+    choices, limits = metadata.get("choices"), metadata.get("limits", {})
+    if choices is not None and value not in choices:
+        return f"not one of {', '.join(choices)}.{nearest(str(value), choices)}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    if not math.isfinite(value):
+        return f"must be a finite number{' ' + allowed(limits) if allowed(limits) else ''}."
+    low, high = limits.get("above"), limits.get("below")
+    least, most = limits.get("at_least"), limits.get("at_most")
+    inside = (
+        (low is None or value > low)
+        and (high is None or value < high)
+        and (least is None or value >= least)
+        and (most is None or value <= most)
+    )
+    return "" if inside else f"must be {allowed(limits)}."

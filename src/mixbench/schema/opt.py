@@ -1,0 +1,72 @@
+"""Knobs of the opt options: how the losses become an update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixbench.schema.knob import knob
+
+
+@dataclass
+class SGD:
+    """Stochastic gradient descent with momentum.
+
+    Source: torch.optim.SGD.
+    """
+
+    name: str = "sgd"
+    lr: float = knob("learning rate at the schedule's factor 1", above=0)
+    momentum: float = knob("share of the last step that is kept", at_least=0, below=1)
+    nesterov: bool = knob("Nesterov's form of momentum")
+    weight_decay: float = knob("weight_decay * w is added to the gradient", at_least=0)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the knobs together."""
+        alone = self.nesterov and self.momentum == 0
+        return ["opt.nesterov=true: needs opt.momentum > 0."] if alone else []
+
+
+@dataclass
+class Adam:
+    """Adam.
+
+    Source: Kingma, Ba, Adam: A Method for Stochastic Optimization, ICLR 2015; torch.optim.Adam.
+    """
+
+    name: str = "adam"
+    lr: float = knob("learning rate at the schedule's factor 1", above=0)
+    beta1: float = knob("decay rate of the gradient's running mean", at_least=0, below=1)
+    beta2: float = knob("decay rate of the squared gradient's running mean", at_least=0, below=1)
+    eps: float = knob("added to the denominator", above=0)
+    weight_decay: float = knob("weight_decay * w is added to the gradient", at_least=0)
+
+
+@dataclass
+class AdamW(Adam):
+    """AdamW: Adam with weight decay apart from the gradient.
+
+    Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019; torch.optim.AdamW.
+    """
+
+    name: str = "adamw"
+    weight_decay: float = knob("share of w taken off per step, times lr", at_least=0)
+
+
+@dataclass
+class SAM(SGD):
+    """Sharpness-aware minimization on SGD: the gradient is taken where the loss is highest nearby.
+
+    Source: Foret et al., Sharpness-Aware Minimization, ICLR 2021. With augment=mixup it is G-Mix (Li & Tang).
+    """
+
+    name: str = "sam"
+    rho: float = knob("length of the ascent step in weight space", at_least=0)
+    perturb: str = knob(
+        "parameters that the ascent moves: all, or those with two or more dimensions",
+        choices=["all", "no_norm_bias"],
+    )
+    bn_stats: str = knob("passes that move BatchNorm's running statistics", choices=["first", "both"])
+    decay_in_ascent: bool = knob("add weight_decay * w to the ascent's gradient")
+
+
+OPTIONS: dict[str, type] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "sam": SAM}

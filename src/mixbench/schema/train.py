@@ -1,0 +1,55 @@
+"""Knobs of a whole run: what `conf/train.yaml` composes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mixbench.schema.knob import MISSING, knob
+
+GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
+
+
+@dataclass
+class Train:
+    """One training run. The six groups hold an option each; the rest are knobs of the run itself."""
+
+    dataset: Any = MISSING
+    model: Any = MISSING
+    augment: Any = MISSING
+    regularizer: Any = MISSING
+    opt: Any = MISSING
+    schedule: Any = MISSING
+
+    loss: str = knob("per-example loss against soft targets", choices=["cross_entropy", "bce_softmax"])
+    label_smoothing: float = knob("weight of the uniform distribution in the targets", at_least=0, below=1)
+    seed: int = knob("fixes initial weights, order, crops and every draw", at_least=0)
+    epochs: int = knob("passes over the training set", at_least=1)
+    batch_size: int = knob("images per update; an epoch's last partial batch is left out", at_least=1)
+    precision: str = knob(
+        "arithmetic of forward and backward; weights stay float32", choices=["float32", "bf16", "fp16"]
+    )
+    train_clean_every: int = knob(
+        "epochs between measurements of train_acc_clean (always at the last); 0: never", at_least=0
+    )
+    train_mixed_every: int = knob(
+        "epochs between measurements of train_acc_mixed (always at the last); 0: never", at_least=0
+    )
+
+    device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
+    channels_last: bool = knob("memory format of images and convolutions", scientific=False)
+    compile: bool = knob("compile the model with torch.compile", scientific=False)
+    deterministic: bool = knob("ask torch for deterministic kernels", scientific=False)
+    eval_batch_size: int = knob("images per evaluation batch", at_least=1, scientific=False)
+    checkpoint_seconds: float = knob(
+        "least time between checkpoints, in seconds; 0: after every epoch", at_least=0, scientific=False
+    )
+    progress: bool = knob("progress bars (only ever on a terminal)", scientific=False)
+    force: bool = knob("start over; the run's old directory is moved aside", scientific=False)
+    output_dir: str = knob("folder of the run directories", scientific=False)
+    data_dir: str | None = knob(
+        "folder of the prepared data sets; null: $MIXBENCH_DATA, else ~/.cache/mixbench", scientific=False
+    )
+
+
+OPTIONS: dict[str, type] = {"train": Train}

@@ -1,0 +1,52 @@
+"""SIGTERM, SIGUSR1 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mixbench.errors import MixbenchError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(MixbenchError):
+    """The run was asked to stop, saved its state and stopped."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + number
+
+
+class StopRequest:
+    """Set by the first signal; a second one of the same kind then acts as it would have without us."""
+
+    number: int | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """While the block runs, the signals set the StopRequest instead of ending the process.
+
+    Outside the main thread, where Python does not allow handlers, the request is simply never set.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.number = number
+        signal.signal(number, before[number])
+
+    for number in SIGNALS:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

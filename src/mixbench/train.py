@@ -1,0 +1,220 @@
+"""Training one run: config -> data -> model -> seams -> loop -> record, in a straight line."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from mixbench import data
+from mixbench.augment import AUGMENTS, Mixup
+from mixbench.config import run_id
+from mixbench.data.device import ImageSet
+from mixbench.data.order import derived_seed
+from mixbench.devices import (
+    autocast,
+    device_title,
+    peak_memory,
+    precision_hint,
+    reset_peak_memory,
+    resolve_device,
+    set_determinism,
+)
+from mixbench.engine import checkpoint
+from mixbench.engine.loop import Loop, Position
+from mixbench.engine.metrics import TrainMetrics
+from mixbench.engine.progress import Progress
+from mixbench.environment import environment
+from mixbench.errors import MixbenchError
+from mixbench.files import write_atomic, write_json
+from mixbench.losses import LOSSES
+from mixbench.models import MODELS
+from mixbench.optim.build import build_rule
+from mixbench.record import write_rows
+from mixbench.regularize import REGULARIZERS
+from mixbench.schedule import SCHEDULES
+from mixbench.schema.model import label
+from mixbench.schema.train import Train
+from mixbench.signals import Interrupted, StopRequest
+from mixbench.summary import epoch_line, totals
+
+log = logging.getLogger("mixbench")
+
+
+def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
+    """Train the run of `config` in `directory` to its end, from its last checkpoint where there is one.
+
+    Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
+    finite, DataError, OutputError, and MixbenchError when the device is out of memory.
+    """
+    device, reason = resolve_device(config.device)
+    set_determinism(config.deterministic)
+    reset_peak_memory(device)
+    write_json(directory / "env.json", environment(device))
+
+    splits = data.load(
+        config.dataset.name,
+        config.data_dir,
+        train_size=config.dataset.train_size,
+        test_size=config.dataset.test_size,
+        val_size=config.dataset.val_size,
+        mirrors=config.dataset.mirrors,
+    )
+    spec = splits.spec
+    torch.manual_seed(derived_seed("initial weights", config.seed))
+    model = MODELS[config.model.name](spec.image[2], spec.num_classes, **knobs(config.model))
+    model = model.to(
+        device, memory_format=torch.channels_last if config.channels_last else torch.contiguous_format
+    )
+    scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
+    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler)
+    loop = build_loop(config, device, splits, model, rule)
+
+    log.info(f"method   {method_line(config)}")
+    log.info(f"data     {data_line(config, splits)}")
+    log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
+    log.info(f"device   {device} ({reason}), {device_title(device)}; {config.precision}")
+    if splits.note:
+        log.info(f"note     {splits.note}")
+    if hint := precision_hint(device, config.precision):
+        log.info(f"hint     {hint}")
+
+    position, metrics = Position(), TrainMetrics(loop.steps, device)
+    parts = {"model": model, "optimizer": rule.base, "metrics": metrics, "position": position}
+    parts |= {"scaler": scaler} if scaler is not None else {}
+    snapshot = checkpoint.Snapshot(directory, run_id(config), **parts)
+    damaged = snapshot.restore()
+    if damaged is not None:
+        for line in damaged:
+            log.warning(line)
+        log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
+    try:
+        run_epochs(config, directory, loop, position, metrics, snapshot, stop)
+    except torch.OutOfMemoryError as error:
+        raise MixbenchError(
+            f"{device} is out of memory: {str(error).splitlines()[0]}\n"
+            "Try precision=bf16, a smaller eval_batch_size, or a smaller batch_size (which is another run)."
+        ) from None
+
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
+    checkpoint.remove(directory)
+    return {
+        **totals(position.rows, loop.steps * config.batch_size),
+        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
+    }
+
+
+def run_epochs(
+    config: Train,
+    directory: Path,
+    loop: Loop,
+    position: Position,
+    metrics: TrainMetrics,
+    snapshot: checkpoint.Snapshot,
+    stop: StopRequest,
+) -> None:
+    """Train epoch after epoch, leaving a checkpoint often enough and a row after each."""
+    if position.rows:
+        write_rows(directory, position.rows)  # a kill may have come between the checkpoint and the rows
+    saved = time.monotonic()
+    with Progress(
+        config.epochs, position.epoch, loop.steps, config.batch_size, shown=config.progress
+    ) as progress:
+        while position.epoch < config.epochs:
+            progress.start_epoch(position.epoch + 1, position.step)
+            for _ in loop.run_epoch(position, metrics, progress):
+                due = config.checkpoint_seconds and time.monotonic() - saved > config.checkpoint_seconds
+                if due or stop.number is not None:
+                    loop.check_finite(position, metrics)
+                    snapshot.save()
+                    saved = time.monotonic()
+                if stop.number is not None:
+                    raise Interrupted(
+                        f"stopped by signal {stop.number} in epoch {position.epoch + 1} after step {position.step}"
+                        f" of {loop.steps}; the same command goes on from there.",
+                        stop.number,
+                    )
+            row = loop.close_epoch(position, metrics)
+            if time.monotonic() - saved > config.checkpoint_seconds or position.epoch == config.epochs:
+                snapshot.save()
+                saved = time.monotonic()
+            write_rows(directory, position.rows)
+            progress.end_epoch(row["test_acc"])
+            log.info(epoch_line(row, config.epochs))
+
+
+def build_loop(config: Train, device: torch.device, splits: data.Splits, model: nn.Module, rule: Any) -> Loop:
+    """The data on the device and the three seams, as the training loop wants them."""
+    base = config.dataset
+    image_set = functools.partial(
+        ImageSet,
+        mean=base.mean,
+        std=base.std,
+        crop_padding=base.crop_padding if base.base_augment else 0,
+        flip=base.flip and base.base_augment,
+        device=device,
+        channels_last=config.channels_last,
+    )
+    validation = image_set(*splits.val) if splits.val is not None else None
+    augment = AUGMENTS[config.augment.name]
+    model_too = {"model": model} if augment.uses_model else {}
+    return Loop(
+        model=torch.compile(model) if config.compile else model,
+        augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
+        objective=REGULARIZERS[config.regularizer.name](**knobs(config.regularizer)),
+        rule=rule,
+        loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
+        mixup=Mixup(splits.spec.num_classes, alpha=1.0),
+        train=image_set(*splits.train),
+        test=image_set(*splits.test),
+        validation=validation,
+        learning_rate=functools.partial(_learning_rate, config),
+        autocast=autocast(device, config.precision),
+        device=device,
+        seed=config.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        train_clean_every=config.train_clean_every,
+        train_mixed_every=config.train_mixed_every,
+    )
+
+
+def _learning_rate(config: Train, progress: float) -> float:
+    schedule = SCHEDULES[config.schedule.name]
+    return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
+
+
+def knobs(option: Any) -> dict[str, Any]:
+    """An option's knobs as keyword arguments: all its fields but the name."""
+    return {k: v for k, v in dataclasses.asdict(option).items() if k != "name"}
+
+
+def method_line(config: Train) -> str:
+    """The three seams in words, so that nobody mistakes Gaussian Mixup (gmix) for G-Mix (mixup under sam)."""
+    seams = {"augment": config.augment, "regularizer": config.regularizer, "opt": config.opt}
+    first_lines = {key: (type(option).__doc__ or "").strip().splitlines()[0] for key, option in seams.items()}
+    return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
+
+
+def data_line(config: Train, splits: data.Splits) -> str:
+    """Which images, how many, and what is done to them before they are mixed."""
+    height, width, channels = splits.spec.image
+    sizes = f"{len(splits.train[1])} training, {len(splits.test[1])} test"
+    sizes += f", {len(splits.val[1])} validation" if splits.val is not None else ""
+    base = config.dataset
+    changes = [f"crop with padding {base.crop_padding}"] if base.crop_padding else []
+    changes += ["flip"] if base.flip else []
+    how = " and ".join(changes) if base.base_augment and changes else "no base augmentation"
+    return (
+        f"{base.name}: {sizes} images {height}x{width}x{channels}, {splits.spec.num_classes} classes; {how}"
+    )

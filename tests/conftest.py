@@ -1,0 +1,57 @@
+"""Shared fixtures: one thread per process, a data folder for the session, an output folder per test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Before torch is imported: tests run side by side, and equal thread counts make results comparable bit for bit
+# between processes.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that the tests of one worker share; the digits are prepared into it when first used."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture()
+def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, with the session's data folder in MIXBENCH_DATA."""
+    monkeypatch.setenv("MIXBENCH_DATA", str(data_dir))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Result:
+    """Exit status and output of one command."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture()
+def mixbench(
+    workplace: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable]:
+    """Run a command line in this process: `mixbench("train", "epochs=1") -> Result`."""
+    from mixbench.cli import run
+
+    argv = sys.argv
+
+    def command(*arguments: str) -> Result:
+        capfd.readouterr()
+        try:
+            status = run(list(arguments))
+        except SystemExit as end:
+            status = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return Result(status, out, err)
+
+    yield command
+    sys.argv = argv

@@ -1,0 +1,63 @@
+"""Instruments that several test modules share."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mixbench.config import conf_dir
+
+
+def probe(
+    mix: Any, batch: int, height: int, width: int, dtype: torch.dtype = torch.float64, **call: Any
+) -> tuple[Tensor, Tensor]:
+    """What a mixing method does, made visible: image i is 1 in channel i and 0 elsewhere, and has label i.
+
+    x[i, j] is then the weight of image j in the mixed image i at every pixel, and y[i, j] that of label j.
+    """
+    images = torch.eye(batch, dtype=dtype)[:, :, None, None].expand(batch, batch, height, width).contiguous()
+    return mix(images, torch.arange(batch), **call)
+
+
+class NoHostSync(TorchDispatchMode):
+    """Raise AssertionError where the host would wait for a device: reading a value, a data-dependent shape.
+
+    Works on CPU tensors, where the same operations run without a wait. `copies=True` also forbids a copy to
+    another device that waits.
+    """
+
+    WAITS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique", "is_nonzero", "bincount")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        assert not name.startswith(self.WAITS), f"{name} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+def option_values(group: str, option: str) -> dict[str, Any]:
+    """The knobs of an option as its YAML file sets them, typed by its schema; all must be set and allowed."""
+    from mixbench.schema.knob import check
+
+    schema = importlib.import_module(f"mixbench.schema.{group}").OPTIONS[option]
+    values = OmegaConf.load(conf_dir() / group / f"{option}.yaml")
+    assert values.pop("defaults") == [f"/schema/{group}/{option}@_here_"]
+    node = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    assert list(check(node)) == []
+    return {k: v for k, v in dataclasses.asdict(node).items() if k != "name"}
+
+
+def constructor_defaults(kind: type) -> dict[str, Any]:
+    """Default values of the arguments of a class and its bases."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            found |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found

@@ -1,0 +1,175 @@
+"""The command line: what it answers, how fast, and what it says about mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+QUICK = ("epochs=1", "dataset.train_size=200", "dataset.test_size=50", "batch_size=50")
+
+
+def python(code: str, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **kwargs)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["data", "--help"], ["trian"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    """Oracle: sys.modules of a fresh process after the command."""
+    code = (
+        "import sys; from mixbench.cli import run\n"
+        f"try: run({arguments})\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_quick() -> None:
+    """`mixbench --help` answers in under half a second, process start included (best of three)."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "mixbench", "--help"], capture_output=True, text=True)
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0
+        assert "train" in done.stdout
+    assert min(times) < 0.5
+
+
+MISTAKES = {
+    "command": (["trian"], ["no command 'trian'", "Did you mean 'train'", "methods"]),
+    "option": (["train", "augment=gmx"], ["augment=gmx", "Did you mean 'gmix'", "cutmix"]),
+    "option by long name": (["train", "augmenter=gmx"], ["augment=gmx", "Did you mean 'gmix'"]),
+    "key": (["train", "opt=sam", "opt.rhoo=1"], ["opt.rhoo=1", "Did you mean 'rho'", "momentum"]),
+    "top key": (["train", "epoch=3"], ["epoch=3", "Did you mean 'epochs'"]),
+    "group key": (["train", "augmnt.alpha=1"], ["augmnt.alpha=1", "Did you mean 'augment'"]),
+    "foreign knob": (["train", "augment=mixup", "augment.r=0.5"], ["augment.r=0.5", "mixup", "alpha"]),
+    "type float": (["train", "opt.lr=fast"], ["opt.lr=fast", "a number", "> 0"]),
+    "type int": (["train", "epochs=many"], ["epochs=many", "a whole number", ">= 1"]),
+    "type bool": (["train", "compile=7.5"], ["compile=7.5", "true or false"]),
+    "no value": (["train", "gmix"], ["gmix", "key=value"]),
+    "alpha zero": (["train", "augment=mixup", "augment.alpha=0"], ["augment.alpha=0", "> 0"]),
+    "alpha nan": (["train", "augment=mixup", "augment.alpha=nan"], ["augment.alpha=nan", "> 0"]),
+    "alpha inf": (["train", "augment=mixup", "augment.alpha=inf"], ["augment.alpha=inf", "finite"]),
+    "r": (["train", "augment=hmix", "augment.r=1.5"], ["augment.r=1.5", ">= 0 and <= 1"]),
+    "rho": (["train", "opt=sam", "opt.rho=-0.1"], ["opt.rho=-0.1", ">= 0"]),
+    "epochs": (["train", "epochs=0"], ["epochs=0", ">= 1"]),
+    "null": (["train", "epochs=null"], ["epochs=null", "a whole number"]),
+    "choice": (["train", "precision=bf61"], ["precision=bf61", "Did you mean 'bf16'", "float32"]),
+    "variant": (
+        ["train", "augment=gmix", "augment.variant=papr"],
+        ["augment.variant=papr", "'paper'", "official"],
+    ),
+    "batch": (
+        ["train", "batch_size=5000"],
+        ["batch_size=5000", "1438 training images of digits", "1 to 1438"],
+    ),
+    "small image": (["train", "model.stem_stride=2"], ["16 pixels", "model.stem_stride=2", "digits have 8"]),
+    "depth": (["train", "model=wrn16_4", "model.depth=17"], ["model.depth=17", "6n + 4"]),
+    "several values": (["train", "seed=0,1"], ["seed=0,1", "-m"]),
+    "sweep cell": (["train", "-m", "epochs=1,0"], ["epochs=0", ">= 1"]),
+    "methods name": (["methods", "gmx"], ["gmx", "gmix"]),
+    "data name": (["data", "prepare", "cifar"], ["cifar", "cifar10"]),
+    "subset": (["train", "dataset.train_size=5000"], ["dataset.train_size=5000", "1438"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_said_in_one_message(mixbench, mistake: str) -> None:
+    """Exit status 2, the key, what was given, what is allowed; no traceback; nothing left behind."""
+    arguments, expected = MISTAKES[mistake]
+    result = mixbench(*arguments)
+    assert result.status == 2, result.err
+    for words in expected:
+        assert words in result.err
+    assert "Traceback" not in result.err + result.out
+    assert not list(Path().rglob("outputs/**/summary.json"))
+
+
+def test_a_mistake_is_found_before_torch_is_imported() -> None:
+    """Oracle: sys.modules of a fresh process after the message."""
+    code = (
+        "import sys; from mixbench.cli import run\n"
+        "assert run(['train', 'augment=mixup', 'augment.alpha=-1']) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_cuda_device_is_named(mixbench) -> None:
+    """A device that is not there: status 2 and the devices that are."""
+    result = mixbench("train", "device=cuda:63", *QUICK)
+    assert result.status == 2
+    assert "device=cuda:63" in result.err
+    assert "cpu" in result.err
+
+
+def test_long_names_mean_the_same_run(mixbench) -> None:
+    """`augmenter=` and `optimizer=` compose to the config that `augment=` and `opt=` compose to."""
+    short = mixbench("train", "augment=gmix", "opt=sam", "opt.rho=0.1", "--cfg", "job")
+    long = mixbench("train", "augmenter=gmix", "optimizer=sam", "optimizer.rho=0.1", "--cfg", "job")
+    assert short.status == long.status == 0
+    assert "rho: 0.1" in short.out
+    assert short.out == long.out
+
+
+def test_own_groups_from_another_folder(mixbench, workplace: Path) -> None:
+    """`--config-dir` adds a user's option file, and typing holds for it as well."""
+    (workplace / "mine" / "augment").mkdir(parents=True)
+    (workplace / "mine" / "augment" / "soft.yaml").write_text("defaults: [mixup, _self_]\nalpha: 0.125\n")
+    result = mixbench("train", "augment=soft", "--config-dir", "mine", "--cfg", "job")
+    assert result.status == 0, result.err
+    assert "alpha: 0.125" in result.out
+    assert "name: mixup" in result.out
+    assert mixbench("train", "augment=soft", "augment.alpha=-1", "--config-dir", "mine").status == 2
+
+
+def complete(line: str) -> list[str]:
+    environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = subprocess.run(
+        [sys.executable, "-m", "mixbench", "-sc", "query=bash"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_completion_under_the_subcommand() -> None:
+    """What bash is offered for a line: subcommands, groups, options, knobs."""
+    assert complete("mixbench tr") == ["train"]
+    assert "augment=" in complete("mixbench train augm")
+    assert "augment=gmix" in complete("mixbench train augment=g")
+    assert complete("mixbench train opt=sam opt.rh") == ["opt.rho="]
+
+
+def test_the_first_lines_tell_gmix_from_g_mix(mixbench) -> None:
+    """`augment=gmix` says Gaussian Mixup; the run's record is where the last line says."""
+    result = mixbench("train", "augment=gmix", "opt=sam", *QUICK)
+    assert result.status == 0, result.err
+    assert "Gaussian Mixup" in result.out.splitlines()[1]
+    directory = Path(result.out.strip().splitlines()[-1].split()[-1])
+    assert json.loads((directory / "summary.json").read_text())["state"] == "finished"
+    assert directory.parts[:4] == ("outputs", "digits", "small_cnn", "gmix-sam")
+
+
+def test_a_finished_run_is_reported_and_force_starts_over(mixbench) -> None:
+    """Second time: the same table, without training. force=true: the old directory is kept under another name."""
+    first = mixbench("train", *QUICK)
+    again = mixbench("train", *QUICK)
+    assert again.status == 0
+    assert "finished" in again.out
+    assert first.out.strip().splitlines()[-6:] == again.out.strip().splitlines()[-6:]
+    forced = mixbench("train", "force=true", *QUICK)
+    assert forced.status == 0
+    assert len(list(Path("outputs").rglob("summary.json"))) == 2
+    assert len(list(Path("outputs").rglob("*.old1"))) == 1
