@@ -20,7 +20,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture()
+@pytest.fixture
 def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, with the session's data folder in MIXBENCH_DATA."""
     monkeypatch.setenv("MIXBENCH_DATA", str(data_dir))
@@ -35,7 +35,7 @@ class Result:
         self.status, self.out, self.err = status, out, err
 
 
-@pytest.fixture()
+@pytest.fixture
 def mixbench(
     workplace: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable]:

@@ -283,7 +283,7 @@ def test_on_cuda_nothing_waits_and_a_cpu_generator_gives_the_mix_of_the_cpu(make
         (lambda: Mixup(3, -1.0), "alpha=-1.0"),
         (lambda: GMix(3, math.nan), "alpha=nan"),
         (lambda: CutMix(3, math.inf), "alpha=inf"),
-        (lambda: MixupCutMix(3, alpha_cutmix=0.0), "alpha=0.0"),
+        (lambda: MixupCutMix(3, alpha_cutmix=0.0), "alpha_cutmix=0.0"),
         (lambda: MixupCutMix(3, mixup_prob=1.5), "mixup_prob=1.5"),
         (lambda: HMix(3, r=1.01), "r=1.01"),
         (lambda: HMix(3, r=-0.1), "r=-0.1"),

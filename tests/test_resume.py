@@ -46,7 +46,7 @@ def assert_same(one: tuple, two: tuple) -> None:
         assert torch.equal(tensor, two[0][name]), name
 
 
-@pytest.fixture()
+@pytest.fixture
 def reference(mixbench, workplace: Path) -> tuple:
     """The run, never stopped."""
     done = mixbench("train", *RUN, "output_dir=reference")

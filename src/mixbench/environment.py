@@ -17,7 +17,7 @@ import torch
 from mixbench import __version__
 from mixbench.devices import device_title
 
-PACKAGES = ("torch", "torchvision", "numpy", "hydra-core", "omegaconf")
+PACKAGES = ("torchvision", "numpy", "hydra-core", "omegaconf")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _uncommitted(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {"torch": torch.__version__, **{name: metadata.version(name) for name in PACKAGES}},
         "device": str(device),
         "device_name": device_title(device),
         "cpu": _cpu(),

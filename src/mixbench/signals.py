@@ -37,13 +37,13 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {int(number): signal.getsignal(number) for number in SIGNALS}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.number = number
         signal.signal(number, before[number])
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, ask)
     try:
         yield request

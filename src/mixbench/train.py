@@ -7,7 +7,7 @@ import functools
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -70,9 +70,9 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     spec = splits.spec
     torch.manual_seed(derived_seed("initial weights", config.seed))
     model = MODELS[config.model.name](spec.image[2], spec.num_classes, **knobs(config.model))
-    model = model.to(
-        device, memory_format=torch.channels_last if config.channels_last else torch.contiguous_format
-    )
+    model = model.to(device)
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
     rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler)
     loop = build_loop(config, device, splits, model, rule)
@@ -165,10 +165,10 @@ def build_loop(config: Train, device: torch.device, splits: data.Splits, model: 
         channels_last=config.channels_last,
     )
     validation = image_set(*splits.val) if splits.val is not None else None
-    augment = AUGMENTS[config.augment.name]
+    augment: Any = AUGMENTS[config.augment.name]
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
-        model=torch.compile(model) if config.compile else model,
+        model=cast(nn.Module, torch.compile(model)) if config.compile else model,
         augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
         objective=REGULARIZERS[config.regularizer.name](**knobs(config.regularizer)),
         rule=rule,

@@ -66,5 +66,5 @@ def _bump(size: Tensor, length: int, draws: Draws) -> Tensor:
     """(n, length) values exp(-pi d^2 / size) at distance d from a uniform pixel; 0 everywhere for size 0."""
     size = size[:, None]
     centre = draws.integers(length, len(size))[:, None]
-    distance = torch.arange(length, device=size.device) - centre
+    distance = torch.arange(length, device=size.device, dtype=size.dtype) - centre
     return torch.where(size > 0, torch.exp(-math.pi * distance**2 / size), 0.0)

@@ -15,10 +15,10 @@ from mixbench.data.specs import SPECS, Spec, find
 from mixbench.errors import ConfigError, DataError
 from mixbench.schema.knob import nearest
 
-EPILOG = """\ A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory
-map, compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
-~/.cache/mixbench. `mixbench train` takes the same folder from data_dir=FOLDER, and downloads and prepares a
-missing set by itself.
+EPILOG = """A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory map,
+compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
+~/.cache/mixbench. `mixbench train` takes the same folder from data_dir=FOLDER, and downloads and prepares
+a missing set by itself.
 
   mixbench data                                     what there is, and where
   mixbench data prepare cifar100                    download the official archive and prepare it
@@ -71,7 +71,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
     )
     imports = sub.add_parser("import", parents=[common, again], help="prepare from files you have")
     imports.add_argument("name", metavar="NAME", help=", ".join(SPECS))
-    imports.add_argument("path", type=Path, metavar="PATH", help="folder of archives or packed files, or .npz file")
+    imports.add_argument(
+        "path", type=Path, metavar="PATH", help="folder of archives or packed files, or .npz file"
+    )
     verify = sub.add_parser("verify", parents=[common], help="compare prepared sets with their checksums")
     verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are prepared")
     sub.add_parser("path", parents=[common], help="print the folder of all data sets")
@@ -79,7 +81,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
 
 
 def _list(root: Path, _: argparse.Namespace) -> int:
-    print(f"data sets in {root}\n")
+    print(f"data sets, prepared in {root}/NAME\n")
     print(f"{'name':14} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'image':8}  content")
     for spec in SPECS.values():
         state, remark = _state(root, spec)
@@ -121,7 +123,9 @@ def _import(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _report(root: Path, meta: cache.Meta) -> None:
-    sizes = " and ".join(f"{meta.files[f'{split}_images']['shape'][0]} {split}" for split in ("train", "test"))
+    sizes = " and ".join(
+        f"{meta.files[f'{split}_images']['shape'][0]} {split}" for split in ("train", "test")
+    )
     print(f"{meta.name}: {meta.state}, {sizes} images in {root / meta.name}")
     if meta.note:
         print(f"  {meta.note}")
@@ -143,7 +147,9 @@ def _verify(root: Path, arguments: argparse.Namespace) -> int:
             status = DataError.exit_status
             continue
         published = [key for key, entry in meta.files.items() if entry["sha256"] == spec.sha256.get(key)]
-        print(f"{spec.name}: {meta.state}, checksums right; {len(published)} of 4 arrays equal the published ones")
+        print(
+            f"{spec.name}: {meta.state}, checksums right; {len(published)} of 4 arrays equal the published ones"
+        )
     return status
 
 

@@ -35,8 +35,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """A loaded data set. `note` says what a reader of its results must know ("" for a complete, exact set).
-    """
+    """A loaded data set. `note` says what a reader of its results must know ("" for a complete, exact set)."""
 
     spec: Spec
     train: Split

@@ -32,14 +32,14 @@ Arrays = Mapping[str, NDArray]
 class Decoded:
     """A data set in memory, and how far to trust it.
 
-    `arrays` maps the four names of `specs.ARRAYS` to arrays. `exact` is the source's claim to hold the
-    published images, so that a differing checksum is an error. `inexact` lists, for each split ("train",
-    "test"), the positions of images that are known to differ.
+    `arrays` maps the four names of `specs.ARRAYS` to arrays. `published` is the source's claim to hold the
+    whole published set, so that a missing image or a differing checksum is an error; `inexact` excepts the
+    images at the listed positions of a split ("train", "test"), which are known to differ.
     """
 
     arrays: Arrays
     source: str
-    exact: bool = True
+    published: bool = True
     inexact: Mapping[str, list[int]] = field(default_factory=dict)
 
 
@@ -87,29 +87,33 @@ def check_arrays(spec: Spec, arrays: Arrays, source: str) -> None:
 
 
 def _judge(spec: Spec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[str, str]:
-    """State and note of decoded arrays; DataError if a source that claims to be exact is not."""
-    found = len(decoded.arrays["train_labels"]), len(decoded.arrays["test_labels"])
-    partial = found != (spec.train_size, spec.test_size)
-    differing = [key for key, known in spec.sha256.items() if not partial and sums[key] != known]
-    if decoded.exact and (partial or differing):
+    """State and note of decoded arrays; DataError if they are not the published ones and ought to be."""
+    train, test = (len(decoded.arrays[f"{split}_labels"]) for split in ("train", "test"))
+    partial = (train, test) != (spec.train_size, spec.test_size)
+    excused = {f"{split}_images" for split in decoded.inexact}
+    differing = [key for key, known in spec.sha256.items() if key not in excused and sums[key] != known]
+    if decoded.published and partial:
         raise DataError(
-            f"{decoded.source}: decoded to {found[0]} train and {found[1]} test images, expected {spec.train_size} "
-            f"and {spec.test_size}."
-            if partial
-            else f"{decoded.source}: {differing[0]} has SHA-256 {sums[differing[0]]}, expected "
-            f"{spec.sha256[differing[0]]}. The file is damaged, or is not the published {spec.name}."
+            f"{decoded.source}: found {train} train and {test} test images of {spec.name}, "
+            f"expected {spec.train_size} and {spec.test_size}."
+        )
+    if decoded.published and differing:
+        key = differing[0]
+        raise DataError(
+            f"{decoded.source}: SHA-256 of {key} is {sums[key]}, expected {spec.sha256[key]}. "
+            f"The source is damaged, or is not the published {spec.name}."
         )
     if partial:
         return "partial", (
-            f"{found[0]} of {spec.train_size} train and {found[1]} of {spec.test_size} test images: "
-            "good for trying things out, results do not compare with published ones"
+            f"{train} of {spec.train_size} train and {test} of {spec.test_size} test images: "
+            "for trying things out, results do not compare with published ones"
         )
     if decoded.inexact:
         count = sum(map(len, decoded.inexact.values()))
-        return "inexact", f"{count} of {sum(found)} images differ slightly from the published ones"
+        return "inexact", f"{count} of {train + test} images differ slightly from the published ones"
     if differing:
         return "inexact", f"{', '.join(differing)} differ from the published data set"
-    if not decoded.exact and set(spec.sha256) != set(ARRAYS):
+    if not decoded.published and set(spec.sha256) != set(ARRAYS):
         return "complete", "not compared with the published images, whose checksum is not known here"
     return "complete", ""
 

@@ -154,8 +154,9 @@ def _reason(error: Exception) -> str:
 def _advice(spec: Spec, folder: Path, failures: dict[str, str]) -> str:
     lines = [f"{spec.name} is not on this machine and could not be downloaded:"]
     lines += [f"  {url}: {why}" for url, why in failures.items()]
-    lines.append(f"Put these files into {folder} and run the command again:")
-    lines += [f"  {a.file}  {a.bytes:,} bytes  MD5 {a.md5}" for a in spec.archives]
+    lines.append(f"Put what is missing into {folder} and run the command again:")
+    missing = [archive for archive in spec.archives if not (folder / archive.file).exists()]
+    lines += [f"  {archive.file}  {archive.bytes:,} bytes  MD5 {archive.md5}" for archive in missing]
     lines.append(
         "Or name an address that holds them, with dataset.mirrors=[ADDRESS] or the environment variable "
         f"MIXBENCH_MIRRORS, or import a copy: mixbench data import {spec.name} PATH"

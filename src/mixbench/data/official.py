@@ -1,5 +1,4 @@
-"""Decoders of the official archives: torchvision's data set classes, and our reader of Tiny-ImageNet's zip.
-"""
+"""Decoders of the official archives: torchvision's data set classes, and our reader of Tiny-ImageNet's zip."""
 
 from __future__ import annotations
 

@@ -40,19 +40,20 @@ def holds_packed(spec: Spec, folder: Path) -> bool:
 
 
 def decode_packed(spec: Spec, folder: Path) -> Decoded:
-    """The data set in the compact files in `folder`. Raises DataError naming a file that cannot be decoded.
-    """
+    """The data set in the compact files in `folder`. DataError naming a file that cannot be decoded."""
     if spec.name == "tiny_imagenet":
         return _tiny_sample(folder / _TINY_SAMPLE)
     arrays: dict[str, NDArray] = {}
     inexact: dict[str, list[int]] = {}
     for split in ("train", "test"):
-        images, labels, lossy = [], [], []
+        images: list[NDArray] = []
+        labels: list[NDArray] = []
+        lossy: list[NDArray] = []
         for path in tqdm(_parts(folder, spec.name, split), desc=f"decoding {split}", disable=None):
             part = _load(path)
             with _named(path):
                 height, width = part["hw"].tolist()
-                lossy.append(part.get("lossy", np.empty(0, np.int64)) + sum(map(len, labels)))
+                lossy.append(part.get("lossy", np.empty(0, np.int64)) + sum(len(known) for known in labels))
                 images += [rgb(picture).reshape(-1, height, width, 3) for picture in _pictures(part)]
                 labels.append(part[_LABEL_KEY[spec.name]])
         if not images:
@@ -60,12 +61,11 @@ def decode_packed(spec: Spec, folder: Path) -> Decoded:
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = np.concatenate(images), np.concatenate(labels)
         inexact[split] = np.concatenate(lossy).tolist()
     inexact = {split: where for split, where in inexact.items() if where}
-    return Decoded(arrays, f"packed files in {folder}", exact=not inexact, inexact=inexact)
+    return Decoded(arrays, f"packed files in {folder}", inexact=inexact)
 
 
 def decode_npz(spec: Spec, path: Path) -> Decoded:
-    """The data set in an .npz file with the arrays of `specs.ARRAYS`: uint8 (N, H, W, C) and integer labels
-    (N,).
+    """The data set in an .npz file with the four arrays of `specs.ARRAYS`.
 
     Grey images may come without the last axis. Raises DataError if an array is missing or the file is
     damaged.
@@ -83,7 +83,7 @@ def decode_npz(spec: Spec, path: Path) -> Decoded:
             arrays[key] = array.astype(np.int64)
         elif array.ndim == 3 and spec.image[2] == 1:
             arrays[key] = array[..., None]
-    return Decoded(arrays, f"file {path}", exact=False)
+    return Decoded(arrays, f"file {path}", published=False)
 
 
 def _parts(folder: Path, name: str, split: str) -> list[Path]:
@@ -139,4 +139,4 @@ def _tiny_sample(path: Path) -> Decoded:
         "test_images": images[test],
         "test_labels": labels[test],
     }
-    return Decoded(arrays, f"packed file {path}", exact=False)
+    return Decoded(arrays, f"packed file {path}", published=False)

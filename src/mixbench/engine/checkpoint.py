@@ -85,7 +85,7 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     (None, []) where there is no checkpoint yet. Raises CheckpointError when there are some, all damaged. A kill
     between save's two renames leaves the newest state in next.pt, so that is looked at first.
     """
-    damaged = []
+    damaged: list[str] = []
     for name in (NEXT, LAST, PREVIOUS):
         path = directory / name
         if not path.exists():
