@@ -23,6 +23,8 @@ from mixbench.data.specs import SPECS, Archive, Spec
 
 Arrays = dict[str, NDArray]
 
+TAR_MODE = "w:gz"
+
 
 def random_arrays(spec: Spec, train: int = 30, test: int = 20, seed: int = 0) -> Arrays:
     """Noise images and labels in the shapes of `spec`; the first and the last class occur in both splits."""
@@ -60,8 +62,8 @@ def write(name: str, folder: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPat
     return small_spec(name, folder, arrays)
 
 
-def tar(path: Path, members: Mapping[str, bytes], mode: str = "w:gz") -> None:
-    with tarfile.open(path, mode) as archive:
+def tar(path: Path, members: Mapping[str, bytes]) -> None:
+    with tarfile.open(path, TAR_MODE) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -155,7 +157,11 @@ def _stl10(folder: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> Non
         files[f"{split}_X.bin"] = by_columns.tobytes()
         files[f"{split}_y.bin"] = (arrays[f"{split}_labels"] + 1).astype(np.uint8).tobytes()
     folds = b"\n".join(b" ".join(b"%d" % i for i in range(300)) for _ in range(10))
-    extra = {"unlabeled_X.bin": bytes(3 * 96 * 96), "fold_indices.txt": folds, "class_names.txt": b"airplane\n"}
+    extra = {
+        "unlabeled_X.bin": bytes(3 * 96 * 96),
+        "fold_indices.txt": folds,
+        "class_names.txt": b"airplane\n",
+    }
     tar(folder / STL10.filename, {f"stl10_binary/{name}": c for name, c in (files | extra).items()})
     sums = dict(_md5_list(files))
     for attribute in ("train_list", "test_list"):
@@ -196,4 +202,6 @@ def tiny_imagenet(path: Path, wnids: list[str], per_class: int, grey: tuple[int,
         for wnid in wnids:
             archive.writestr(f"{top}/train/{wnid}/{wnid}_boxes.txt", "")
         archive.writestr(f"{top}/val/val_annotations.txt", "\n".join(rows) + "\n")
-        archive.writestr(f"{top}/test/images/test_0.JPEG", jpeg(random.integers(0, 256, (64, 64, 3), np.uint8)))
+        archive.writestr(
+            f"{top}/test/images/test_0.JPEG", jpeg(random.integers(0, 256, (64, 64, 3), np.uint8))
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixbench.config import conf_dir
@@ -61,3 +61,26 @@ def constructor_defaults(kind: type) -> dict[str, Any]:
             parameters = inspect.signature(base.__init__).parameters.values()
             found |= {p.name: p.default for p in parameters if p.default is not p.empty}
     return found
+
+
+def make_net(dropout: float = 0.0) -> nn.Module:
+    """A convolution, BatchNorm and a linear layer, for 1x8x8 images and three classes; the same every time."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(144, 3)
+    )
+
+
+def batches(n: int) -> list[tuple[Tensor, Tensor]]:
+    """n batches of six 1x8x8 images with soft targets; the same every time."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(6, 1, 8, 8, generator=generator), torch.rand(6, 3, generator=generator).softmax(1))
+        for _ in range(n)
+    ]
+
+
+def assert_same_state(one: nn.Module, other: nn.Module) -> None:
+    """Equal parameters and buffers, bit for bit."""
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import zipfile
 from pathlib import Path
 
@@ -46,23 +45,23 @@ def test_tiny_imagenet_in_the_order_of_image_folder(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     wnids = ["n03", "n01", "n02"]  # as in the official wnids.txt, not in alphabetical order
     archives.tiny_imagenet(path, wnids, per_class=12, grey=(4,))  # 12, so that _10 sorts before _2
-    content = path.read_bytes()
     spec = archives.small_spec(
         "tiny_imagenet", path.parent, {"train_labels": np.zeros(36), "test_labels": np.zeros(36)}
     )
     arrays = cache.read(tmp_path, prepare(spec, tmp_path))
 
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "plain")
     folder = ImageFolder(str(tmp_path / "plain/tiny-imagenet-200/train"))
     np.testing.assert_array_equal(arrays["train_labels"], [label for _, label in folder.samples])
-    np.testing.assert_array_equal(arrays["train_images"], np.stack([np.asarray(image) for image, _ in folder]))
+    np.testing.assert_array_equal(
+        arrays["train_images"], np.stack([np.asarray(image) for image, _ in folder])
+    )
     assert any((image[..., 0] == image[..., 1]).all() for image in arrays["train_images"])  # the grey one
-    rows = (tmp_path / "plain/tiny-imagenet-200/val/val_annotations.txt").read_text().split("\n")[:-1]
-    for i, row in enumerate(rows):
+    val = tmp_path / "plain/tiny-imagenet-200/val"
+    for i, row in enumerate((val / "val_annotations.txt").read_text().splitlines()):
         file, wnid = row.split("\t")[:2]
-        picture = (tmp_path / "plain/tiny-imagenet-200/val/images" / file).read_bytes()
-        np.testing.assert_array_equal(arrays["test_images"][i], folder.loader(io.BytesIO(picture)))
+        np.testing.assert_array_equal(arrays["test_images"][i], folder.loader(str(val / "images" / file)))
         assert arrays["test_labels"][i] == sorted(wnids).index(wnid)
 
 
@@ -137,7 +136,11 @@ def test_specs_name_what_torchvision_names() -> None:
     """Oracle: addresses, file names and MD5 sums in torchvision's data set classes."""
     from torchvision import datasets
 
-    for name, cls in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100), ("stl10", datasets.STL10)):
+    for name, cls in (
+        ("cifar10", datasets.CIFAR10),
+        ("cifar100", datasets.CIFAR100),
+        ("stl10", datasets.STL10),
+    ):
         spec = SPECS[name]
         assert [(a.file, a.md5) for a in spec.archives] == [(cls.filename, cls.tgz_md5)]
         assert spec.host + spec.archives[0].file == cls.url

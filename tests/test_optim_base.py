@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from probes import assert_same_state, batches, make_net
+from torch import nn
 
 from mixbench.losses import cross_entropy
 from mixbench.optim import Descent
@@ -16,26 +17,6 @@ from mixbench.optim.build import build_rule
 
 SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4}
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 1e-2}
-
-
-def make_net(dropout: float = 0.0) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(144, 3)
-    )
-
-
-def batches(n: int) -> list[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        (torch.randn(6, 1, 8, 8, generator=generator), torch.rand(6, 3, generator=generator).softmax(1))
-        for _ in range(n)
-    ]
-
-
-def assert_same_state(one: nn.Module, other: nn.Module) -> None:
-    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
 
 
 @pytest.mark.parametrize(

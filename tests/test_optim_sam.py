@@ -7,8 +7,7 @@ import math
 
 import pytest
 import torch
-from probes import NoHostSync
-from test_optim_base import assert_same_state, batches, make_net
+from probes import NoHostSync, assert_same_state, batches, make_net
 from torch import Tensor, nn
 
 from mixbench.losses import cross_entropy
@@ -165,7 +164,7 @@ def test_batchnorm_statistics_move_in_the_first_pass_only() -> None:
         net = make_net()
         once = copy.deepcopy(net)
         once(x)
-        SAM(net, sgd(net), rho=0.5, bn_stats=bn_stats).step(lambda: cross_entropy(net(x), y))
+        SAM(net, sgd(net), rho=0.5, bn_stats=bn_stats).step(lambda: cross_entropy(net(x), y))  # noqa: B023
         assert net[1].num_batches_tracked == forwards
         same = torch.equal(net[1].running_mean, once[1].running_mean)
         assert same == (bn_stats == "first")

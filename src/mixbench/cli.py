@@ -12,6 +12,7 @@ from mixbench.errors import MixbenchError
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
+    "runs": "list the runs that exist, by any key, as a table",
     "methods": "list every data set, model, method and knob, with its source",
     "data": "list, download, import and verify data sets",
 }

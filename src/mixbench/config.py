@@ -159,6 +159,20 @@ def scientific(node: Any) -> dict[str, Any]:
     return kept
 
 
+def flat(run: Train) -> dict[str, Any]:
+    """All values by the key that sets them on the command line: {"augment": "gmix", "augment.alpha": 0.5, ...}."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(run):
+        value = getattr(run, field.name)
+        if field.name not in GROUPS:
+            values[field.name] = value
+            continue
+        for knob in dataclasses.fields(value):
+            key = field.name if knob.name == "name" else f"{field.name}.{knob.name}"
+            values[key] = getattr(value, knob.name)
+    return values
+
+
 def run_id(run: Train) -> str:
     """Twelve hexadecimal digits that name the scientific part of the config."""
     text = json.dumps(scientific(run), sort_keys=True, separators=(",", ":"))

@@ -57,7 +57,7 @@ METHODS = (
         paper="Yun et al. 2019",
         augment="cutmix",
         formula=(
-            "x = M x_i + (1 - M) x_j,   M = 0 in a box of sides sqrt(1 - lam) (H, W), else 1",
+            "x = M x_i + (1 - M) x_j,   M = 0 in a random box of area 1 - lam, else 1",
             "y = mean(M) y_i + (1 - mean(M)) y_j",
         ),
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mixbench.config import method, run_dir, run_id
+from mixbench.config import flat, method, run_dir, run_id
 from mixbench.errors import MixbenchError
 from mixbench.files import OutputError, output_error
 from mixbench.record import claimed, move_aside, read_summary, write_config, write_summary
@@ -54,8 +54,7 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
         "dataset": config.dataset.name,
         "model": label(config.model),
         "method": method(config),
-        "seed": config.seed,
-        "epochs": config.epochs,
+        "config": flat(config),
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
     }
@@ -70,6 +69,10 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
         summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
         with contextlib.suppress(OutputError):  # a full disk is the error being reported
             write_summary(directory, summary)
+        if isinstance(error, OutputError):
+            raise OutputError(
+                f"{error}\nNothing is lost: with room to write, the same command goes on."
+            ) from None
         raise
     write_summary(directory, summary)
 

@@ -48,7 +48,7 @@ def table(summary: dict[str, Any], directory: Path) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:+.2f}"
+    return "-" if value is None or math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"  # no "-0.00"
 
 
 def epoch_line(row: Row, epochs: int) -> str:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -173,11 +174,12 @@ def read_meta(root: Path, name: str) -> Meta | None:
     unreadable.
     """
     path = root / name / "meta.json"
+    content = None
+    with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):
+        content = path.read_text()
     try:
-        return Meta(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
+        return None if content is None else Meta(**json.loads(content))
+    except (ValueError, TypeError) as error:
         raise _damaged(path, f"unreadable ({error})", name) from error
 
 

@@ -129,7 +129,7 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
         with part.open("ab" if resumed else "wb") as file, bar:
             while start < archive.bytes:
                 try:
-                    chunk = response.read(_CHUNK)
+                    chunk = response.read1(_CHUNK)  # read() would lose what came before a stall
                 except (OSError, http.client.HTTPException) as error:
                     raise _TransferError(
                         f"broke off at byte {start:,} of {archive.bytes:,}: {_reason(error)}"

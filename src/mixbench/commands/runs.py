@@ -1,0 +1,104 @@
+"""`mixbench runs`: the runs that exist, filtered, sorted, as a table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from mixbench.runs import column, frame, query
+
+COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
+           "train_seconds")  # fmt: skip
+FORMATS = ("text", "csv", "md", "json")
+EPILOG = """examples:
+  mixbench runs                                       all runs below outputs/
+  mixbench runs dataset=cifar100 opt.rho>=0.1         by any key of the config (quote > and < in the shell)
+  mixbench runs state=failed --columns id,error,dir   why runs failed, and where they lie
+  mixbench runs --sort test_acc --descending          the best test accuracy first
+  mixbench runs --format csv --columns all            everything, for other programs
+"""
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of `mixbench runs ARGV`. Raises ConfigError for an unknown key or condition."""
+    arguments = parser().parse_args(argv)
+    runs = frame(Path(arguments.output_dir), arguments.select)
+    if runs.empty:
+        print(f"no runs below {arguments.output_dir}; `mixbench train` makes one.")
+        return 0
+    runs = query(runs, arguments.conditions)
+    if arguments.sort:
+        column(runs, arguments.sort)
+        runs = runs.sort_values(arguments.sort, ascending=not arguments.descending, kind="stable")
+    if arguments.columns != "all":
+        runs = _chosen(runs, arguments.columns)
+    _print(runs, arguments.format)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    found = argparse.ArgumentParser(
+        prog="mixbench runs",
+        description="List the runs that exist, as a table.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument(
+        "conditions", nargs="*", metavar="QUERY", help="KEY=VALUE, also with != > < >= <=; all must hold"
+    )
+    found.add_argument(
+        "--output-dir", default="outputs", metavar="FOLDER", help="folder of the runs (default: outputs)"
+    )
+    found.add_argument(
+        "--select",
+        default="last",
+        choices=("last", "best_test", "best_val", "max"),
+        help="which epoch's metrics are shown (default: last)",
+    )
+    found.add_argument("--sort", default="", metavar="KEY", help="sort by a column, the smallest first")
+    found.add_argument("--descending", action="store_true", help="the largest first")
+    found.add_argument("--columns", default="", metavar="A,B,...", help="the columns to show, or all")
+    found.add_argument("--format", default="text", choices=FORMATS)
+    return found
+
+
+def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:
+    if not columns:
+        return runs[[key for key in COLUMNS if key in runs]]
+    keys = columns.split(",")
+    for key in keys:
+        column(runs, key)
+    return runs[keys]
+
+
+def _print(runs: pd.DataFrame, form: str) -> None:
+    if form == "csv":
+        print(runs.to_csv(index=False), end="")
+    elif form == "json":
+        print(runs.to_json(orient="records", indent=1))
+    elif form == "md":
+        cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
+        print("\n".join(f"| {' | '.join(row)} |" for row in cells))
+    else:
+        print(runs.to_string(index=False, na_rep="-", float_format=_short))
+        print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
+
+
+def _texts(runs: pd.DataFrame) -> list[list[str]]:
+    def text(value: object) -> str:
+        return (
+            "-"
+            if value is None or value != value
+            else _short(value)
+            if isinstance(value, float)
+            else str(value)
+        )
+
+    return [[text(value) for value in row] for row in runs.itertuples(index=False)]
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"

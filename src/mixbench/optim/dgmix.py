@@ -1,0 +1,108 @@
+"""DG-Mix, Decomposed G-Mix (Li & Tang, G-Mix, section IV, algorithm 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixbench.optim.base import Closure
+from mixbench.optim.bgmix import check_gamma, kept, sensitive
+from mixbench.optim.outputs import recorded
+from mixbench.optim.sam import SAM
+
+
+class DGMix(SAM):
+    """BG-Mix plus what the less sensitive examples, B-, say across the direction of the sensitive ones, B+.
+
+        g+ = gradient of mean_(B+) l_i(w + delta),    g- = that of mean_(B-) l_i(w + delta)
+        g = g+ + g- - (<g-, g+> / ||g+||^2) g+
+
+    B+ is chosen as in `BGMix`. The paper decomposes "losses" and gives no formula; both readings below remove
+    from B- the component along B+, and gamma=1 (B- is empty) is SAM for both.
+
+    Args:
+        gamma: share of the batch in B+, in (0, 1].
+        decompose: "gradient": the formula above, in parameter space, with a second backward pass through the
+            same forward (8 instead of SAM's 6 forward passes' time). "logit": the same projection of each B-
+            example's gradient with respect to its logits onto the mean of those of B+, then one backward pass:
+            about SAM's time, as the paper measures. The losses must then depend on the weights through the
+            model's outputs alone.
+        Others: see `SAM`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        base: torch.optim.Optimizer,
+        rho: float = 0.5,
+        gamma: float = 0.5,
+        *,
+        decompose: str = "gradient",
+        **shared: Any,
+    ) -> None:
+        super().__init__(model, base, rho, **shared)
+        check_gamma(gamma)
+        if decompose not in ("gradient", "logit"):
+            raise ValueError(f"decompose={decompose}: not one of gradient, logit")
+        self.gamma = gamma
+        self.decompose = decompose
+
+    def second_pass(self, closure: Closure, losses: Tensor) -> None:
+        k = kept(self.gamma, len(losses))
+        if k == len(losses):
+            super().second_pass(closure, losses)
+        elif self.decompose == "gradient":
+            self._across_gradients(closure, losses, k)
+        else:
+            self._across_logits(closure, losses, k)
+
+    def _across_gradients(self, closure: Closure, losses: Tensor, k: int) -> None:
+        perturbed = closure()
+        chosen = sensitive(perturbed.detach() - losses, k)
+        self.backward(torch.where(chosen, perturbed, 0.0).sum() / k, retain_graph=True)
+        weights = [w for group in self.base.param_groups for w in group["params"] if w.grad is not None]
+        plus = [w.grad for w in weights if w.grad is not None]
+        self.base.zero_grad()
+        self.backward(torch.where(chosen, 0.0, perturbed).sum() / (len(losses) - k))
+        minus = [w.grad for w in weights if w.grad is not None]
+        with torch.no_grad():
+            along = _dot(minus, plus)
+            length = _dot(plus, plus)
+            keep = 1 - torch.where(length > 0, along / length, 0.0)
+            torch._foreach_add_(minus, torch._foreach_mul(plus, keep))
+
+    def _across_logits(self, closure: Closure, losses: Tensor, k: int) -> None:
+        batch = len(losses)
+        with recorded(self.model, cut=True) as outputs:
+            perturbed = closure()
+        chosen = sensitive(perturbed.detach() - losses, k)[:, None]
+        received = [leaf for _, leaf in outputs]
+        # One row per example, whichever calls of the model its outputs came from.
+        d = torch.cat([_by_example(g, batch) for g in torch.autograd.grad(perturbed.mean(), received)], dim=1)
+        plus = torch.where(chosen, d, 0.0).sum(0)
+        length = plus @ plus
+        along = torch.where(length > 0, d @ plus / length, 0.0)
+        across = d - along[:, None] * plus
+        upstream = torch.where(chosen, d * (batch / k), across * (batch / (batch - k)))
+        widths = [leaf.numel() // batch for leaf in received]
+        parts = [_as_output(u, leaf) for u, leaf in zip(upstream.split(widths, dim=1), received, strict=True)]
+        torch.autograd.backward([output for output, _ in outputs], [self.scaled(part) for part in parts])
+
+
+def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:
+    """Inner product over all tensors, accumulated in at least float32."""
+    wide = torch.promote_types(one[0].dtype, torch.float32)
+    return torch.stack([product.sum(dtype=wide) for product in torch._foreach_mul(one, other)]).sum()
+
+
+def _by_example(gradient: Tensor, batch: int) -> Tensor:
+    """(c * batch, K) of a forward of c batches -> (batch, c * K), at least float32."""
+    wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    return wide.unflatten(0, (-1, batch)).transpose(0, 1).flatten(1)
+
+
+def _as_output(rows: Tensor, leaf: Tensor) -> Tensor:
+    """The inverse of `_by_example`, for the output `leaf`."""
+    return rows.unflatten(1, (-1, leaf.shape[1])).transpose(0, 1).flatten(0, 1).to(leaf.dtype)
