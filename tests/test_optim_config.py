@@ -45,6 +45,9 @@ def test_knobs_build_the_rule(name: str) -> None:
         assert group["nesterov"] == knobs.pop("nesterov")
     defaults = constructor_defaults(type(rule))
     assert {key: getattr(rule, key) for key in knobs} == knobs
+    if name == "asam":  # the class's default is SAM's, an order of magnitude smaller
+        assert rule.adaptive
+        assert knobs.pop("rho") == 0.5
     assert {key: defaults[key] for key in knobs} == knobs
 
 

@@ -58,14 +58,13 @@ def frame(root: Path, select: str = "last") -> pd.DataFrame:
 def _row(directory: Path, select: str) -> dict[str, Any]:
     try:
         summary = json.loads((directory / "summary.json").read_bytes())
-        config = summary["config"]
         named = {key: summary[key] for key in (*RUN, *COST) if key in summary}
         metrics = summary.get("selections", {}).get(select, {})
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
+        # Its times are the whole run's, while those among the metrics are one epoch's.
+        return {**summary["config"], **metrics, **named, "dir": str(directory)}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         return {"id": directory.name, "state": "unreadable", "error": str(error), "dir": str(directory)}
-    # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
-    # Its times are the whole run's, while those among the metrics are one epoch's.
-    return {**config, **metrics, **named, "dir": str(directory)}
 
 
 def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:

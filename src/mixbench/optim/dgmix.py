@@ -80,7 +80,8 @@ class DGMix(SAM):
         chosen = sensitive(perturbed.detach() - losses, k)[:, None]
         received = [leaf for _, leaf in outputs]
         # One row per example, whichever calls of the model its outputs came from.
-        d = torch.cat([_by_example(g, batch) for g in torch.autograd.grad(perturbed.mean(), received)], dim=1)
+        gradients = torch.autograd.grad(self.scaled(perturbed.mean()), received)
+        d = torch.cat([_by_example(g, batch) for g in gradients], dim=1)
         plus = torch.where(chosen, d, 0.0).sum(0)
         length = plus @ plus
         along = torch.where(length > 0, d @ plus / length, 0.0)
@@ -88,7 +89,7 @@ class DGMix(SAM):
         upstream = torch.where(chosen, d * (batch / k), across * (batch / (batch - k)))
         widths = [leaf.numel() // batch for leaf in received]
         parts = [_as_output(u, leaf) for u, leaf in zip(upstream.split(widths, dim=1), received, strict=True)]
-        torch.autograd.backward([output for output, _ in outputs], [self.scaled(part) for part in parts])
+        torch.autograd.backward([output for output, _ in outputs], parts)
 
 
 def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:

@@ -81,17 +81,22 @@ class SAM(Descent):
         loss = losses.mean()
         self.backward(loss)
         statistics = frozen_statistics(self.model) if self.bn_stats == "first" else nullcontext()
+
+        def replayed() -> Tensor:
+            replay()
+            return closure()
+
         with self.perturbed(), statistics:
             self.base.zero_grad()
-            replay()
-            self.second_pass(closure, losses.detach())
+            self.second_pass(replayed, losses.detach())
         self.update()
         return loss.detach()
 
     def second_pass(self, closure: Closure, losses: Tensor) -> None:
         """Leave in the parameters' `grad` what the base optimizer shall use.
 
-        Called at w + delta, with all gradients cleared; `losses` (B,) are those of the first pass, at w.
+        Called at w + delta, with all gradients cleared. Each call of `closure` has the dropout masks of the
+        first pass, at w, whose losses (B,) are `losses`.
         """
         self.backward(closure().mean())
 

@@ -69,4 +69,55 @@ class SAM(SGD):
     decay_in_ascent: bool = knob("add weight_decay * w to the ascent's gradient")
 
 
-OPTIONS: dict[str, type] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "sam": SAM}
+@dataclass
+class ASAM(SAM):
+    """Adaptive SAM on SGD: SAM's ascent step, measured relative to the size of each weight.
+
+    Source: Kwon et al., ASAM: Adaptive Sharpness-Aware Minimization, ICML 2021.
+    """
+
+    name: str = "asam"
+    eta: float = knob("added to |w|, by which the ascent is scaled", at_least=0)
+
+
+@dataclass
+class BGMix(SAM):
+    """Binary G-Mix on SGD: SAM that learns only from the examples whose loss the ascent raises most.
+
+    Source: Li, Tang, G-Mix: A Generalized Mixup Learning Framework Towards Flat Minima, section IV. Made for
+    augment=mixup.
+    """
+
+    name: str = "bgmix"
+    gamma: float = knob("share of the batch that is kept", above=0, at_most=1)
+    compute: str = knob(
+        "one forward of the whole batch, or a forward to select and then the kept part alone",
+        choices=["masked", "subset"],
+    )
+
+
+@dataclass
+class DGMix(SAM):
+    """Decomposed G-Mix on SGD: Binary G-Mix plus the part of the other examples' gradient across it.
+
+    Source: Li, Tang, G-Mix: A Generalized Mixup Learning Framework Towards Flat Minima, section IV. Made for
+    augment=mixup.
+    """
+
+    name: str = "dgmix"
+    gamma: float = knob("share of the batch that counts as sensitive", above=0, at_most=1)
+    decompose: str = knob(
+        "where the other examples are projected: in parameter space (one more backward pass) or in logits",
+        choices=["gradient", "logit"],
+    )
+
+
+OPTIONS: dict[str, type] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "sam": SAM,
+    "asam": ASAM,
+    "bgmix": BGMix,
+    "dgmix": DGMix,
+}
