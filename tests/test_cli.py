@@ -73,6 +73,8 @@ MISTAKES = {
     ),
     "small image": (["train", "model.stem_stride=2"], ["16 pixels", "model.stem_stride=2", "digits have 8"]),
     "depth": (["train", "model=wrn16_4", "model.depth=17"], ["model.depth=17", "6n + 4"]),
+    "fixed name": (["train", "augment.name=mixup"], ["augment.name=mixup", "augment=NAME"]),
+    "unknown data": (["train", "dataset.name=cifar"], ["dataset.name=cifar", "Did you mean 'cifar10'"]),
     "several values": (["train", "seed=0,1"], ["seed=0,1", "-m"]),
     "sweep cell": (["train", "-m", "epochs=1,0"], ["epochs=0", ">= 1"]),
     "methods name": (["methods", "gmx"], ["gmx", "gmix"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -170,11 +172,14 @@ def test_memory_format_and_rounding(dtype: torch.dtype, channels_last: bool) -> 
     assert torch.equal(data.batch(torch.arange(8), generator())[0], exact.to(dtype))
 
 
-def test_read_only_memory_maps_are_accepted(tmp_path, recwarn: pytest.WarningsRecorder) -> None:
+def test_read_only_memory_maps_are_accepted(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     images = images_of(4, 3, 3, 1)
     np.save(tmp_path / "images.npy", images)
-    data = image_set(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    np.save(tmp_path / "labels.npy", np.arange(4))
+    maps = [np.load(tmp_path / name, mmap_mode="r") for name in ("images.npy", "labels.npy")]
+    data = ImageSet(*maps, mean=[0.5], std=[0.5])
     np.testing.assert_array_equal(data.images.numpy(), images)
+    assert data.labels.tolist() == [0, 1, 2, 3]
     assert not recwarn.list
 
 

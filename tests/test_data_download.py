@@ -180,6 +180,12 @@ def test_name_of_the_set_in_a_mirror() -> None:
     assert first == "https://host/kmnist/train-images-idx3-ubyte.gz"
 
 
+def test_mirror_may_be_a_folder_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / FILE).write_bytes(CONTENT)
+    assert fetched(tmp_path, spec_for("http://127.0.0.1:9"), ((tmp_path / "mirror").as_uri(),)) == CONTENT
+
+
 def test_unusable_address_is_one_failure_among_others(tmp_path: Path, server: Server) -> None:
     assert fetched(tmp_path, spec_for(server.address("good")), ("not an address",)) == CONTENT
 

@@ -153,6 +153,13 @@ def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
         import_from(SPECS["kmnist"], tmp_path / "mine.npz", tmp_path / "data")
 
 
+def test_array_under_the_name_of_an_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz: damaged, or not of the expected form"):
+        import_from(SPECS["kmnist"], tmp_path / "x.npz", tmp_path / "data")
+
+
 def test_source_that_is_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: expected an \.npz file, a folder of packed files, or"):
         import_from(SPECS["cifar10"], tmp_path / "nowhere", tmp_path / "data")

@@ -96,12 +96,14 @@ def _problems(run: Train) -> Iterator[str]:
                 f" 'defaults: [/schema/{group}/<name>@_here_]'."
             )
         return
-    yield from check(run)
+    problems = list(check(run))
     for group in GROUPS:
-        own = getattr(getattr(run, group), "problems", None)
-        if own is not None:
-            yield from own()
-    yield from _size_problems(run)
+        option = getattr(run, group)
+        name = type(option)().name if group != "dataset" else option.name
+        if option.name != name:
+            problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
+        problems += option.problems() if hasattr(option, "problems") else []
+    yield from problems or _size_problems(run)
 
 
 def _size_problems(run: Train) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Per-example classification losses against soft targets."""
+"""Targets of (B, K) class weights, and per-example classification losses against them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """(B, K) float32 targets of integer labels (B,), without the host-side check of `F.one_hot`."""
+    return torch.zeros(len(labels), num_classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -105,7 +105,10 @@ METHODS = (
         title="Manifold Mixup",
         paper="Verma et al. 2019",
         augment="manifold_mixup",
-        formula=("h_l = lam h_l(x_i) + (1 - lam) h_l(x_j),   l a random one of input, stage1, stage2",),
+        formula=(
+            "h_l = lam h_l(x_i) + (1 - lam) h_l(x_j),   l = input, stage1 or stage2",
+            "y = lam y_i + (1 - lam) y_j,   lam ~ Beta(alpha, alpha)",
+        ),
     ),
     Method(
         name="mixupe",
@@ -156,7 +159,7 @@ METHODS = (
         augment="mixup",
         opt="bgmix",
         formula=(
-            "s_i = L_i(w + delta) - L_i(w);   B+ = the gamma B examples with the largest s_i",
+            "s_i = L_i(w + delta) - L_i(w);   B+ = the gamma B examples of largest s_i",
             "w <- w - lr gradient of mean_(B+) L_i(w + delta)",
         ),
     ),
@@ -167,7 +170,7 @@ METHODS = (
         augment="mixup",
         opt="dgmix",
         formula=(
-            "g+, g- = gradients at w + delta of the mean loss over B+ (as in BG-Mix) and the rest",
+            "g+, g- = gradients at w + delta of the mean losses of B+ (see bgmix), B-",
             "w <- w - lr (g+ + g- - (<g-, g+> / |g+|^2) g+)",
         ),
     ),

@@ -7,7 +7,7 @@ import functools
 import logging
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -73,6 +73,9 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     model = model.to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    if config.compile:
+        # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
+        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
     rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler)
     loop = build_loop(config, device, splits, model, rule)
@@ -168,7 +171,7 @@ def build_loop(config: Train, device: torch.device, splits: data.Splits, model: 
     augment: Any = AUGMENTS[config.augment.name]
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
-        model=cast(nn.Module, torch.compile(model)) if config.compile else model,
+        model=model,
         augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
         objective=REGULARIZERS[config.regularizer.name](**knobs(config.regularizer)),
         rule=rule,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mixbench.augment.draws import PAIRINGS, Draws
+from mixbench.losses import one_hot
 
 
 class MaskMix:
@@ -111,11 +112,6 @@ def blend(images: Tensor, mask: Tensor, partners: Tensor) -> Tensor:
     the formula as written takes 0.9 to 3 ms.
     """
     return images[partners].lerp_(images, mask.to(images.dtype))
-
-
-def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """(B, K) float32 targets of integer labels, without the host-side check of `F.one_hot`."""
-    return torch.zeros(len(labels), num_classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
 
 
 def fixed_ratio(lam: float | Tensor | None, n: int, draws: Draws) -> Tensor | None:

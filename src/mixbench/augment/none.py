@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mixbench.augment.base import check_batch, check_classes, one_hot
+from mixbench.augment.base import check_batch, check_classes
+from mixbench.losses import one_hot
 
 
 class NoMix:

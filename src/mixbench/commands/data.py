@@ -32,10 +32,9 @@ a missing set by itself.
 def main(argv: list[str]) -> int:
     """Runs `mixbench data ARGV`; the exit status is 0, or 2 if data is damaged.
 
-    Raises ConfigError for an unknown command or data set, DataError for data that is missing or cannot be
-    used.
+    Raises ConfigError for an unknown command or data set, DataError for data that is missing or cannot be used.
     """
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["list", *argv]
     parser, commands = _parser()
@@ -111,15 +110,25 @@ def _prepare(root: Path, arguments: argparse.Namespace) -> int:
     from mixbench.data.prepare import prepare
 
     for spec in [find(name) for name in arguments.names]:
-        _report(root, prepare(spec, root, arguments.mirror, replace=arguments.replace))
+        if arguments.replace or not _already_there(root, spec):
+            _report(root, prepare(spec, root, arguments.mirror, replace=arguments.replace))
     return 0
 
 
 def _import(root: Path, arguments: argparse.Namespace) -> int:
     from mixbench.data.prepare import import_from
 
-    _report(root, import_from(find(arguments.name), arguments.path, root, replace=arguments.replace))
+    spec = find(arguments.name)
+    if arguments.replace or not _already_there(root, spec):
+        _report(root, import_from(spec, arguments.path, root, replace=arguments.replace))
     return 0
+
+
+def _already_there(root: Path, spec: Spec) -> bool:
+    meta = cache.read_meta(root, spec.name)
+    if meta is not None:
+        print(f"{spec.name}: already there ({meta.state}) in {root / spec.name}; --replace makes it anew")
+    return meta is not None
 
 
 def _report(root: Path, meta: cache.Meta) -> None:
@@ -146,10 +155,8 @@ def _verify(root: Path, arguments: argparse.Namespace) -> int:
             print(f"{spec.name}: {error}", file=sys.stderr)
             status = DataError.exit_status
             continue
-        published = [key for key, entry in meta.files.items() if entry["sha256"] == spec.sha256.get(key)]
-        print(
-            f"{spec.name}: {meta.state}, checksums right; {len(published)} of 4 arrays equal the published ones"
-        )
+        equal = sum(meta.files[key]["sha256"] == known for key, known in spec.sha256.items())
+        print(f"{spec.name}: {meta.state}, as written; {equal} of {len(spec.sha256)} published checksums met")
     return status
 
 

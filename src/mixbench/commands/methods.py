@@ -124,40 +124,42 @@ def _row(*cells: str) -> str:
 def cards(name: str) -> Iterator[str]:
     """The short cards of all that has this name: an option of a group, or a method under a paper's name."""
     every = [o for group in GROUPS for o in options(group)]
-    found = [o for o in every if o.name == name]
-    methods = [] if found else [m for m in METHODS if name.lower() in (m.name, m.title.lower())]
+    by_title = {m.title.lower(): m.name for m in METHODS}
+    wanted = name if any(o.name == name for o in every) else by_title.get(name.lower(), name)
+    found = [o for o in every if o.name == wanted]
+    methods = [m for m in METHODS if m.name == wanted]
     if not found and not methods:
         known = [*(o.name for o in every), *(m.title for m in METHODS)]
         raise ConfigError(
             f"{name}: no such option or method.{nearest(name, known)} `mixbench methods` lists all."
         )
     for option in found:
-        yield from _option_card(option)
-    for method in methods:
-        yield from _method_card(method, every)
+        yield from _option_card(option, [m for m in methods if getattr(m, option.group, "") == wanted])
+    if not found:
+        chosen = [o for o in every if o.name == getattr(methods[0], o.group, "")]
+        yield from _method_card(methods[0], chosen)
 
 
-def _option_card(option: Option) -> Iterator[str]:
+def _option_card(option: Option, methods: list[Method]) -> Iterator[str]:
     yield f"{option.group}={option.name}"
     yield from _wrap(option.line, "  ")
-    method = next((m for m in METHODS if m.name == option.name == getattr(m, option.group, "")), None)
-    if method:
-        yield from _formula(method)
+    if methods:
+        yield from _formula(methods[0])
     if option.knobs:
         yield from _section("Knobs with their defaults", _knob_lines(option))
     yield from _section("Source", _wrap(option.source, "  "))
-    if method:
-        yield from _use(method)
+    if methods:
+        yield from _use(methods)
     yield ""
 
 
-def _method_card(method: Method, every: list[Option]) -> Iterator[str]:
+def _method_card(method: Method, chosen: list[Option]) -> Iterator[str]:
+    """The card of a method without an option of its own; `chosen` are the options that make it up."""
     yield f"{method.title} ({method.paper})"
     yield from _wrap(method.about, "  ")
     yield from _formula(method)
-    chosen = [o for o in every if o.name == getattr(method, o.group, "")]
     yield from _section("Knobs with their defaults", [line for o in chosen for line in _knob_lines(o)])
-    yield from _use(method)
+    yield from _use([method])
     yield ""
 
 
@@ -165,11 +167,11 @@ def _formula(method: Method) -> Iterator[str]:
     return _section("Formula", [f"  {line}" for line in method.formula])
 
 
-def _use(method: Method) -> Iterator[str]:
-    yield from _section("Train", [f"  {method.command}"])
-    if method.note:
-        yield from _section("Note", _wrap(method.note, "  "))
-    yield from _section("Full card", [f"  docs/methods/{method.name}.md"])
+def _use(methods: list[Method]) -> Iterator[str]:
+    yield from _section("Train", [f"  {m.title}: {m.command}" for m in methods])
+    if methods[0].note:
+        yield from _section("Note", _wrap(methods[0].note, "  "))
+    yield from _section("Full card", [f"  docs/methods/{methods[0].name}.md"])
 
 
 def _knob_lines(option: Option) -> Iterator[str]:

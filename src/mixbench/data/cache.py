@@ -1,8 +1,8 @@
 """The prepared form of a data set: four plain .npy files and meta.json, whatever archive they came from.
 
-    <data_dir>/<name>/train_images.npy   uint8 (N, H, W, C)
-                      train_labels.npy   int64 (N,) test_images.npy, test_labels.npy meta.json
-                      sizes and SHA-256 sums of the four arrays, their source, what is inexact
+    <data_dir>/<name>/train_images.npy, test_images.npy   uint8 (N, H, W, C)
+                      train_labels.npy, test_labels.npy   int64 (N,)
+                      meta.json     sizes and SHA-256 sums of the four arrays, their source, what is inexact
 
 The folder is written under another name and renamed when it is on the disk, so it is complete or not there.
 """
@@ -46,9 +46,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Meta:
-    """What meta.json says. `state` is "complete", "inexact" (some images differ) or "partial" (some are
-    missing).
-    """
+    """What meta.json says; `state` is "complete", "inexact" (images differ) or "partial" (images are missing)."""
 
     name: str
     state: str
@@ -170,9 +168,7 @@ def _save(path: Path, array: NDArray, sha256: str) -> dict:
 
 
 def read_meta(root: Path, name: str) -> Meta | None:
-    """The description of the prepared set `name`, or None if it is not there. DataError if it is
-    unreadable.
-    """
+    """The description of the prepared set `name`, or None if it is not there; DataError if it is unreadable."""
     path = root / name / "meta.json"
     content = None
     with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):

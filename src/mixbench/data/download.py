@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
 import re
 import time
@@ -23,6 +24,8 @@ from mixbench import __version__
 from mixbench.data.paths import downloads
 from mixbench.data.specs import Archive, Spec
 from mixbench.errors import DataError
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds without a byte, in connecting and in reading
 PAUSES = (0.0, 1.0, 3.0)  # seconds before each round over the addresses; a dead network shows within 40 s
@@ -97,9 +100,7 @@ def _fetch(spec: Spec, archive: Archive, path: Path, urls: Sequence[str]) -> Non
 
 
 def _transfer(url: str, part: Path, archive: Archive) -> None:
-    """Appends to `part` what is missing of it (what a broken transfer left is kept), then checks its MD5
-    sum.
-    """
+    """Appends to `part` what an earlier, broken transfer left out of it, then checks its MD5 sum."""
     have = part.stat().st_size if part.exists() else 0
     if have != archive.bytes:
         _receive(url, part, archive, have)
@@ -113,6 +114,7 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
     headers = {"User-Agent": f"mixbench/{__version__}"}
     if 0 < have < archive.bytes:
         headers["Range"] = f"bytes={have}-"
+    log.info("downloading %s (%.0f of %.0f MB are here)", url, have / 1e6, archive.bytes / 1e6)
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -39,30 +39,24 @@ _BROKEN = (
     RuntimeError,
     ValueError,
     TypeError,
-    Image.UnidentifiedImageError,
 )
 
 
 def decode(spec: Spec, files: Files, scratch: Path) -> Decoded:
-    """The data set in the official archives `files` (by file name), unpacking into the empty folder
-    `scratch`.
+    """The data set in the official archives `files` (by file name), unpacked into the empty folder `scratch`.
 
-    Raises DataError naming the archive if it cannot be decoded.
+    Raises DataError naming the archives if they cannot be decoded.
     """
-    source = ", ".join(files)
     try:
         arrays = _DECODERS[spec.name](files, scratch)
     except _BROKEN as error:
-        raise DataError(
-            f"{source}: not a readable archive of {spec.name} ({type(error).__name__}: {error})."
-        ) from error
-    return Decoded(arrays, source=f"official archive {source}")
+        places = ", ".join(map(str, files.values()))
+        raise DataError(f"{places}: cannot be decoded ({type(error).__name__}: {error}).") from error
+    return Decoded(arrays, source=f"official archive {', '.join(files)}")
 
 
 def digits(spec: Spec) -> Decoded:
-    """scikit-learn's digits, grey values 0..16 times 15 as uint8 (N, 8, 8, 1), with a fixed stratified
-    80/20 split.
-    """
+    """scikit-learn's digits, grey values 0..16 times 15 as uint8 (N, 8, 8, 1), with a fixed stratified split."""
     from sklearn.datasets import load_digits
 
     from mixbench.data.subset import split_off
@@ -70,9 +64,8 @@ def digits(spec: Spec) -> Decoded:
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels.reshape(-1, 8, 8, 1) * 15).astype(np.uint8)
     test, train = split_off(labels.astype(np.int64), spec.test_size)
-    return Decoded(
-        _arrays((images[train], labels[train]), (images[test], labels[test])), source="scikit-learn"
-    )
+    arrays = _arrays((images[train], labels[train]), (images[test], labels[test]))
+    return Decoded(arrays, source="scikit-learn")
 
 
 def _arrays(train: tuple[Any, Any], test: tuple[Any, Any]) -> Arrays:
@@ -90,7 +83,7 @@ def _cifar(class_name: str, files: Files, scratch: Path) -> Arrays:
     wanted = [name for name, _ in cls.train_list + cls.test_list] + [cls.meta["filename"]]
     _unpack(files[cls.filename], {f"{cls.base_folder}/{name}" for name in wanted}, scratch)
     train, test = cls(scratch, train=True), cls(scratch, train=False)
-    return _arrays((train.data, train.targets), (test.data, test.targets))
+    return _arrays(*((part.data, part.targets) for part in (train, test)))
 
 
 def _svhn(files: Files, scratch: Path) -> Arrays:
@@ -98,9 +91,7 @@ def _svhn(files: Files, scratch: Path) -> Arrays:
 
     folder = next(iter(files.values())).parent
     train, test = SVHN(folder, split="train"), SVHN(folder, split="test")
-    return _arrays(
-        (train.data.transpose(0, 2, 3, 1), train.labels), (test.data.transpose(0, 2, 3, 1), test.labels)
-    )
+    return _arrays(*((part.data.transpose(0, 2, 3, 1), part.labels) for part in (train, test)))
 
 
 def _stl10(files: Files, scratch: Path) -> Arrays:
@@ -114,9 +105,7 @@ def _stl10(files: Files, scratch: Path) -> Arrays:
     names = [name for name, _ in Labelled.train_list + Labelled.test_list]
     _unpack(files[STL10.filename], {f"{STL10.base_folder}/{name}" for name in names}, scratch)
     train, test = Labelled(scratch, split="train"), Labelled(scratch, split="test")
-    return _arrays(
-        (train.data.transpose(0, 2, 3, 1), train.labels), (test.data.transpose(0, 2, 3, 1), test.labels)
-    )
+    return _arrays(*((part.data.transpose(0, 2, 3, 1), part.labels) for part in (train, test)))
 
 
 def _mnist_type(class_name: str, files: Files, scratch: Path) -> Arrays:
@@ -129,14 +118,11 @@ def _mnist_type(class_name: str, files: Files, scratch: Path) -> Arrays:
         with gzip.open(path) as packed, (raw / name.removesuffix(".gz")).open("wb") as plain:
             shutil.copyfileobj(packed, plain)
     train, test = cls(scratch, train=True), cls(scratch, train=False)
-    return _arrays(
-        (train.data.numpy()[..., None], train.targets), (test.data.numpy()[..., None], test.targets)
-    )
+    return _arrays(*((part.data.numpy()[..., None], part.targets) for part in (train, test)))
 
 
 def _tiny_imagenet(files: Files, scratch: Path) -> Arrays:
-    """Classes in alphabetical order of their WordNet ids, images of a class in that of their names (as
-    ImageFolder).
+    """Classes in alphabetical order of their WordNet ids, and their images in that of their names, as ImageFolder.
 
     The official validation set is the test set, in the order of its annotation file.
     """
@@ -144,18 +130,18 @@ def _tiny_imagenet(files: Files, scratch: Path) -> Arrays:
     (path,) = files.values()
     with zipfile.ZipFile(path) as archive:
         _refuse_escape(archive.namelist())
-        label_of = {
-            wnid: i for i, wnid in enumerate(sorted(archive.read(f"{top}/wnids.txt").decode().split()))
-        }
+        wnids = sorted(archive.read(f"{top}/wnids.txt").decode().split())
+        label_of = {wnid: label for label, wnid in enumerate(wnids)}
         train = sorted(
             (label_of[member.parts[2]], name)
             for name in archive.namelist()
             if (member := PurePosixPath(name)).match(f"{top}/train/*/images/*.JPEG")
         )
-        rows = [
-            line.split("\t") for line in archive.read(f"{top}/val/val_annotations.txt").decode().splitlines()
+        rows = archive.read(f"{top}/val/val_annotations.txt").decode().splitlines()
+        test = [
+            (label_of[wnid], f"{top}/val/images/{file}")
+            for file, wnid, *_ in (row.split("\t") for row in rows)
         ]
-        test = [(label_of[wnid], f"{top}/val/images/{file}") for file, wnid, *_ in rows]
         return _arrays(_jpegs(archive, train), _jpegs(archive, test))
 
 
@@ -168,8 +154,11 @@ def _jpegs(archive: zipfile.ZipFile, members: list[tuple[int, str]]) -> tuple[ND
 
 
 def rgb(picture: bytes) -> NDArray[np.uint8]:
-    """The pixels of an encoded picture as uint8 (H, W, 3); grey ones are repeated over the channels."""
-    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    """The pixels of an encoded picture as uint8 (H, W, 3), grey ones repeated; ValueError if it is damaged."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    except OSError as error:  # what Pillow raises; it is no disk error
+        raise ValueError(f"damaged picture: {error}") from error
 
 
 def _unpack(path: Path, wanted: Collection[str], folder: Path) -> None:

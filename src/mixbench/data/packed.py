@@ -1,10 +1,8 @@
-"""Sources other than the official archives: plain .npz arrays, and a compact form with losslessly packed
-pictures.
+"""Sources other than the official archives: plain .npz arrays, and a compact form with packed pictures.
 
-The compact form is one or more .npz files for each split, in which `blob` (uint8) is a run of encoded
-pictures and `lengths` (int64) the byte length of each. For CIFAR every picture is a vertical strip of
-images of size `hw` in lossless WebP. For Tiny-ImageNet there is a sample of the validation images only, one
-JPEG for each.
+The compact form is one or more .npz files for each split, in which `blob` (uint8) is a run of encoded pictures and
+`lengths` (int64) the byte length of each. For CIFAR every picture is a vertical strip of images of size `hw` in
+lossless WebP. For Tiny-ImageNet there is a sample of the validation images only, one JPEG for each.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from mixbench.data.cache import Decoded
@@ -29,7 +26,7 @@ from mixbench.errors import DataError
 
 _LABEL_KEY = {"cifar10": "labels", "cifar100": "fine"}
 _TINY_SAMPLE = "tiny_imagenet200_val_sample.npz"
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, Image.UnidentifiedImageError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, AttributeError)
 
 
 def holds_packed(spec: Spec, folder: Path) -> bool:
@@ -67,8 +64,7 @@ def decode_packed(spec: Spec, folder: Path) -> Decoded:
 def decode_npz(spec: Spec, path: Path) -> Decoded:
     """The data set in an .npz file with the four arrays of `specs.ARRAYS`.
 
-    Grey images may come without the last axis. Raises DataError if an array is missing or the file is
-    damaged.
+    Grey images may come without the last axis. Raises DataError if an array is missing or the file is damaged.
     """
     content = _load(path)
     missing = [key for key in ARRAYS if key not in content]
@@ -87,14 +83,12 @@ def decode_npz(spec: Spec, path: Path) -> Decoded:
 
 
 def _parts(folder: Path, name: str, split: str) -> list[Path]:
-    """The files of one split: <name>_<split>.npz, or <name>_<split>_0.npz, _1 ... in the order of their
-    numbers.
-    """
+    """The files of one split: <name>_<split>.npz, or <name>_<split>_0.npz, _1, ... in the order of the numbers."""
     pattern = re.compile(rf"{name}_{split}(?:_(\d+))?\.npz")
-    found = [
-        (int(match[1] or 0), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found)]
+    numbers = {
+        path: int(match[1] or 0) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))
+    }
+    return sorted(numbers, key=lambda path: numbers[path])
 
 
 def _load(path: Path) -> dict[str, NDArray]:
@@ -123,9 +117,7 @@ def _pictures(part: Mapping[str, NDArray]) -> Iterator[bytes]:
 
 
 def _tiny_sample(path: Path) -> Decoded:
-    """600 validation images, 3 for each class: 2 of them to train and 1 to test, a set for trying things
-    out.
-    """
+    """600 validation images, 3 for each class: 2 of them to train, 1 to test, for trying things out."""
     part = _load(path)
     with _named(path):
         if part["wnids"].tolist() != sorted(part["wnids"].tolist()):

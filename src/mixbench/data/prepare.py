@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,6 @@ from mixbench.data.disk import locked, readable_errors
 from mixbench.data.download import check_md5, official_archives
 from mixbench.data.specs import Spec
 from mixbench.errors import DataError
-
-log = logging.getLogger(__name__)
 
 
 def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
@@ -32,36 +29,31 @@ def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: boo
 
 
 def import_from(spec: Spec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
-    """Prepares `spec` below `root` from `source`: a folder of official archives or packed files, or an .npz
-    file.
+    """Prepares `spec` below `root` from a folder of official archives or of packed files, or from an .npz file.
 
-    A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of
-    these.
+    A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of these.
     """
 
     def decode(scratch: Path) -> cache.Decoded:
         if source.is_file() and source.suffix == ".npz":
             return packed.decode_npz(spec, source)
+        files = {archive.file: source / archive.file for archive in spec.archives}
+        if files and all(path.is_file() for path in files.values()):
+            for archive in spec.archives:
+                check_md5(files[archive.file], archive)
+            return official.decode(spec, files, scratch)
         if source.is_dir() and packed.holds_packed(spec, source):
             return packed.decode_packed(spec, source)
-        files = {archive.file: source / archive.file for archive in spec.archives}
-        if not files or not all(path.is_file() for path in files.values()):
-            raise DataError(
-                f"{source}: expected an .npz file, a folder of packed files, or a folder with "
-                f"{' and '.join(files) or 'one of these'}."
-            )
-        for archive in spec.archives:
-            check_md5(files[archive.file], archive)
-        return official.decode(spec, files, scratch)
+        archives = f" with {' and '.join(files)}" if files else ""
+        raise DataError(f"{source}: expected an .npz file, a folder of packed files, or a folder{archives}.")
 
     return _make(spec, root, decode, replace)
 
 
 def _make(spec: Spec, root: Path, decode: Callable[[Path], cache.Decoded], replace: bool) -> cache.Meta:
     with readable_errors(root), locked(root, spec.name):
-        there = cache.read_meta(root, spec.name)
-        if there and not replace:
-            log.warning("%s is already there (%s); --replace makes it anew", root / spec.name, there.state)
+        there = None if replace else cache.read_meta(root, spec.name)
+        if there is not None:
             return there
         with _scratch(root, spec.name) as scratch:
             return cache.write(root, spec, decode(scratch))

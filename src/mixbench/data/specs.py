@@ -121,7 +121,7 @@ _ALL = (
     Spec(
         name="stl10",
         title="96-pixel colour photographs, 10 classes, few labels",
-        source="Coates, Ng and Lee 2011, Single-Layer Networks in Unsupervised Feature Learning",
+        source="Coates, Ng and Lee 2011, An Analysis of Single-Layer Networks in Unsupervised Feature Learning",
         num_classes=10,
         train_size=5_000,
         test_size=8_000,

@@ -51,7 +51,6 @@ class BGMix(SAM):
         if self.compute == "masked":
             perturbed = closure()
             chosen = sensitive(perturbed.detach() - losses, k)
-            # Selected, not multiplied by zero: a loss that is not finite may be among the dropped ones.
             self.backward(torch.where(chosen, perturbed, 0.0).sum() / k)
             return
         with torch.no_grad(), recorded(self.model) as outputs:

@@ -5,8 +5,9 @@ losses, logits = objective(model, x, y, images, labels, loss)
 
 from __future__ import annotations
 
+from mixbench.regularize.mixupe import MixupE
 from mixbench.regularize.none import NoRegularizer
 
-__all__ = ["REGULARIZERS", "NoRegularizer"]
+__all__ = ["REGULARIZERS", "MixupE", "NoRegularizer"]
 
-REGULARIZERS: dict[str, type] = {"none": NoRegularizer}
+REGULARIZERS: dict[str, type] = {"none": NoRegularizer, "mixupe": MixupE}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mixbench.schema.knob import knob
+
 
 @dataclass
 class NoRegularizer:
@@ -15,4 +17,27 @@ class NoRegularizer:
     name: str = "none"
 
 
-OPTIONS: dict[str, type] = {"none": NoRegularizer}
+@dataclass
+class MixupE:
+    """MixupE: an extra loss on the directional derivatives that Mixup regularizes to first order.
+
+    Source: Zou et al., MixupE: Understanding and Improving Mixup from Directional Derivative Perspective, 2023.
+    """
+
+    name: str = "mixupe"
+    eta: float = knob("weight of the extra loss", at_least=0)
+    alpha: float = knob("shape of Beta(alpha, alpha) in the extra loss's factor E[1-lambda]", above=0)
+    variant: str = knob(
+        "derivative by equation 5 (paper) or 4 (exact), or the sign and threshold of the official code",
+        choices=["paper", "exact", "official"],
+    )
+    threshold: float = knob("largest derivative that counts in the official variant")
+    samples: str = knob("batch on which the derivative is taken", choices=["original", "mixed"])
+    forward: str = knob(
+        "mixed and original batch in two forwards, or in one of twice the size",
+        choices=["separate", "batched"],
+    )
+    rescale: bool = knob("scale the sum back to the size of the mixed batch's loss")
+
+
+OPTIONS: dict[str, type] = {"none": NoRegularizer, "mixupe": MixupE}

@@ -1,0 +1,138 @@
+"""The runs behind a table or figure: which configs they are, where they lie, how far they have come."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixbench.config import flat, run_dir, typed
+from mixbench.errors import ConfigError
+from mixbench.explain import composed
+from mixbench.papers.spec import Cell, Spec
+from mixbench.record import read_rows, read_summary
+from mixbench.schema.train import Train
+
+STATES = ("finished", "partial", "failed", "missing", "unavailable")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a table: its cell, its config, and what there is of it.
+
+    `state` is finished, partial (some epochs are done), failed, missing, or unavailable (the spec needs what
+    mixbench does not have yet; `config` is then None).
+    """
+
+    cell: Cell
+    config: Train | None
+    directory: Path
+    state: str
+    summary: dict[str, Any]
+    epochs_done: int
+
+    def record(self, select: str) -> dict[str, Any]:
+        """The columns that metrics read: those of the selected epoch, and the whole run's times. Empty if unfinished."""
+        if self.state != "finished":
+            return {}
+        chosen = self.summary["selections"].get(select)
+        if chosen is None:
+            raise ConfigError(
+                f"--select {select}: run {self.directory} has no such epoch;"
+                " best_val needs a validation set: --set dataset.val_size=N."
+            )
+        return {**chosen, **{k: v for k, v in self.summary.items() if not isinstance(v, (dict, list))}}
+
+
+def plan(
+    spec: Spec,
+    *,
+    protocol: str | None = None,
+    seeds: int | None = None,
+    budget: float | None = None,
+    epochs: int | None = None,
+    extra: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> list[Planned]:
+    """All runs of a table or figure, in its order; `rows` and `columns` keep only those named.
+
+    `budget` multiplies the number of epochs (at least one is left), `epochs` replaces it, `extra` are further Hydra
+    overrides of every cell. Raises ConfigError for what does not compose.
+    """
+    for given, known, option in ((rows, spec.rows, "--rows"), (columns, spec.columns, "--cols")):
+        for name in given:
+            if name not in known:
+                raise ConfigError(f"{option} {name}: not in {spec.key}. Allowed: {', '.join(known)}.")
+    if budget is not None and not 0 < budget <= 1:
+        raise ConfigError(f"--budget {budget:g}: must be > 0 and <= 1.")
+    if epochs is not None and epochs < 1:
+        raise ConfigError(f"--epochs {epochs}: must be >= 1.")
+    composed_once: dict[tuple[str, ...], Train] = {}
+    planned = []
+    for cell in spec.cells(protocol, seeds, extra):
+        if (rows and cell.row not in rows) or (columns and cell.column not in columns):
+            continue
+        if spec.needs:
+            planned.append(Planned(cell, None, Path(), "unavailable", {}, 0))
+            continue
+        # Composing takes 25 ms, and seeds differ in nothing else.
+        key = tuple(o for o in cell.overrides if not o.startswith("seed="))
+        if key not in composed_once:
+            composed_once[key] = typed(composed(key))
+        config = dataclasses.replace(composed_once[key], seed=cell.seed)
+        full = config.epochs
+        config.epochs = epochs or max(1, round(full * (budget or 1)))
+        planned.append(_found(cell, config))
+    return planned
+
+
+def _found(cell: Cell, config: Train) -> Planned:
+    directory = run_dir(config)
+    summary = read_summary(directory) or {}
+    state = summary.get("state", "missing")
+    done = 0
+    if state in ("running", "interrupted"):
+        done = len(read_rows(directory))
+        state = "partial"
+    return Planned(cell, config, directory, state, summary, config.epochs if state == "finished" else done)
+
+
+def overrides(planned: Planned) -> list[str]:
+    """The command line of a run: its cell's overrides and the number of epochs that was asked for."""
+    if planned.config is None:
+        raise ValueError("an unavailable cell has no command line")
+    return [*planned.cell.overrides, f"epochs={planned.config.epochs}"]
+
+
+def seconds_left(runs: Iterable[Planned]) -> float:
+    """Estimate of the time that unfinished runs take one after another, in seconds; NaN where nothing says.
+
+    From the seconds per epoch of finished runs of the same data set, model and method, else of the same data set
+    and model.
+    """
+    runs = [run for run in runs if run.config is not None]
+    rates: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        if run.state == "finished":
+            spent = run.summary["train_seconds"] + run.summary["eval_seconds"]
+            for key in _kinds(run):
+                rates.setdefault(key, []).append(spent / run.epochs_done)
+    total = 0.0
+    for run in runs:
+        if run.state == "finished" or run.config is None:
+            continue
+        known = [rates[key] for key in _kinds(run) if key in rates]
+        if not known:
+            return math.nan
+        total += sum(known[0]) / len(known[0]) * (run.config.epochs - run.epochs_done)
+    return total
+
+
+def _kinds(run: Planned) -> list[tuple[str, ...]]:
+    values = flat(run.config) if run.config is not None else {}
+    place = (str(values["dataset"]), str(values["model"]), str(values.get("dataset.train_size")))
+    return [(*place, str(values["augment"]), str(values["regularizer"]), str(values["opt"])), place]
