@@ -5,10 +5,16 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -84,3 +90,21 @@ def assert_same_state(one: nn.Module, other: nn.Module) -> None:
     """Equal parameters and buffers, bit for bit."""
     for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+
+
+def real_images(count: int) -> tuple[Tensor, Tensor]:
+    """Normalised CIFAR-10 test images (count, 3, 32, 32) and labels, from the packed files; skips without them."""
+    folder = Path(os.environ.get("MIXBENCH_TEST_DATA") or Path(__file__).parents[2] / "shared/data")
+    path = folder / "cifar10_test.npz"
+    if not path.exists():
+        pytest.skip("needs the packed real images (MIXBENCH_TEST_DATA)")
+    packed = np.load(path)
+    blob, ends = packed["blob"], packed["lengths"].cumsum()
+    strips: list[np.ndarray] = []
+    while sum(map(len, strips)) < count:
+        start, end = ends[len(strips)] - packed["lengths"][len(strips)], ends[len(strips)]
+        picture = Image.open(BytesIO(blob[start:end].tobytes())).convert("RGB")
+        strips.append(np.asarray(picture).reshape(-1, 32, 32, 3))
+    images = torch.from_numpy(np.concatenate(strips)[:count]).permute(0, 3, 1, 2) / 255
+    normalised = (images - images.mean((0, 2, 3), keepdim=True)) / images.std((0, 2, 3), keepdim=True)
+    return normalised, torch.from_numpy(packed["labels"][:count]).long()

@@ -7,6 +7,7 @@ from probes import constructor_defaults, option_values
 
 from mixbench.augment import AUGMENTS
 from mixbench.config import conf_dir
+from mixbench.models import small_cnn
 from mixbench.schema.augment import OPTIONS
 
 
@@ -22,6 +23,7 @@ def test_every_method_has_a_file_and_a_schema() -> None:
 def test_knobs_are_the_constructors_arguments_with_its_defaults(name) -> None:
     """`AUGMENTS[name](num_classes, **knobs)` works, and the YAML values are the class's defaults."""
     knobs = option_values("augment", name)
-    AUGMENTS[name](10, **knobs)
+    model = {"model": small_cnn(1, 10)} if AUGMENTS[name].uses_model else {}
+    AUGMENTS[name](10, **model, **knobs)
     defaults = constructor_defaults(AUGMENTS[name])
     assert {k: defaults[k] for k in knobs} == knobs

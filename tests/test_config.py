@@ -7,10 +7,11 @@ import importlib
 import itertools
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixbench.config import conf_dir, run_dir, run_id, scientific, typed
+from mixbench.config import compose_config, conf_dir, register, run_dir, run_id, scientific, typed
 from mixbench.explain import composed
 from mixbench.schema.train import GROUPS, Train
 
@@ -80,6 +81,32 @@ def test_identity_changes_with_science_alone(data: st.DataObject) -> None:
         new = changed[type(value)](value)
     setattr(node, leaf, new)
     assert (run_id(run) != before) == metadata.get("scientific", True)
+
+
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 9).map(str),
+        "opt.lr": st.sampled_from(["0.1", "1e-3", "5"]),
+        "augment": st.sampled_from(["gmix", "none", "hmix"]),
+        "dataset": st.sampled_from(["cifar10", "digits"]),
+        "dataset.train_size": st.sampled_from(["100", "null"]),
+        "schedule.milestones": st.sampled_from(["[0.5]", "[1,2.5]", "[]"]),
+        "output_dir": st.sampled_from(["a", "'b c'", "x/${seed}"]),
+        "hydra.job.name": st.just("n"),
+    },
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(VALUES)
+def test_composing_is_hydras(values: dict[str, str]) -> None:
+    """Oracle: hydra.compose on the same overrides."""
+    overrides = [f"{key}={value}" for key, value in values.items()]
+    ours = compose_config(overrides)
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert ours == compose("train", overrides)
 
 
 def test_identity_is_stable_between_versions() -> None:

@@ -147,8 +147,9 @@ def test_a_card_on_paper_names_every_knob_with_its_default(method):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.title)
 def test_a_card_has_all_its_parts(method):
-    """Oracle: the list of sections; the command in the card is the one that `mixbench methods` prints."""
+    """Oracle: the list of sections; the command is the one that `mixbench methods` prints; links lead to cards."""
     card = (CARDS / f"{method.name}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
     assert headings == ["Formula", "Knobs", "Paper and code", "Cost", "Citation"]
     assert method.command in card
+    assert all((CARDS / target).is_file() for target in re.findall(r"\]\(([^)]+)\)", card))

@@ -38,12 +38,12 @@ def test_nothing_gives_nothing() -> None:
 
 
 def test_the_interval_is_that_of_all_resamples() -> None:
-    """Brute force: with four pairs there are 4^4 resamples; their percentiles are the interval's limit."""
-    a, b = {0: 3.0, 1: 5.0, 2: 4.5, 3: 9.0}, {0: 1.0, 1: 4.0, 2: 4.0, 3: 3.0, 7: 0.0}
-    differences = [2.0, 1.0, 0.5, 6.0]
-    means = [np.mean(r) for r in itertools.product(differences, repeat=4)]
+    """Brute force: with five pairs there are 5^5 resamples; their percentiles are the interval's limit."""
+    a, b = {0: 3.0, 1: 5.0, 2: 4.5, 3: 9.0, 4: 2.0}, {0: 1.0, 1: 4.0, 2: 4.0, 3: 3.0, 4: 0.5, 7: 0.0}
+    differences = [2.0, 1.0, 0.5, 6.0, 1.5]
+    means = [np.mean(r) for r in itertools.product(differences, repeat=5)]
     found = paired_difference(a, b)
-    assert (found.mean, found.n) == (np.mean(differences), 4)
+    assert (found.mean, found.n) == (np.mean(differences), 5)
     assert found.low == pytest.approx(np.percentile(means, 2.5), abs=0.15)
     assert found.high == pytest.approx(np.percentile(means, 97.5), abs=0.15)
     assert found.separated
@@ -58,10 +58,10 @@ def test_pairing_by_seed_matters() -> None:
     assert (paired_difference(a, b).low, paired_difference(a, b).high) == (1.0, 1.0)
 
 
-def test_two_seeds_give_no_interval() -> None:
-    """Limiting case: an interval from two pairs would be a number without meaning."""
-    found = paired_difference({0: 1.0, 1: 2.0}, {0: 0.0, 1: 0.0})
-    assert (found.mean, found.n) == (1.5, 2)
+def test_four_seeds_give_no_interval() -> None:
+    """Limiting case: four differences of one sign are chance in one case of eight."""
+    found = paired_difference({s: 1.0 + s for s in range(4)}, dict.fromkeys(range(4), 0.0))
+    assert (found.mean, found.n) == (2.5, 4)
     assert math.isnan(found.low)
     assert not found.separated
 

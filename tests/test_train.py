@@ -238,4 +238,6 @@ def test_a_gpu_gives_what_the_cpu_gives(trained, precision: str, opt: str) -> No
     _, _, rows, _ = trained(*plain, "device=cpu")
     _, _, gpu_rows, _ = trained(*plain, "device=cuda", f"precision={precision}", "output_dir=gpu")
     for one, two in zip(rows, gpu_rows, strict=True):
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=0.02 if precision == "float32" else 0.1)
+        assert two["train_loss"] == pytest.approx(
+            one["train_loss"], rel=0.02 if precision == "float32" else 0.1
+        )

@@ -12,6 +12,8 @@ from mixbench.errors import MixbenchError
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
+    "table": "print a published table beside ours; --run trains what is missing",
+    "tables": "list the papers' tables and figures, and how far each is",
     "runs": "list the runs that exist, by any key, as a table",
     "methods": "list every data set, model, method and knob, with its source",
     "data": "list, download, import and verify data sets",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
@@ -16,6 +17,8 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mixbench.errors import ConfigError
@@ -65,10 +68,49 @@ def compose_config(
 
     `config_dir` is a user's folder with groups of their own, searched besides ours.
     """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    if hydra or config_dir or not all(_is_plain(o) for o in parsed):
+        extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+        return _composed_by_hydra((*overrides, *extra), hydra)
+    # Our option files set nothing outside their own group, so groups compose one by one, each once, and values are
+    # set on a copy, as Hydra does it: 5 ms for a table's cell, where composing it anew takes 50.
+    config = copy.deepcopy(_root())
+    for override in parsed:
+        if override.key_or_group in GROUPS:
+            option = _option(override.key_or_group, str(override.value()))
+            config[override.key_or_group] = copy.deepcopy(option)
+    for override in parsed:
+        if override.key_or_group not in GROUPS:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return config
+
+
+def _is_plain(override: Override) -> bool:
+    """True for a choice in one of our groups, and for a value of a key."""
+    key = override.key_or_group
+    if (
+        override.type is not OverrideType.CHANGE
+        or override.package is not None
+        or override.is_sweep_override()
+    ):
+        return False
+    return key in GROUPS or ("/" not in key and key.partition(".")[0] != "hydra")
+
+
+def _composed_by_hydra(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
     register()
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose(CONFIG_NAME, [*overrides, *extra], return_hydra_config=hydra)
+        return compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
+
+
+@functools.cache
+def _root() -> DictConfig:
+    return _composed_by_hydra(())
+
+
+@functools.cache
+def _option(group: str, name: str) -> DictConfig:
+    return _composed_by_hydra((f"{group}={name}",))[group]
 
 
 def typed(config: DictConfig) -> Train:
@@ -161,17 +203,20 @@ def scientific(node: Any) -> dict[str, Any]:
     return kept
 
 
-def flat(run: Train) -> dict[str, Any]:
-    """All values by the key that sets them on the command line: {"augment": "gmix", "augment.alpha": 0.5, ...}."""
+def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
+    """Values by the key that sets them on the command line: {"augment": "gmix", "augment.alpha": 0.5, ...}.
+
+    `all_keys=False` leaves out those that do not decide the result, such as the device.
+    """
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(run):
-        value = getattr(run, field.name)
-        if field.name not in GROUPS:
-            values[field.name] = value
-            continue
-        for knob in dataclasses.fields(value):
-            key = field.name if knob.name == "name" else f"{field.name}.{knob.name}"
-            values[key] = getattr(value, knob.name)
+    for group in dataclasses.fields(run):
+        option = getattr(run, group.name)
+        for field, owner in (
+            [(f, option) for f in dataclasses.fields(option)] if group.name in GROUPS else [(group, run)]
+        ):
+            key = field.name if owner is run else f"{group.name}.{field.name}".removesuffix(".name")
+            if all_keys or field.metadata.get("scientific", True):
+                values[key] = getattr(owner, field.name)
     return values
 
 

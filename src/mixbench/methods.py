@@ -96,8 +96,9 @@ METHODS = (
         paper="Kim et al. 2020",
         augment="puzzlemix",
         formula=(
-            "M = argmin saliency hidden + roughness + prior(lam), in blocks, by graph cut",
-            "x = M T_i(x_i) + (1 - M) T_j(x_j),   y = mean(M) y_i + (1 - mean(M)) y_j",
+            "M = argmin of hidden saliency + roughness + prior(lam), over masks of blocks",
+            "x = M T(x_i) + (1 - M) T(x_j),   T moves blocks to where M shows them",
+            "y = mean(M) y_i + (1 - mean(M)) y_j",
         ),
     ),
     Method(
@@ -120,6 +121,7 @@ METHODS = (
             "L = c (L_mix + eta R),   c = |L_mix| / |L_mix + eta R|, held constant",
             "R = E[1 - lam] mean_i |(y_i - softmax f(x_i)) . f(x_i)|,   x_i not mixed",
         ),
+        note="With augment=none it is the paper's ERM + additional loss (table 7).",
     ),
     Method(
         name="mixupe",

@@ -111,6 +111,7 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     checkpoint.remove(directory)
     return {
         **totals(position.rows, loop.steps * config.batch_size),
+        "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,16 @@ class Draws:
         """(n,) int64 numbers, uniform on {0, ..., high - 1}."""
         return self._moved(torch.randint(high, (n,), generator=self.generator, device=self.source))
 
+    def choice(self, count: int) -> int:
+        """A number from {0, ..., count - 1} for the host to branch on, without waiting for the device.
+
+        It is derived from the generator's state, which lies on the host for every device.
+        """
+        generator = self.generator or default_generator(self.source)
+        number = random.Random(generator.get_state().numpy().tobytes()).randrange(count)
+        self.uniform(1)  # the next choice has another state
+        return number
+
     def beta(self, alpha: float, n: int) -> Tensor:
         """(n,) ratios from Beta(alpha, alpha), for every alpha > 0.
 
@@ -62,3 +74,10 @@ class Draws:
         if pairing == "randperm":
             return order
         return torch.empty_like(order).scatter_(0, order, order.roll(1))
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that torch uses on the CPU or a CUDA device when none is given."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator

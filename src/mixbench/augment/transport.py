@@ -18,16 +18,16 @@ def masked_transport(saliency: Tensor, visible: Tensor, eps: float) -> Tensor:
     Args:
         saliency: (B, n, n), >= 0, each map with sum 1.
         visible: (B, n, n) bool: where the mask shows this image at all.
-        eps: price of distance, >= 0.
+        eps: price of distance, > 0 (without a price, equal positions are taken at random).
 
     Returns:
         (B, n * n) int64 indices of blocks, row by row.
     """
     batch, side, _ = saliency.shape
     count = side * side
-    axis = torch.arange(side, device=saliency.device, dtype=saliency.dtype) / max(side - 1, 1)
+    axis = torch.arange(side, device=saliency.device)
     place = torch.cartesian_prod(axis, axis)
-    distance = (place[:, None] - place).square().sum(-1)
+    distance = (place[:, None] - place).square().sum(-1).to(saliency.dtype) / max(side - 1, 1) ** 2
     cost = eps * distance - saliency.reshape(batch, count, 1) * visible.reshape(batch, 1, count)
     block = torch.arange(count, device=saliency.device).expand(batch, count)
     nobody = torch.full_like(block, count)
@@ -37,7 +37,7 @@ def masked_transport(saliency: Tensor, visible: Tensor, eps: float) -> Tensor:
         cheapest = torch.where(price == lowest.gather(1, wanted), block, count)
         winner = nobody.scatter_reduce(1, wanted, cheapest, "amin")
         lost = winner.gather(1, wanted) != block
-        cost = cost.scatter_add(2, wanted[..., None], lost[..., None].to(cost.dtype))
+        cost.scatter_add_(2, wanted[..., None], lost[..., None].to(cost.dtype))
     return torch.where(winner < count, winner, block)
 
 

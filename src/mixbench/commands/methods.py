@@ -43,7 +43,28 @@ def main(argv: list[str]) -> int:
         description="List every data set, model, method and schedule with its source, or show the card of one.",
     )
     parser.add_argument("name", nargs="?", help="an option, such as gmix, or a paper's method, such as G-Mix")
-    name = parser.parse_args(argv).name
+    picture = parser.add_argument_group("a figure of what the mixing methods do to two images")
+    picture.add_argument(
+        "--gallery", type=Path, metavar="FILE", help="draw it into FILE (.png, .pdf or .svg)"
+    )
+    picture.add_argument(
+        "--images",
+        metavar="NAME",
+        help="take the first two test images of different class in this data set (default: cifar10 if it is"
+        " prepared, else digits)",
+    )
+    picture.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: 0)")
+    arguments = parser.parse_args(argv)
+    if arguments.gallery:
+        if arguments.name:
+            parser.error(f"--gallery shows all methods at once: leave out {arguments.name}")
+        from mixbench.gallery import write_gallery
+
+        print(write_gallery(arguments.gallery, arguments.images, arguments.seed))
+        return 0
+    if arguments.images or arguments.seed:
+        parser.error("--images and --seed go with --gallery FILE")
+    name = arguments.name
     print("\n".join(listing() if name is None else cards(name)))
     return 0
 
@@ -127,29 +148,28 @@ def cards(name: str) -> Iterator[str]:
     by_title = {m.title.lower(): m.name for m in METHODS}
     wanted = name if any(o.name == name for o in every) else by_title.get(name.lower(), name)
     found = [o for o in every if o.name == wanted]
-    methods = [m for m in METHODS if m.name == wanted]
-    if not found and not methods:
+    method = next((m for m in METHODS if m.name == wanted), None)
+    if not found and not method:
         known = [*(o.name for o in every), *(m.title for m in METHODS)]
         raise ConfigError(
             f"{name}: no such option or method.{nearest(name, known)} `mixbench methods` lists all."
         )
     for option in found:
-        yield from _option_card(option, [m for m in methods if getattr(m, option.group, "") == wanted])
-    if not found:
-        chosen = [o for o in every if o.name == getattr(methods[0], o.group, "")]
-        yield from _method_card(methods[0], chosen)
+        yield from _option_card(option, method)
+    if method and not found:
+        yield from _method_card(method, [o for o in every if o.name == getattr(method, o.group, "")])
 
 
-def _option_card(option: Option, methods: list[Method]) -> Iterator[str]:
+def _option_card(option: Option, method: Method | None) -> Iterator[str]:
     yield f"{option.group}={option.name}"
     yield from _wrap(option.line, "  ")
-    if methods:
-        yield from _formula(methods[0])
+    if method:
+        yield from _formula(method)
     if option.knobs:
         yield from _section("Knobs with their defaults", _knob_lines(option))
     yield from _section("Source", _wrap(option.source, "  "))
-    if methods:
-        yield from _use(methods)
+    if method:
+        yield from _use(method)
     yield ""
 
 
@@ -159,7 +179,7 @@ def _method_card(method: Method, chosen: list[Option]) -> Iterator[str]:
     yield from _wrap(method.about, "  ")
     yield from _formula(method)
     yield from _section("Knobs with their defaults", [line for o in chosen for line in _knob_lines(o)])
-    yield from _use([method])
+    yield from _use(method)
     yield ""
 
 
@@ -167,11 +187,11 @@ def _formula(method: Method) -> Iterator[str]:
     return _section("Formula", [f"  {line}" for line in method.formula])
 
 
-def _use(methods: list[Method]) -> Iterator[str]:
-    yield from _section("Train", [f"  {m.title}: {m.command}" for m in methods])
-    if methods[0].note:
-        yield from _section("Note", _wrap(methods[0].note, "  "))
-    yield from _section("Full card", [f"  docs/methods/{methods[0].name}.md"])
+def _use(method: Method) -> Iterator[str]:
+    yield from _section("Train", [f"  {method.command}"])
+    if method.note:
+        yield from _section("Note", _wrap(method.note, "  "))
+    yield from _section("Full card", [f"  docs/methods/{method.name}.md"])
 
 
 def _knob_lines(option: Option) -> Iterator[str]:

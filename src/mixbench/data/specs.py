@@ -27,7 +27,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class Spec:
-    """One data set; `image` is (height, width, channels), `host` the address below which the archives lie."""
+    """One data set; `image` is (height, width, channels), `host` the address below which the archives lie.
+
+    `classes` holds the names of the labels 0, 1, ..., where they are kept here.
+    """
 
     name: str
     title: str
@@ -37,6 +40,7 @@ class Spec:
     test_size: int
     image: tuple[int, int, int]
     labels: str
+    classes: tuple[str, ...] = ()
     trap: str = ""
     host: str = ""
     archives: tuple[Archive, ...] = ()
@@ -47,6 +51,28 @@ class Spec:
         """True if the images come with an installed package, so that nothing has to be downloaded."""
         return not self.archives
 
+    def class_name(self, label: int) -> str:
+        """The name of a label, such as "pickup truck", or "class 17" for a set whose names are not kept here."""
+        return self.classes[label] if self.classes else f"class {label}"
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(" ".join(listed.split()).split(", "))
+
+
+_DIGITS = _names("zero, one, two, three, four, five, six, seven, eight, nine")
+
+# In the official order, which is the alphabetical one.
+_CIFAR100 = """
+apple, aquarium fish, baby, bear, beaver, bed, bee, beetle, bicycle, bottle, bowl, boy, bridge, bus, butterfly,
+camel, can, castle, caterpillar, cattle, chair, chimpanzee, clock, cloud, cockroach, couch, crab, crocodile, cup,
+dinosaur, dolphin, elephant, flatfish, forest, fox, girl, hamster, house, kangaroo, keyboard, lamp, lawn mower,
+leopard, lion, lizard, lobster, man, maple tree, motorcycle, mountain, mouse, mushroom, oak tree, orange, orchid,
+otter, palm tree, pear, pickup truck, pine tree, plain, plate, poppy, porcupine, possum, rabbit, raccoon, ray,
+road, rocket, rose, sea, seal, shark, shrew, skunk, skyscraper, snail, snake, spider, squirrel, streetcar,
+sunflower, sweet pepper, table, tank, telephone, television, tiger, tractor, train, trout, tulip, turtle,
+wardrobe, whale, willow tree, wolf, woman, worm
+"""
 
 _ALL = (
     Spec(
@@ -58,6 +84,7 @@ _ALL = (
         test_size=359,
         image=(8, 8, 1),
         labels="the digit",
+        classes=_DIGITS,
         trap="no official split: a fixed stratified 80/20 split; grey values 0..16 are stored times 15",
         sha256={
             "train_images": "ce9e84cc5e5c66f74b9a8ec46a4885d084a616f5bb47fb9d532e94b23baa3bbe",
@@ -75,6 +102,7 @@ _ALL = (
         test_size=10_000,
         image=(32, 32, 3),
         labels="as in the archive, 0..9",
+        classes=_names("airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"),
         trap="the archive holds planar RGB rows of 3072 bytes",
         host="https://www.cs.toronto.edu/~kriz/",
         archives=(Archive("cifar-10-python.tar.gz", 170_498_071, "c58f30108f718f92721af3b95e74349a"),),
@@ -92,6 +120,7 @@ _ALL = (
         test_size=10_000,
         image=(32, 32, 3),
         labels="the fine labels, 0..99",
+        classes=_names(_CIFAR100),
         trap="the archive holds planar RGB rows of 3072 bytes, and coarse labels beside the fine ones",
         host="https://www.cs.toronto.edu/~kriz/",
         archives=(Archive("cifar-100-python.tar.gz", 169_001_437, "eb9058c3a382ffc7106e4002c42a8d85"),),
@@ -111,6 +140,7 @@ _ALL = (
         test_size=26_032,
         image=(32, 32, 3),
         labels="the digit; the archive's 10 means 0",
+        classes=_DIGITS,
         trap="images lie along the last axis of the .mat arrays; the 531,131 extra images are not used",
         host="http://ufldl.stanford.edu/housenumbers/",
         archives=(
@@ -127,6 +157,7 @@ _ALL = (
         test_size=8_000,
         image=(96, 96, 3),
         labels="0..9; the archive counts from 1",
+        classes=_names("airplane, bird, car, cat, deer, dog, horse, monkey, ship, truck"),
         trap="images are stored column by column; the 100,000 unlabelled images are not used",
         host="http://ai.stanford.edu/~acoates/stl10/",
         archives=(Archive("stl10_binary.tar.gz", 2_640_397_119, "91f7769df0f17e558f3565bffb0c7dfb"),),
@@ -153,6 +184,9 @@ _ALL = (
         test_size=10_000,
         image=(28, 28, 1),
         labels="as in the archive, 0..9",
+        classes=_names(
+            "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+        ),
         trap="its files have the same names as those of MNIST and KMNIST",
         host="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         archives=(
@@ -171,6 +205,7 @@ _ALL = (
         test_size=10_000,
         image=(28, 28, 1),
         labels="as in the archive, 0..9",
+        classes=_names("o, ki, su, tsu, na, ha, ma, ya, re, wo"),
         trap="its files have the same names as those of MNIST and Fashion-MNIST",
         host="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         archives=(

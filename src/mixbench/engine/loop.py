@@ -135,7 +135,8 @@ class Loop:
         last = epoch + 1 == self.epochs
         if self.train_clean_every:
             due = last or (epoch + 1) % self.train_clean_every == 0
-            row["train_acc_clean"] = self._evaluate(self.train)["acc"] if due else math.nan
+            clean = self._evaluate(self.train) if due else {"acc": math.nan, "loss": math.nan}
+            row |= {"train_acc_clean": clean["acc"], "train_loss_clean": clean["loss"]}
         if self.train_mixed_every:
             due = last or (epoch + 1) % self.train_mixed_every == 0
             row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan

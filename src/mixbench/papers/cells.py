@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixbench.config import flat, run_dir, typed
+from mixbench.config import flat, run_dir, run_id, typed
 from mixbench.errors import ConfigError
 from mixbench.explain import composed
 from mixbench.papers.spec import Cell, Spec
@@ -24,7 +25,8 @@ class Planned:
     """One run of a table: its cell, its config, and what there is of it.
 
     `state` is finished, partial (some epochs are done), failed, missing, or unavailable (the spec needs what
-    mixbench does not have yet; `config` is then None).
+    mixbench does not have yet; `config` is then None). `changes` says what was asked for differently from the
+    spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
@@ -33,9 +35,10 @@ class Planned:
     state: str
     summary: dict[str, Any]
     epochs_done: int
+    changes: tuple[str, ...] = ()
 
     def record(self, select: str) -> dict[str, Any]:
-        """The columns that metrics read: those of the selected epoch, and the whole run's times. Empty if unfinished."""
+        """The columns that metrics read: the selected epoch's, and the whole run's times; none of an unfinished run."""
         if self.state != "finished":
             return {}
         chosen = self.summary["selections"].get(select)
@@ -71,41 +74,62 @@ def plan(
         raise ConfigError(f"--budget {budget:g}: must be > 0 and <= 1.")
     if epochs is not None and epochs < 1:
         raise ConfigError(f"--epochs {epochs}: must be >= 1.")
-    composed_once: dict[tuple[str, ...], Train] = {}
+    asked = list(spec.cells(protocol, seeds, extra))
+    as_specified = spec.cells(protocol, seeds)
     planned = []
-    for cell in spec.cells(protocol, seeds, extra):
+    for cell, plain in zip(asked, as_specified, strict=True):
         if (rows and cell.row not in rows) or (columns and cell.column not in columns):
             continue
         if spec.needs:
             planned.append(Planned(cell, None, Path(), "unavailable", {}, 0))
             continue
-        # Composing takes 25 ms, and seeds differ in nothing else.
-        key = tuple(o for o in cell.overrides if not o.startswith("seed="))
-        if key not in composed_once:
-            composed_once[key] = typed(composed(key))
-        config = dataclasses.replace(composed_once[key], seed=cell.seed)
-        full = config.epochs
-        config.epochs = epochs or max(1, round(full * (budget or 1)))
-        planned.append(_found(cell, config))
+        config, reference = _config(cell), _config(plain)
+        config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
+        planned.append(_found(cell, config, _changes(config, reference)))
     return planned
 
 
-def _found(cell: Cell, config: Train) -> Planned:
+def _config(cell: Cell) -> Train:
+    return dataclasses.replace(
+        _composed(tuple(o for o in cell.overrides if not o.startswith("seed="))), seed=cell.seed
+    )
+
+
+@functools.cache  # composing takes 25 ms, and the seeds of a cell differ in nothing else
+def _composed(overrides: tuple[str, ...]) -> Train:
+    return typed(composed(overrides))
+
+
+def _changes(config: Train, reference: Train) -> tuple[str, ...]:
+    """What decides the result and is not as in the spec, in words."""
+    if run_id(config) == run_id(reference):
+        return ()
+    ours, theirs = flat(config, all_keys=False), flat(reference, all_keys=False)
+    keys = [key for key in ours if key in theirs and ours[key] != theirs[key]]
+    return tuple(f"{key} {_word(ours[key])}, not {_word(theirs[key])}" for key in keys)
+
+
+def _word(value: Any) -> str:
+    return "all" if value is None else str(value)
+
+
+def _found(cell: Cell, config: Train, changes: tuple[str, ...]) -> Planned:
     directory = run_dir(config)
     summary = read_summary(directory) or {}
     state = summary.get("state", "missing")
-    done = 0
+    done = config.epochs if state == "finished" else 0
     if state in ("running", "interrupted"):
         done = len(read_rows(directory))
         state = "partial"
-    return Planned(cell, config, directory, state, summary, config.epochs if state == "finished" else done)
+    return Planned(cell, config, directory, state, summary, done, changes)
 
 
 def overrides(planned: Planned) -> list[str]:
     """The command line of a run: its cell's overrides and the number of epochs that was asked for."""
     if planned.config is None:
         raise ValueError("an unavailable cell has no command line")
-    return [*planned.cell.overrides, f"epochs={planned.config.epochs}"]
+    others = [o for o in planned.cell.overrides if not o.startswith("epochs=")]
+    return [*others, f"epochs={planned.config.epochs}"]
 
 
 def seconds_left(runs: Iterable[Planned]) -> float:

@@ -12,8 +12,10 @@ EPOCH_COLUMNS = (
     *(f"{split}_{metric}" for split in ("test", "val") for metric in ("acc", "top5", "loss")),
     *(f"{kind}_{accuracy}" for kind in ("train_acc", "gap") for accuracy in TRAIN_ACCURACIES),
     "train_loss",
+    "train_loss_clean",
 )
-RUN_COLUMNS = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")  # of the whole run
+# Of the whole run, whatever epoch is selected.
+RUN_COLUMNS = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
 
 # How many columns each takes, and what it makes of them.
 TRANSFORMS: dict[str, tuple[int, Callable[..., float]]] = {
@@ -49,13 +51,8 @@ class Metric:
         """The row that the number is relative to, if any."""
         return self.ratio_to or self.difference_to
 
-    @property
-    def of_run(self) -> bool:
-        """True if the columns are totals of the whole run, False if they belong to the selected epoch."""
-        return all(column in RUN_COLUMNS for column in self.column)
-
     def value(self, record: Mapping[str, Any]) -> float:
-        """The number from a record's columns, before `against`; NaN where a column is missing or null."""
+        """The number, before `against`, from the selected epoch's columns and the run's; NaN where one is missing."""
         parts = [math.nan if record.get(c) is None else float(record[c]) for c in self.column]
         return TRANSFORMS[self.transform][1](*parts)
 

@@ -63,7 +63,14 @@ def _check(spec: Spec) -> None:
     """Names that one part of a spec says of another."""
     _one_of(spec.select, SELECTIONS, "select")
     _one_of(spec.protocol, spec.protocols, "protocol")
+    if spec.seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, not {spec.seeds}.")
+    if not spec.metrics:
+        raise ConfigError("metrics: must have at least one entry.")
+    names = [metric.name for metric in spec.metrics]
     for metric in spec.metrics:
+        if names.count(metric.name) > 1:
+            raise ConfigError(f"metrics: two are called '{metric.name}'.")
         if metric.reference is not None:
             _one_of(metric.reference, spec.rows, f"metrics: {metric.name}")
         if metric.printed:

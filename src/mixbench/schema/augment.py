@@ -107,6 +107,40 @@ class GMix(MaskMix):
     )
 
 
+@dataclass
+class PuzzleMix(MaskMix):
+    """PuzzleMix: masks by saliency and graph cut, blocks moved to where they show; label = mean of the mask.
+
+    Source: Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup, ICML 2020.
+    """
+
+    name: str = "puzzlemix"
+    alpha: float = knob(ALPHA, above=0)
+    beta: float = knob("weight of smooth masks", at_least=0)
+    gamma: float = knob("weight of jumps of colour at a mask's border", at_least=0)
+    eta: float = knob("weight of the prior that draws the mask's mean to lambda", at_least=0)
+    neigh_size: int = knob("pixels over which colours are averaged at a border", at_least=1)
+    n_labels: int = knob("levels of the mask", at_least=2, at_most=4)
+    transport: bool = knob("move the images' blocks to where the mask shows them")
+    t_size: int = knob("side of a moved block in pixels", at_least=1)
+    t_eps: float = knob("price of moving a block, per squared side of the image", above=0)
+    solver: str = knob(
+        "mask by belief propagation on the device, or by the graph cut of the package gco-wrapper",
+        choices=["torch", "gco"],
+    )
+
+
+@dataclass
+class ManifoldMixup(Mixup):
+    """Manifold Mixup: Mixup of the input or of hidden states, after a random one of the first stages.
+
+    Source: Verma et al., Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019.
+    """
+
+    name: str = "manifold_mixup"
+    stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0)
+
+
 OPTIONS: dict[str, type] = {
     "none": NoMix,
     "mixup": Mixup,
@@ -114,4 +148,6 @@ OPTIONS: dict[str, type] = {
     "mixup_cutmix": MixupCutMix,
     "hmix": HMix,
     "gmix": GMix,
+    "puzzlemix": PuzzleMix,
+    "manifold_mixup": ManifoldMixup,
 }

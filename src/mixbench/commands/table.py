@@ -1,0 +1,149 @@
+"""`mixbench table KEY`: a published table beside ours; trains what is missing only when told to."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixbench.errors import ConfigError
+from mixbench.files import write_atomic
+from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
+from mixbench.papers.parse import SELECTIONS
+from mixbench.papers.spec import Table, load
+
+FORMATS = ("text", "md", "csv", "latex", "html")
+EPILOG = """examples:
+  mixbench tables                                   all tables and figures, and how far each is
+  mixbench table li2023/table2                      the paper's numbers beside what has been run
+  mixbench table li2023/table2 --dry-run            every run: its directory, its state, the time left
+  mixbench table li2023/table2 --run --cols "CIFAR-100, WRN-16-4" --set precision=bf16
+  mixbench table li2023/table2 --run --budget 0.02 --seeds 1 --set dataset.train_size=5000
+
+A table shows exactly the runs that its options describe: give the same options to look at it later. Cells that
+are not at the scale of the spec are marked with *.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of `mixbench table ARGV`: 1 where --run leaves a run unfinished."""
+    arguments = parser().parse_args(argv)
+    spec = load(arguments.key)
+    if not isinstance(spec, Table):
+        raise ConfigError(f"{arguments.key}: is a figure; use mixbench figure {arguments.key}.")
+    planned = planned_runs(spec, arguments)
+    if arguments.dry_run:
+        print(dry_run(spec, planned))
+        return 0
+    status = 0
+    if arguments.run:
+        status = train(planned, arguments)
+        planned = planned_runs(spec, arguments)
+    from mixbench.papers import render, table
+
+    content = render.FORMATS[arguments.format](table.assemble(spec, planned, arguments.select, arguments.protocol))
+    if arguments.out:
+        write_atomic(Path(arguments.out), content.encode())
+        print(f"written: {arguments.out}")
+    else:
+        print(content, end="")
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    found = argparse.ArgumentParser(
+        prog="mixbench table",
+        description="Print a published table beside ours.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("key", metavar="KEY", help="such as li2023/table2, or a .yaml file of your own")
+    add_run_options(found)
+    found.add_argument("--select", choices=SELECTIONS, help="the epoch that metrics are taken from (default: the spec's)")
+    found.add_argument("--format", default="text", choices=FORMATS)
+    found.add_argument("--out", metavar="FILE", help="write to a file instead of the terminal")
+    return found
+
+
+def add_run_options(found: argparse.ArgumentParser) -> None:
+    """The options that tables and figures share: which runs, and how to train them."""
+    found.add_argument("--run", action="store_true", help="train what is missing first")
+    found.add_argument("--dry-run", action="store_true", help="list every run with its state, and the time left")
+    found.add_argument("--protocol", metavar="NAME", help="a protocol of the spec, such as paper or fair")
+    found.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 (default: the spec's number)")
+    length = found.add_mutually_exclusive_group()
+    length.add_argument("--budget", type=float, metavar="FRACTION", help="this share of the epochs, at least one")
+    length.add_argument("--epochs", type=int, metavar="N", help="this many epochs")
+    found.add_argument(
+        "--set", action="append", default=[], metavar="OVERRIDE", help="KEY=VALUE for every run; may be repeated"
+    )
+    found.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these methods")
+    found.add_argument("--cols", nargs="+", default=[], metavar="NAME", help="only these columns")
+    found.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side on this machine (default: 1)")
+    found.add_argument("--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm")
+
+
+def planned_runs(spec: Table, arguments: argparse.Namespace) -> list[Planned]:
+    """The runs that the command line asks for. Raises ConfigError for a value that is not allowed."""
+    for option in ("seeds", "jobs"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option} {value}: must be >= 1.")
+    return plan(
+        spec,
+        protocol=arguments.protocol,
+        seeds=arguments.seeds,
+        budget=arguments.budget,
+        epochs=arguments.epochs,
+        extra=arguments.set,
+        rows=arguments.rows,
+        columns=arguments.cols,
+    )
+
+
+def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
+    """Train the unfinished runs; 1 when one cannot run or does not finish."""
+    from mixbench.papers import execute
+
+    if any(run.state == "unavailable" for run in planned):
+        raise ConfigError(f"{arguments.key}: cannot run yet; mixbench tables says what it needs.")
+    print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
+    if arguments.launcher:
+        execute.launch(planned, arguments.launcher)
+    else:
+        execute.train(planned, arguments.jobs)
+    from mixbench.record import read_summary
+
+    left = [run for run in planned if (read_summary(run.directory) or {}).get("state") != "finished"]
+    return 1 if left else 0
+
+
+def dry_run(spec: Table, planned: Sequence[Planned]) -> str:
+    """Every run with its state and command, and the time that is left where finished runs tell."""
+    lines = [f"{spec.key}: {spec.title}"]
+    for run in planned:
+        head = f"{run.state:11} {run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
+        if run.config is None:
+            lines.append(f"{head}: needs {spec.needs}")
+            continue
+        done = f" ({run.epochs_done} of {run.config.epochs} epochs)" if run.state == "partial" else ""
+        lines.append(f"{head}{done}: {run.directory}")
+        lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
+    counts = [f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned))]
+    lines.append(f"{len(planned)} runs: {', '.join(counts)}; {duration(seconds_left(planned))} left, one after another")
+    return "\n".join(lines)
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if set(override) & set("[] ,{}") else override
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words; an unknown time where no finished run tells."""
+    if math.isnan(seconds):
+        return "an unknown time"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

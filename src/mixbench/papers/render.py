@@ -1,0 +1,271 @@
+"""A table as text, Markdown, CSV, LaTeX or HTML: one panel for each column of the paper's table."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mixbench.papers.metric import Metric
+from mixbench.papers.table import Comparison, Entry, Result
+
+MEDALS = {0: "", 1: " (1)", 2: " (2)", 3: " (3)"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One block of a table: a head, and a row of texts for each method; `ranks` by row and column of texts."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    ranks: dict[tuple[int, int], int]
+
+
+def panels(result: Result) -> list[Panel]:
+    """The table's numbers as texts: ours mean ± deviation (n), the paper's, and the difference, for each metric."""
+    found = []
+    for column in result.columns:
+        head, ranks, rows = ["method"], {}, []
+        for metric in result.metrics:
+            unit = f" ({metric.unit})" if metric.unit else ""
+            head += [f"{metric.name}{unit}", "paper", "diff"]
+        for i, row in enumerate(result.rows):
+            mark = " *" if result.marked(row, column) and _has_run(result, row, column) else ""
+            texts = [row + mark]
+            for metric in result.metrics:
+                entry = result.entries[row, column, metric.name]
+                ranks[i, len(texts)] = entry.rank
+                texts += [
+                    _ours(result, row, column, entry, metric),
+                    _paper(entry, metric),
+                    _difference(entry, metric),
+                ]
+            rows.append(texts)
+        found.append(Panel(column, head, rows, ranks))
+    return found
+
+
+def _has_run(result: Result, row: str, column: str) -> bool:
+    return result.states[row, column].get("finished", 0) > 0
+
+
+def _ours(result: Result, row: str, column: str, entry: Entry, metric: Metric) -> str:
+    states = result.states[row, column]
+    if not states.get("finished"):
+        return next((s for s in ("unavailable", "failed", "partial") if states.get(s)), "missing")
+    failed = f", {states['failed']} failed" if states.get("failed") else ""
+    if entry.ours.n == 0:
+        return f"- (0{failed})"
+    spread = "" if math.isnan(entry.ours.std) else f" ± {entry.ours.std:.{metric.digits}f}"
+    return f"{entry.ours.mean:.{metric.digits}f}{spread} ({entry.ours.n}{failed})"
+
+
+def _paper(entry: Entry, metric: Metric) -> str:
+    if entry.paper is None:
+        return "-"
+    spread = "" if entry.paper.std is None else f" ± {entry.paper.std:.{metric.digits}f}"
+    return f"{entry.paper.value:.{metric.digits}f}{spread}"
+
+
+def _difference(entry: Entry, metric: Metric) -> str:
+    return "-" if math.isnan(entry.difference) else f"{entry.difference:+.{metric.digits}f}"
+
+
+# ---------------------------------------------------------------- the words under a table
+
+
+def title(result: Result) -> str:
+    """The first line: key, title and source."""
+    return f"{result.spec.key}: {result.spec.title}. {result.spec.source}."
+
+
+def caption(result: Result) -> list[str]:
+    """What the numbers are: selection rule, seeds, spread, marks, provenance."""
+    spec = result.spec
+    about = spec.protocols[result.protocol].about
+    lines = [
+        f"Protocol {result.protocol}{': ' + about if about else ''}. Metrics at the epoch `{result.select}`.",
+        "Ours: mean ± sample standard deviation (number of seeds). diff: ours minus the paper's."
+        " (1) (2) (3): our three best of a column.",
+    ]
+    short = any(result.states[key].get("finished", 0) < spec.seeds for key in result.states)
+    why = [*result.changes, *([f"fewer than {spec.seeds} seeds"] if short else [])]
+    if why:
+        lines.append(f"* not at the scale of the spec: {'; '.join(why)}.")
+    if result.commits:
+        lines.append(f"Commit {', '.join(result.commits)}; device {', '.join(result.devices)}.")
+    return lines + [f"Data: {note}." for note in result.data_notes]
+
+
+def findings(result: Result) -> list[str]:
+    """Whether the paper's ordering holds, and which methods our runs tell apart."""
+    lines = []
+    for comparison in result.comparisons:
+        lines += list(_finding(comparison))
+    return lines
+
+
+def _finding(comparison: Comparison) -> Iterator[str]:
+    order, place = comparison.order, f"{comparison.column}, {comparison.metric}"
+    if not math.isnan(order.kendall):
+        yield (
+            f"{place}: the paper's order of {order.n} methods: Kendall's tau {order.kendall:+.2f},"
+            f" {order.agreeing} of {order.pairs} pairs agree."
+        )
+    if comparison.separated or comparison.undecided:
+        told = [
+            f"{a} > {b} by {abs(d.mean):.2f} [{min(abs(d.low), abs(d.high)):.2f}, {max(abs(d.low), abs(d.high)):.2f}]"
+            for a, b, d in comparison.separated
+        ]
+        yield (
+            f"{place}: told apart over common seeds (95 % bootstrap interval): {'; '.join(told) or 'none'};"
+            f" not told apart: {comparison.undecided} pairs."
+        )
+    elif comparison.too_few:
+        yield f"{place}: too few common seeds to tell methods apart (five are needed)."
+
+
+def notes(result: Result) -> list[str]:
+    """The spec's notes on single cells, then those on the whole table."""
+    lines = [
+        f"{row}, {column}: {note}"
+        for row in result.rows
+        for column in result.columns
+        for note in result.spec.notes_on(row, column)
+    ]
+    waiting = [f"Cannot run yet: needs {result.spec.needs}."] if result.spec.needs else []
+    return waiting + lines + list(result.spec.notes)
+
+
+# ---------------------------------------------------------------- formats
+
+
+def text(result: Result) -> str:
+    """For a terminal."""
+    out = [title(result)]
+    for panel in panels(result):
+        shown = [
+            [c + MEDALS[panel.ranks.get((i, j), 0)] for j, c in enumerate(r)]
+            for i, r in enumerate(panel.rows)
+        ]
+        widths = [max(len(r[j]) for r in [panel.head, *shown]) for j in range(len(panel.head))]
+        out += ["", panel.title]
+        for cells in [panel.head, *shown]:
+            first, *rest = (
+                c.ljust(w) if j == 0 else c.rjust(w)
+                for j, (c, w) in enumerate(zip(cells, widths, strict=True))
+            )
+            out.append("  ".join([first, *rest]).rstrip())
+    out += ["", *caption(result), *findings(result)]
+    out += [f"- {note}" for note in notes(result)]
+    return "\n".join(out) + "\n"
+
+
+def markdown(result: Result) -> str:
+    """For a README: the best of a column is bold."""
+    out = [f"**{title(result)}**"]
+    for panel in panels(result):
+        out += ["", panel.title, "", _bar(panel.head), _bar(["---", *["---:"] * (len(panel.head) - 1)])]
+        for i, row in enumerate(panel.rows):
+            out.append(_bar([f"**{c}**" if panel.ranks.get((i, j)) == 1 else c for j, c in enumerate(row)]))
+    out += ["", *(f"{line}  " for line in [*caption(result), *findings(result)]), ""]
+    return "\n".join(out + [f"- {note}" for note in notes(result)]) + "\n"
+
+
+def _bar(cells: list[str]) -> str:
+    return f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |"
+
+
+def comma_separated(result: Result) -> str:
+    """One line for each cell and metric, with full precision; empty where there is nothing."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["table", "protocol", "select", "row", "column", "metric", "mean", "std", "n", "paper", "paper_std",
+         "difference", "rank", "as_specified", "changes"]
+    )  # fmt: skip
+    for (row, column, metric), entry in result.entries.items():
+        paper = entry.paper
+        numbers = [entry.ours.mean, entry.ours.std, entry.ours.n, paper and paper.value, paper and paper.std]
+        writer.writerow(
+            [result.spec.key, result.protocol, result.select, row, column, metric]
+            + [
+                "" if v is None or (isinstance(v, float) and math.isnan(v)) else v
+                for v in [*numbers, entry.difference]
+            ]
+            + [entry.rank or "", not result.marked(row, column), "; ".join(result.changes)]
+        )
+    return out.getvalue()
+
+
+LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "λ": r"$\lambda$", "ρ": r"$\rho$"} | {
+    c: f"\\{c}" for c in "&%$#_{}"
+}
+STYLES = {1: r"\textbf{%s}", 2: r"\underline{%s}", 3: r"\textit{%s}"}
+
+
+def latex(result: Result) -> str:
+    """A table environment for each panel (package booktabs): best bold, second underlined, third italic."""
+    out = [f"% {title(result)}"]
+    words = " ".join([title(result), *caption(result)])
+    for panel in panels(result):
+        out += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(panel.title)}. {_tex(words)}}}"]
+        out += [
+            rf"\begin{{tabular}}{{l{'r' * (len(panel.head) - 1)}}}",
+            r"\toprule",
+            _tex_row(panel.head),
+            r"\midrule",
+        ]
+        for i, row in enumerate(panel.rows):
+            cells = [STYLES.get(panel.ranks.get((i, j), 0), "%s") % _tex(c) for j, c in enumerate(row)]
+            out.append(" & ".join(cells) + r" \\")
+        out += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(out) + "\n"
+
+
+def _tex(words: str) -> str:
+    return "".join(LATEX.get(c, c) for c in words)
+
+
+def _tex_row(cells: list[str]) -> str:
+    return " & ".join(_tex(c) for c in cells) + r" \\"
+
+
+def page(result: Result) -> str:
+    """A fragment of HTML, all text escaped; classes rank1 to rank3 mark our best cells."""
+    out = [f"<section class='table'><h2>{html.escape(title(result))}</h2>"]
+    for panel in panels(result):
+        out += [
+            f"<h3>{html.escape(panel.title)}</h3>",
+            "<div class='wide'><table><thead>",
+            _html_row("th", panel.head),
+        ]
+        out.append("</thead><tbody>")
+        for i, row in enumerate(panel.rows):
+            out.append(_html_row("td", row, [panel.ranks.get((i, j), 0) for j in range(len(row))]))
+        out.append("</tbody></table></div>")
+    out += [f"<p>{html.escape(line)}</p>" for line in [*caption(result), *findings(result)]]
+    out += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes(result)), "</ul></section>"]
+    return "\n".join(out) + "\n"
+
+
+def _html_row(tag: str, cells: list[str], ranks: list[int] | None = None) -> str:
+    marks = [f" class='rank{r}'" if r else "" for r in ranks or [0] * len(cells)]
+    return (
+        "<tr>"
+        + "".join(f"<{tag}{m}>{html.escape(c)}</{tag}>" for c, m in zip(cells, marks, strict=True))
+        + "</tr>"
+    )
+
+
+FORMATS: dict[str, Callable[[Result], str]] = {
+    "text": text,
+    "md": markdown,
+    "csv": comma_separated,
+    "latex": latex,
+    "html": page,
+}

@@ -1,0 +1,177 @@
+"""A table's content: ours beside the paper's for every cell, and what the differences amount to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mixbench.papers.cells import STATES, Planned
+from mixbench.papers.metric import Metric
+from mixbench.papers.spec import Published, Table
+from mixbench.papers.statistics import (
+    Difference,
+    Estimate,
+    Ordering,
+    estimate,
+    ordering,
+    paired_difference,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell and metric: our values by seed, the paper's number, and the rank of our mean in its column.
+
+    `rank` is 1, 2 or 3 for the three best means, 0 for the others and where the metric has no better direction.
+    """
+
+    values: dict[int, float]
+    ours: Estimate
+    paper: Published | None
+    rank: int
+
+    @property
+    def difference(self) -> float:
+        """Ours minus the paper's; NaN where either is missing."""
+        return self.ours.mean - self.paper.value if self.paper is not None else math.nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one metric of one column says about the methods."""
+
+    column: str
+    metric: str
+    order: Ordering
+    separated: list[tuple[str, str, Difference]]  # better method, worse method, by how much
+    undecided: int  # pairs whose interval includes zero
+    too_few: int  # pairs with too few common seeds for an interval
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table, ready to be written in any format."""
+
+    spec: Table
+    protocol: str
+    select: str
+    rows: list[str]
+    columns: list[str]
+    metrics: list[Metric]
+    entries: dict[tuple[str, str, str], Entry]  # row, column, metric name
+    states: dict[tuple[str, str], dict[str, int]]  # row, column -> how many runs are in which state
+    comparisons: list[Comparison]
+    changes: list[str]  # what differs from the spec in every cell, in words
+    commits: list[str]
+    devices: list[str]
+    data_notes: list[str]
+
+    def marked(self, row: str, column: str) -> bool:
+        """True where a cell is not what the spec asks for: other settings, or seeds missing."""
+        return bool(self.changes) or self.states[row, column].get("finished", 0) < self.spec.seeds
+
+
+def assemble(
+    spec: Table, planned: Sequence[Planned], select: str | None = None, protocol: str | None = None
+) -> Result:
+    """The content of a table from its runs (`cells.plan`), with the spec's selection rule unless `select` is given."""
+    rule = select or spec.select
+    rows = list(dict.fromkeys(run.cell.row for run in planned))
+    columns = list(dict.fromkeys(run.cell.column for run in planned))
+    values = {
+        (metric.name, row, column): _values(planned, metric, row, column, rule)
+        for metric, row, column in itertools.product(spec.metrics, rows, columns)
+    }
+    entries: dict[tuple[str, str, str], Entry] = {}
+    for metric, column in itertools.product(spec.metrics, columns):
+        means = {row: estimate(list(values[metric.name, row, column].values())) for row in rows}
+        ranks = _ranks({row: e.mean for row, e in means.items()}, metric)
+        for row in rows:
+            paper = spec.published(row, column, metric.name)
+            entries[row, column, metric.name] = Entry(
+                values[metric.name, row, column], means[row], paper, ranks.get(row, 0)
+            )
+    environments = [_environment(run) for run in planned if run.state == "finished"]
+    return Result(
+        spec=spec,
+        protocol=protocol or spec.protocol,
+        select=rule,
+        rows=rows,
+        columns=columns,
+        metrics=list(spec.metrics),
+        entries=entries,
+        states={(r, c): _states(planned, r, c) for r, c in itertools.product(rows, columns)},
+        comparisons=[
+            _compare(spec, m, c, rows, entries)
+            for m, c in itertools.product(spec.metrics, columns)
+            if m.better is not None
+        ],
+        changes=list(dict.fromkeys(change for run in planned for change in run.changes)),
+        commits=sorted({e["commit"] for e in environments}),
+        devices=sorted({e["device"] for e in environments}),
+        data_notes=sorted({run.summary["data_note"] for run in planned if run.summary.get("data_note")}),
+    )
+
+
+def _values(
+    planned: Sequence[Planned], metric: Metric, row: str, column: str, select: str
+) -> dict[int, float]:
+    """Our values by seed, relative to the reference row's run of the same seed where the metric has one."""
+
+    def plain(name: str) -> dict[int, float]:
+        runs = [r for r in planned if (r.cell.row, r.cell.column) == (name, column) and r.state == "finished"]
+        return {run.cell.seed: metric.value(run.record(select)) for run in runs}
+
+    own = plain(row)
+    if metric.reference is None:
+        return own
+    reference = plain(metric.reference)
+    return {seed: metric.against(value, reference.get(seed, math.nan)) for seed, value in own.items()}
+
+
+def _ranks(means: dict[str, float], metric: Metric) -> dict[str, int]:
+    if metric.better is None:
+        return {}
+    known = [row for row, mean in means.items() if math.isfinite(mean)]
+    known.sort(key=lambda row: means[row], reverse=metric.better == "higher")
+    return {row: place for place, row in enumerate(known[:3], start=1)} if len(known) > 1 else {}
+
+
+def _states(planned: Sequence[Planned], row: str, column: str) -> dict[str, int]:
+    states = [run.state for run in planned if (run.cell.row, run.cell.column) == (row, column)]
+    return {state: states.count(state) for state in STATES if state in states}
+
+
+def _compare(
+    spec: Table, metric: Metric, column: str, rows: list[str], entries: dict[tuple[str, str, str], Entry]
+) -> Comparison:
+    of = {row: entries[row, column, metric.name] for row in rows}
+    paper = {row: entry.paper.value for row, entry in of.items() if entry.paper is not None}
+    order = ordering({row: entry.ours.mean for row, entry in of.items()}, paper)
+    separated, undecided, too_few = [], 0, 0
+    for a, b in itertools.combinations(rows, 2):
+        difference = paired_difference(of[a].values, of[b].values)
+        if math.isnan(difference.low):
+            too_few += difference.n > 0
+        elif not difference.separated:
+            undecided += 1
+        elif (difference.mean > 0) == (metric.better == "higher"):
+            separated.append((a, b, difference))
+        else:
+            separated.append((b, a, paired_difference(of[b].values, of[a].values)))
+    return Comparison(column, metric.name, order, separated, undecided, too_few)
+
+
+def _environment(run: Planned) -> dict[str, str]:
+    """Commit and device of a run, in the words that a table shows."""
+    try:
+        found: dict[str, Any] = json.loads((run.directory / "env.json").read_text())
+    except (OSError, ValueError):
+        return {"commit": "unknown", "device": "unknown"}
+    commit = found["commit"][:10] if found.get("commit") else f"mixbench {found.get('mixbench')}"
+    device = found["cpu"] if found.get("device") == "cpu" else found.get("device_name", "unknown")
+    return {"commit": commit + (" with changes" if found.get("uncommitted") else ""), "device": str(device)}
