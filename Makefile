@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format clean
+.PHONY: help env demo test tables lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 env: $(READY) ## make the virtual environment in .venv
 
@@ -24,6 +24,15 @@ demo: env ## train Gaussian Mixup under SAM on handwritten digits
 
 test: env ## run all tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Shorter runs, fewer seeds, several at once: make table-li2023-2 BUDGET=0.02 SEEDS=1 JOBS=2
+SCALE := $(if $(BUDGET),--budget $(BUDGET)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
+
+tables: env ## list the papers' tables and figures, and how far each is
+	$(BIN)/mixbench tables
+
+table-%: env ## reproduce a table, e.g. make table-li2023-2 BUDGET=0.02 SEEDS=1 JOBS=2
+	$(BIN)/mixbench table $(firstword $(subst -, ,$*))/table$(lastword $(subst -, ,$*)) --run $(SCALE)
 
 lint: env ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

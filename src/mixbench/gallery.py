@@ -259,7 +259,7 @@ def draw_pair(figure: Figure, images: Tensor, names: list[str], mixes: list[tupl
 def draw_gmix(figure: Figure, seed: int) -> None:
     """Part (b): masks of both variants over lambda, and below them the label's weight on the same axis."""
     left, top, width = 0.6, 2.83, WIDTH - 0.6 - 0.1
-    title = "(b) GMix over λ: masks for one place of the bump, and the weight of the first image's label"
+    title = "(b) GMix over λ: masks for one place of the bump, and the label weight of the first image"
     _text(figure, 0.05, top, title, size=8)
     first, second = top + 0.32, top + 0.32 + SMALL + 0.22
     _text(figure, left - 0.08, first - 0.05, "λ", ha="right")
@@ -297,7 +297,7 @@ def draw_labels(axes: Axes, seed: int) -> None:
         ms=2,
         mew=0,
         rasterized=True,
-        label="official: label = mean of M, many places",
+        label="official: label = mean of M, a dot per draw",
     )
     axes.plot(grid, own_weights(paper, grid, seed), color=RED, lw=1, label="paper: label = λ")
     axes.plot(
@@ -306,10 +306,10 @@ def draw_labels(axes: Axes, seed: int) -> None:
         color=RED,
         lw=1,
         dashes=(3, 2),
-        label="paper: mean of M, average over places (not its label)",
+        label="paper: mean of M, averaged over draws (not its label)",
     )
     axes.legend(loc="upper left", frameon=False, borderaxespad=0.2, markerscale=3)
     axes.text(0.99, 0.5, "no official label in between", ha="right", va="center")
     axes.text(0.505, 0.03, "official: branch at λ = 1/2")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="λ", ylabel="label's weight", xticks=RATIOS)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="λ", ylabel="label weight", xticks=RATIOS)
     axes.set_yticks([0, 1 - upper, upper, 1], [f"{y:.2f}" for y in (0, 1 - upper, upper, 1)])
