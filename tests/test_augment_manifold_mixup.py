@@ -96,6 +96,21 @@ def test_only_the_mixed_batch_is_mixed() -> None:
         model.train()
 
 
+def test_a_stage_run_by_itself_is_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after the mixed batch went through, and when the model failed behind the stage."""
+    at_stage(monkeypatch, 1)
+    model, (images, labels) = net(), batch()
+    hidden = torch.randn(6, 32, 8, 8)
+    expected = copy.deepcopy(model.stage1)(hidden)
+    x, _ = ManifoldMixup(10, model=model)(images, labels, lam=0.5)
+    model(x)
+    assert torch.equal(model.stage1(hidden), expected)
+    model.stage2.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model(x)
+    assert torch.equal(model.stage1(hidden), expected)
+
+
 def test_both_passes_of_sam_mix_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient of the second pass is that of the mixed loss at w + delta, written out."""
     at_stage(monkeypatch, 1)

@@ -173,26 +173,27 @@ def test_each_image_shows_where_it_is_salient() -> None:
 
 
 def test_transport_brings_hidden_saliency_into_view() -> None:
-    """Total saliency that the masks show, by the model's own saliency maps, never falls by transport and does
-    grow, on images with one salient block each; the mixed images are made of the images' blocks."""
+    """Images with one salient block each, at different places: where the mask hides it, it moves to where it
+    shows; where it shows already, it stays."""
     mix = PuzzleMix(4, model=net(), t_eps=0.05)
     images = torch.rand(4, 3, 16, 16, generator=seeded())
     saliency = torch.full((4, 16, 16), 0.01)
-    saliency[:, 4:8, 4:8] = 1.0
+    columns = [4, 12, 4, 12]  # of the salient block: hidden, shown, hidden, shown by the own image's mask
+    for i, c in enumerate(columns):
+        saliency[i, 4:8, c : c + 4] = 1.0
     partners = torch.tensor([1, 2, 3, 0])
     mask = torch.zeros(4, 4, 4)
-    mask[:, :, 2:] = 1.0  # the own image's right half, without its salient block
-    own, other = mix._transported(images, images[partners], saliency, partners, mask)
-    for i in range(4):
-        block = images[i, :, 4:8, 4:8]
-        assert (
-            (own[i].unfold(1, 4, 4).unfold(2, 4, 4)[:, :, 2:] == block[:, None, None])
-            .all(0)
-            .all(-1)
-            .all(-1)
-            .any()
-        )
-        assert torch.equal(other[i, :, 4:8, 4:8], images[partners[i], :, 4:8, 4:8])
+    mask[:, :, 2:] = 1.0
+    moved = mix._transported(images, images[partners], saliency, partners, mask)
+    sources, shown = (torch.arange(4), partners), (slice(8, 16), slice(0, 8))
+    for image, source, part in zip(moved, sources, shown, strict=True):
+        for i in range(4):
+            c = columns[source[i]]
+            block = images[source[i], :, 4:8, c : c + 4]
+            visible = image[i, :, :, part].unfold(1, 4, 4).unfold(2, 4, 4)
+            assert (visible == block[:, None, None]).all(0).all(-1).all(-1).sum() == 1
+            if part.start <= c < part.stop:
+                assert torch.equal(image[i, :, 4:8, c : c + 4], block)
 
 
 def test_grids_are_drawn_evenly_and_fit_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

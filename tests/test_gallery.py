@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -184,6 +187,25 @@ def test_the_plot_shows_the_gap_in_the_labels(part_b):
     np.testing.assert_allclose(label[0], label[1], atol=1e-6)
     # Of the text's mask 37 % of the first image is still visible at lambda = 0.05.
     assert np.interp(0.05, *visible) == pytest.approx(0.37, abs=0.015)
+
+
+def test_nothing_overlaps_and_nothing_is_cut_off(pair, mixes):
+    """Oracle: Matplotlib's own extents of all pictures with their ticks, and of all texts, long names among them."""
+    with style.context(gallery.STYLE, after_reset=True):
+        figure = Figure((gallery.WIDTH, gallery.HEIGHT), dpi=gallery.DPI)
+        gallery.draw_pair(figure, pair, ["Ankle boot", "Pullover"], list(mixes.items()))
+        gallery.draw_gmix(figure, seed=0)
+        FigureCanvasAgg(figure).draw()
+    boxes = [a.get_tightbbox() for a in figure.axes] + [text.get_window_extent() for text in figure.texts]
+    width, height = figure.bbox.size
+    for box in boxes:
+        assert box.x0 > 0 < box.y0
+        assert box.x1 < width
+        assert box.y1 < height
+    for one, other in combinations(boxes, 2):
+        x = min(one.x1, other.x1) - max(one.x0, other.x0)
+        y = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(x, y) <= 2, (one, other)  # dots: frames are drawn half outside their pictures
 
 
 def test_own_weights_are_those_of_single_masks():

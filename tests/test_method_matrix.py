@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -56,13 +57,17 @@ def name(choice: tuple[str, dict]) -> list[str]:
     return [choice[0], *choice[1].values()]
 
 
+@functools.cache
+def all_digits() -> tuple[Tensor, Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    return torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 6 - 0.8, torch.tensor(labels)
+
+
 def digits(step: int, size: int = 12) -> tuple[Tensor, Tensor]:
     """One batch of scikit-learn's handwritten digits, 8x8 pixels, roughly normalised."""
-    images, labels = load_digits(return_X_y=True)
+    images, labels = all_digits()
     rows = torch.arange(step * size, (step + 1) * size) % 1500
-    return torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8)[rows] / 6 - 0.8, torch.tensor(labels)[
-        rows
-    ]
+    return images[rows], labels[rows]
 
 
 @pytest.mark.parametrize(("augment", "opt", "regularizer"), combinations())
@@ -121,17 +126,16 @@ def hook_count(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_a_few_steps_learn(augment: str) -> None:
-    """Sixty steps of each augment under SAM on 64 digits each: more than 90 % of 297 others are right."""
+    """120 steps of each augment under SAM on 64 digits each: more than 95 % of the 1500 digits, unmixed, are
+    right in evaluation mode."""
     torch.manual_seed(0)
     model = small_cnn(1, 10)
     uses_model = {"model": model} if AUGMENTS[augment].uses_model else {}
     mix = AUGMENTS[augment](10, **uses_model, **option_values("augment", augment))
-    rule = build_rule("sam", model, **option_values("opt", "sam") | {"lr": 0.05})
+    rule = build_rule("sam", model, **option_values("opt", "sam"))
     generator = torch.Generator().manual_seed(1)
-    for step in range(60):
+    for step in range(120):
         x, y = mix(*digits(step, 64), generator=generator)
         rule.step(lambda: LOSSES["cross_entropy"](model(x), y))  # noqa: B023
-    images, labels = load_digits(return_X_y=True)
-    others = torch.tensor(images[1500:], dtype=torch.float32).view(-1, 1, 8, 8) / 6 - 0.8
-    right = model.eval()(others).argmax(1) == torch.tensor(labels[1500:])
-    assert right.double().mean() > 0.9
+    images, labels = digits(0, 1500)
+    assert (model.eval()(images).argmax(1) == labels).double().mean() > 0.95

@@ -267,6 +267,15 @@ def test_gamma_outside_its_range_is_refused(make: Callable, gamma: float) -> Non
         make(net, sgd(net), gamma=gamma)
 
 
+@pytest.mark.parametrize("make", [RULES[1], RULES[3]])
+def test_a_closure_around_the_model_is_an_error(make: Callable) -> None:
+    """The forms that need the model's outputs say so when its hooks do not run."""
+    net = make_net()
+    x, y = batches(1)[0]
+    with pytest.raises(RuntimeError, match="did not call the model"):
+        make(net, sgd(net)).step(lambda: cross_entropy(net.forward(x), y))
+
+
 def test_unknown_forms_are_refused() -> None:
     """A ValueError that names the argument and what was given."""
     net = make_net()

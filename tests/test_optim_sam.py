@@ -251,6 +251,14 @@ def test_parameters_without_a_gradient_stay_out() -> None:
     assert torch.equal(net.unused.weight, before[1])
 
 
+def test_losses_of_another_model_are_an_error() -> None:
+    """A readable one, when no parameter of the optimizer gets a gradient."""
+    net, other = make_net(), make_net()
+    x, y = batches(1)[0]
+    with pytest.raises(RuntimeError, match="none of the base optimizer's parameters"):
+        SAM(net, sgd(net)).step(lambda: cross_entropy(other(x), y))
+
+
 def test_nothing_of_the_ascent_is_in_the_optimizers_state() -> None:
     """The state dict has the base optimizer's entries and no copy of the weights."""
     net = make_net()

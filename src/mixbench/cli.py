@@ -13,7 +13,9 @@ from mixbench.errors import MixbenchError
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
     "table": "print a published table beside ours; --run trains what is missing",
+    "figure": "draw a published figure from our runs; --run trains what is missing",
     "tables": "list the papers' tables and figures, and how far each is",
+    "report": "write tables, plots and every run to one self-contained HTML page",
     "runs": "list the runs that exist, by any key, as a table",
     "methods": "list every data set, model, method and knob, with its source",
     "data": "list, download, import and verify data sets",
@@ -38,6 +40,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """The exit status of one command: 0 done, 1 a run failed, 2 a mistake in what was asked for."""
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
+    except MixbenchError as error:
+        print(f"mixbench {argv[0]}: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(argv: list[str]) -> int:
     if argv and argv[0] in ("-sc", "--shell-completion"):
         argv = _completion(argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -53,14 +68,7 @@ def run(argv: list[str]) -> int:
         print(f"mixbench: no command '{argv[0]}'.{nearest(argv[0], list(COMMANDS))}", file=sys.stderr)
         print(f"Allowed: {commands}. See mixbench --help.", file=sys.stderr)
         return 2
-    try:
-        return importlib.import_module(f"mixbench.commands.{argv[0]}").main(argv[1:])
-    except MixbenchError as error:
-        print(f"mixbench {argv[0]}: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return importlib.import_module(f"mixbench.commands.{argv[0]}").main(argv[1:])
 
 
 def _completion(argv: list[str]) -> list[str]:

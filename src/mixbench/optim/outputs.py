@@ -16,6 +16,9 @@ def recorded(model: nn.Module, *, cut: bool = False) -> Iterator[list[tuple[Tens
 
     Both are the same tensor, unless `cut`: then the caller receives a leaf of the same values, so that
     gradients stop there and can be changed before they go on into the model.
+
+    Raises:
+        RuntimeError: `model` was not called.
     """
     outputs: list[tuple[Tensor, Tensor]] = []
 
@@ -29,6 +32,11 @@ def recorded(model: nn.Module, *, cut: bool = False) -> Iterator[list[tuple[Tens
         yield outputs
     finally:
         hook.remove()
+    if not outputs:
+        raise RuntimeError(
+            "the closure did not call the model that the rule was made with; this rule needs its hooks, so the"
+            " model must not be compiled or wrapped in between"
+        )
 
 
 @contextmanager

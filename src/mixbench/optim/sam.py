@@ -124,6 +124,8 @@ class SAM(Descent):
             for w in group["params"]
             if w.grad is not None and (self.perturb == "all" or w.dim() > 1)
         ]
+        if not moving:
+            raise RuntimeError("the losses give none of the base optimizer's parameters a gradient")
         weights = [w for w, _ in moving]
         ascent: Tensors = [w.grad for w in weights if w.grad is not None]
         if self.decay_in_ascent:

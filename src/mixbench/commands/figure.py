@@ -1,0 +1,87 @@
+"""`mixbench figure KEY`: a published figure drawn from our runs; trains what is missing only when told to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mixbench.commands.table import add_run_options, dry_run, planned_runs, train
+from mixbench.errors import ConfigError, MixbenchError
+from mixbench.files import output_error, write_atomic
+from mixbench.papers.parse import SELECTIONS
+from mixbench.papers.spec import Figure, load
+
+FORMATS = (".png", ".pdf", ".svg")
+EPILOG = """examples:
+  mixbench tables                                all tables and figures, and how far each is
+  mixbench figure li2023/fig2                    what has been run so far, beside the paper's values
+  mixbench figure li2023/fig6 --dry-run          every run: its directory, its state, the time left
+  mixbench figure li2023/fig6 --run --cols "CIFAR-100, WRN-16-4" --out fig6.pdf
+  mixbench figure li2023/fig5 --run --budget 0.02 --seeds 1 --set dataset.train_size=5000
+
+A figure shows exactly the runs that its options describe: give the same options to draw it again later. What is
+missing, or not at the scale of the spec, is said in the lines under the picture.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of `mixbench figure ARGV`: 1 where --run leaves a run unfinished.
+
+    Raises MixbenchError where no run has anything to draw.
+    """
+    arguments = parser().parse_args(argv)
+    spec = load(arguments.key)
+    if not isinstance(spec, Figure):
+        raise ConfigError(f"{arguments.key}: is a table; use mixbench table {arguments.key}.")
+    name = Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key
+    path = Path(arguments.out or f"outputs/figures/{name}.png")
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
+    planned = planned_runs(spec, arguments)
+    if arguments.dry_run:
+        print(dry_run(spec, planned))
+        return 0
+    status = 0
+    if arguments.run:
+        status = train(planned, arguments)
+        planned = planned_runs(spec, arguments)
+    from mixbench.papers import figure
+    from mixbench.plots import picture
+
+    drawing = figure.assemble(spec, planned, arguments.select, arguments.protocol)
+    if not drawing.panels:
+        raise MixbenchError(
+            f"{arguments.key}: nothing to draw, none of its {len(planned)} runs has begun."
+            " Add --run to train them, --dry-run to list them; runs of other options need the same options here."
+        )
+    content = picture(drawing.panels, drawing.per_row, drawing.title, drawing.caption, path.suffix[1:].lower())
+    _write(path, content)
+    print("\n".join([f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]))
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    found = argparse.ArgumentParser(
+        prog="mixbench figure",
+        description="Draw a published figure from our runs, with the paper's values where it prints any.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("key", metavar="KEY", help="such as li2023/fig6, or a .yaml file of your own")
+    add_run_options(found)
+    found.add_argument(
+        "--select", choices=SELECTIONS, help="the epoch that swept metrics are taken from (default: the spec's)"
+    )
+    found.add_argument(
+        "--out", metavar="FILE", help=".png, .pdf or .svg (default: outputs/figures/KEY.png)"
+    )
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path.parent, error) from None
+    write_atomic(path, content)

@@ -1,0 +1,190 @@
+"""A figure's content: our lines from run directories, the paper's points, and what is to be said under them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mixbench.papers.cells import Planned
+from mixbench.papers.metric import Metric
+from mixbench.papers.spec import Figure
+from mixbench.papers.statistics import estimate
+from mixbench.plots import Line, Panel
+from mixbench.record import read_rows
+
+# A run's numbers by what they stand against: the epoch, the swept knob, or None for a row without that knob.
+Points = dict[float | None, float]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, ready to be drawn: panels of one column of the spec beside each other, one for each metric."""
+
+    spec: Figure
+    panels: list[Panel]
+    caption: list[str]
+
+    @property
+    def per_row(self) -> int:
+        """Panels beside each other: the metrics of a column, or two columns where there is one metric."""
+        metrics = len(self.spec.metrics)
+        return min(len(self.panels), metrics if metrics > 1 else 2)
+
+    @property
+    def title(self) -> str:
+        return f"{self.spec.key}: {self.spec.title}"
+
+    @property
+    def notes(self) -> list[str]:
+        """The spec's notes on single lines, then those on the whole figure."""
+        return [f"{n.row}, {n.column}: {n.note}" for n in self.spec.cell_notes] + list(self.spec.notes)
+
+
+def assemble(
+    spec: Figure, planned: Sequence[Planned], select: str | None = None, protocol: str | None = None
+) -> Drawing:
+    """The content of a figure from its runs (`cells.plan`); no panels where no run has anything to draw.
+
+    A line is the finished runs. In a figure against the epoch, where a line has none yet, it is the unfinished
+    ones, up to the epoch that all of them have. `select` replaces the spec's selection rule, which only a swept
+    figure needs.
+    """
+    rule = select or spec.select
+    columns = list(dict.fromkeys(run.cell.column for run in planned))
+    panels, beyond, empty = [], [], []
+    for column in columns:
+        runs = [run for run in planned if run.cell.column == column]
+        drawn = [_panel(spec, runs, column, metric, rule) for metric in spec.metrics]
+        if any(line.x for panel in drawn for line in panel.lines):
+            within = [_within(panel) for panel in drawn]
+            panels += [panel for panel, _ in within]
+            beyond += [words for _, words in within if words]
+        else:
+            empty.append(column)
+    incomplete = [f"{c}: {', '.join(w)}" for c in columns if c not in empty and (w := _standing(planned, c))]
+    shown = "; diamonds: the paper's values" if any(k.printed for p in panels for k in p.lines) else ""
+    lines = [f"{spec.source}. Lines: mean over seeds; bands: ± sample standard deviation{shown}."]
+    lines += [f"Metrics at the epoch `{rule}`."] if spec.x is not None else []
+    lines += _differences(spec, planned, protocol)
+    lines += [f"Incomplete: {'. '.join(incomplete)}."] if incomplete else []
+    lines += [f"No run yet: {'; '.join(empty)}."] if empty else []
+    lines += [f"The paper's values beyond the epochs drawn: {'; '.join(beyond)}."] if beyond else []
+    return Drawing(spec, panels, lines)
+
+
+def _differences(spec: Figure, planned: Sequence[Planned], protocol: str | None) -> list[str]:
+    """The protocol, and what the runs have that the spec has not."""
+    name = protocol or spec.protocol
+    about = spec.protocols[name].about
+    lines = [f"Protocol {name}{': ' + about if about else ''}."] if len(spec.protocols) > 1 else []
+    changes = list(dict.fromkeys(change for run in planned for change in run.changes))
+    seeds = len({run.cell.seed for run in planned})
+    if seeds < spec.seeds:
+        changes.append(f"{seeds} seed{'s' * (seeds > 1)}, not {spec.seeds}")
+    return [*lines, f"Not at the scale of the spec: {'; '.join(changes)}."] if changes else lines
+
+
+def _standing(planned: Sequence[Planned], column: str) -> list[str]:
+    """Which lines of a column are not complete, in words."""
+    words = []
+    for row in dict.fromkeys(run.cell.row for run in planned):
+        runs = [run for run in planned if (run.cell.row, run.cell.column) == (row, column)]
+        finished, failed, partial = (
+            sum(r.state == s for r in runs) for s in ("finished", "failed", "partial")
+        )
+        if finished == len(runs):
+            continue
+        told = [f"{finished} of {len(runs)} runs"] if finished else ["no finished run"]
+        told += [f"{failed} failed"] if failed else []
+        told += [f"{partial} under way"] if partial else []
+        words.append(f"{row} ({', '.join(told)})")
+    return words
+
+
+# ---------------------------------------------------------------- one panel
+
+
+def _panel(spec: Figure, runs: Sequence[Planned], column: str, metric: Metric, rule: str) -> Panel:
+    lines = []
+    for style, row in enumerate(spec.rows):
+        if any(run.cell.row == row for run in runs):
+            printed = tuple(spec.published(row, column, metric.name))
+            lines.append(_line(spec, runs, row, style, metric, rule, printed))
+    x_label, ticks = ("epoch", ()) if spec.x is None else (spec.x.label or spec.x.knob, spec.x.values)
+    return Panel(
+        title=column,
+        x_label=x_label,
+        y_label=f"{metric.name} ({metric.unit})" if metric.unit else metric.name,
+        lines=[line for line in lines if line.x or line.printed],
+        log=spec.x is not None and spec.x.log,
+        ticks=ticks,
+    )
+
+
+def _line(
+    spec: Figure,
+    runs: Sequence[Planned],
+    row: str,
+    style: int,
+    metric: Metric,
+    rule: str,
+    printed: tuple[tuple[float, float], ...],
+) -> Line:
+    """Mean and sample standard deviation over the seeds, at every x that a seed has."""
+    own = _by_seed(spec, runs, row, metric, rule)
+    if metric.reference is not None:
+        own = _against(own, _by_seed(spec, runs, metric.reference, metric, rule), metric)
+    estimates = {x: estimate([seed[x] for seed in own.values() if x in seed]) for x in {x for s in own.values() for x in s}}
+    found = {x: e for x, e in estimates.items() if e.n}
+    flat = spec.x is not None and row in spec.x.flat
+    if spec.x is not None and None in found:
+        found = {x: found[None] for x in (min(spec.x.values), max(spec.x.values))}
+    at = sorted(x for x in found if x is not None)
+    return Line(
+        row, style, at, [found[x].mean for x in at], [found[x].std for x in at], printed, flat
+    )
+
+
+def _by_seed(spec: Figure, runs: Sequence[Planned], row: str, metric: Metric, rule: str) -> dict[int, Points]:
+    """The metric's values of a row, by seed and x."""
+    own = [run for run in runs if run.cell.row == row]
+    points: dict[int, Points] = {}
+    finished = [run for run in own if run.state == "finished"]
+    if spec.x is not None:
+        for run in finished:
+            points.setdefault(run.cell.seed, {})[run.cell.x] = metric.value(run.record(rule))
+        return points
+    for run in finished or [run for run in own if run.state == "partial"]:
+        points[run.cell.seed] = {r["epoch"]: metric.value(r) for r in read_rows(run.directory)}
+    points = {seed: rows for seed, rows in points.items() if rows}
+    shared = set.intersection(*map(set, points.values())) if points else set()
+    return {seed: {x: v for x, v in rows.items() if x in shared} for seed, rows in points.items()}
+
+
+def _against(own: dict[int, Points], reference: dict[int, Points], metric: Metric) -> dict[int, Points]:
+    """The values relative to those of the reference row's run of the same seed."""
+    related = {}
+    for seed, points in own.items():
+        other = reference.get(seed, {})
+        related[seed] = {
+            x: metric.against(v, other.get(x, other.get(None, math.nan))) for x, v in points.items()
+        }
+    return related
+
+
+def _within(panel: Panel) -> tuple[Panel, str]:
+    """The panel without the paper's points that lie beyond our epochs, and those points in words.
+
+    Twelve epochs of ours would be a stroke at the edge of an axis that reaches the paper's 200.
+    """
+    if panel.ticks:
+        return panel, ""
+    last = max(x for line in panel.lines for x in line.x)
+    far = [(line, x, y) for line in panel.lines for x, y in line.printed if x > last]
+    lines = [dataclasses.replace(line, printed=[p for p in line.printed if p[0] <= last]) for line in panel.lines]
+    lines = [line for line in lines if line.x or line.printed]
+    words = ", ".join(f"{line.label} {y:g} at {x:g}" for line, x, y in far)
+    return dataclasses.replace(panel, lines=lines), f"{panel.title}, {panel.y_label}: {words}" if far else ""

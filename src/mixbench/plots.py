@@ -1,0 +1,200 @@
+"""Lines with bands, as pictures for print and for the page of `mixbench report`.
+
+Colours are those of Okabe and Ito, without their yellow, which is too light for a line on paper; dashes and markers
+tell lines apart without colour. Texts are drawn as they are: no mathematical markup is looked for in them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))  # with 7 colours: 28 lines until one comes again
+MARKERS = "os^vPX<>"
+INK = "#010101"  # of text, axes and the seventh line; on a page it becomes the page's own colour of text
+WIDTH = 7.16  # inches: two columns of a journal
+LETTER = 0.55  # mean width of a letter, relative to the font's size
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "grid.linewidth": 0.6,
+    "grid.color": INK,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "pdf.fonttype": 42,  # text stays text, also in a PDF
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mixbench",  # the same picture is the same file
+}
+FORMATS = ("png", "pdf", "svg")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Means over seeds against x, with their deviations (NaN: no band), and the paper's points (x, y).
+
+    `style` counts the lines of a picture: the same number looks the same in all its panels. `flat` is a line
+    across a panel, without markers.
+    """
+
+    label: str
+    style: int
+    x: Sequence[float]
+    mean: Sequence[float]
+    std: Sequence[float]
+    printed: Sequence[tuple[float, float]] = ()
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes. `ticks` are the places of the numbers on the x axis; empty: matplotlib's choice."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+    log: bool = False
+    ticks: Sequence[float] = ()
+
+
+def picture(panels: Sequence[Panel], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
+    """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf or svg file."""
+    width = WIDTH if per_row > 1 else WIDTH * 0.65
+    lines = [line for words in foot for line in textwrap.wrap(words, _letters(width, 6.5), break_on_hyphens=False)]
+    with style.context(STYLE, after_reset=True):  # whatever the reader's own matplotlibrc says
+        legend = _legend(panels)
+        heights = _height(panels, per_row, width, legend) + 0.25, 0.12 * len(lines) + 0.05
+        figure = Figure((width, sum(heights)), layout="constrained")
+        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+        upper.suptitle(textwrap.fill(title, _letters(width, 9)), fontsize=9)
+        _fill(upper, panels, per_row, width, legend)
+        lower.text(0.01, 1, "\n".join(lines), va="top", fontsize=6.5)
+        return _saved(figure, form, metadata=UNDATED[form])
+
+
+def _letters(width: float, size: float) -> int:
+    """How many letters of a font of `size` points fit into `width` inches."""
+    return int(width * 72 / (size * LETTER))
+
+
+UNDATED: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def inline(panel: Panel) -> str:
+    """One panel with its legend as an <svg> element: no background, text as text, ink in the page's colour."""
+    with style.context(STYLE, after_reset=True):
+        legend = _legend([panel])
+        figure = Figure((4.6, _height([panel], 1, 4.6, legend)), layout="constrained")
+        _fill(figure, [panel], 1, 4.6, legend)
+        text = _saved(figure, "svg", transparent=True).decode()
+    element = text[text.index("<svg") :]
+    for pattern, new in (
+        (r"<metadata>.*?</metadata>", ""),
+        (r'<g id="[^"]*">', "<g>"),  # names such as axes_1 would come again in the next picture
+        (r'(?<=<svg )|width="[\d.]+pt"|height="[\d.]+pt"', ""),
+        (INK, "currentColor"),
+    ):
+        element = re.sub(pattern, new, element, flags=re.DOTALL)
+    return element
+
+
+def _saved(figure: Figure, form: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format=form, dpi=300, **options)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def _height(panels: Sequence[Panel], per_row: int, width: float, legend: Sequence[Line2D]) -> float:
+    """Inches that the panels and their legend take."""
+    rows, lines = -(-len(panels) // per_row), -(-len(legend) // _legend_columns(legend, width))
+    return 2.1 * rows + 0.18 * lines
+
+
+def _legend_columns(legend: Sequence[Line2D], width: float) -> int:
+    longest = max(len(str(line.get_label())) for line in legend)
+    return max(1, min(len(legend), _letters(width, 8) // (longest + 9)))
+
+
+def _fill(
+    figure: FigureBase, panels: Sequence[Panel], per_row: int, width: float, legend: list[Line2D]
+) -> None:
+    """Draw the panels, row by row, and the legend below them."""
+    rows = -(-len(panels) // per_row)
+    grid = list(figure.subplots(rows, per_row, squeeze=False).flat)
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw(axes, panel)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    columns = _legend_columns(legend, width)
+    figure.legend(handles=legend, loc="outside lower center", ncols=columns, handlelength=3)
+
+
+def _look(line: Line) -> dict[str, object]:
+    """Colour, dashes and marker of a line, as matplotlib's keywords."""
+    look = {"color": COLOURS[line.style % len(COLOURS)], "linestyle": DASHES[line.style % len(DASHES)]}
+    return look if line.flat else look | {"marker": MARKERS[line.style % len(MARKERS)]}
+
+
+def _legend(panels: Sequence[Panel]) -> list[Line2D]:
+    lines = {line.label: line for panel in panels for line in panel.lines}
+    handles = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]  # type: ignore[arg-type]
+    if any(line.printed for panel in panels for line in panel.lines):
+        handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))  # type: ignore[arg-type]
+    return handles
+
+
+PRINTED = {"linestyle": "none", "marker": "D", "markerfacecolor": "none", "markersize": 6}
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+    if panel.log:
+        axes.set_xscale("log")
+    if panel.ticks:
+        axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
+        axes.minorticks_off()
+    elif all(float(x).is_integer() for line in panel.lines for x in line.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for line in panel.lines:
+        x, mean, std = (np.asarray(v, dtype=float) for v in (line.x, line.mean, line.std))
+        look = _look(line)
+        if len(x) > 20:  # a marker here and there, not at the same epochs for all lines
+            look["markevery"] = (line.style * len(x) // 40, max(1, len(x) // 6))
+        axes.plot(x, mean, **look)  # type: ignore[arg-type]
+        if len(x) > 1:
+            axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.13, linewidth=0)  # type: ignore[arg-type]
+        else:
+            axes.errorbar(x, mean, std, color=look["color"], capsize=2)  # type: ignore[arg-type]
+        if line.printed:
+            axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)  # type: ignore[arg-type]
+
+
+def _tick_labels(ticks: Sequence[float], log: bool) -> list[str]:
+    """A number for each tick, but none where the one before it is too near to leave room."""
+    places = np.log(ticks) if log else np.asarray(ticks, dtype=float)
+    labels, last = [], -np.inf
+    for tick, place in zip(ticks, places, strict=True):
+        free = place - last > 0.07 * np.ptp(places)
+        labels.append(f"{tick:g}" if free else "")
+        last = place if free else last
+    return labels
