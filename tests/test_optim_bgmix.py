@@ -276,6 +276,15 @@ def test_a_closure_around_the_model_is_an_error(make: Callable) -> None:
         make(net, sgd(net)).step(lambda: cross_entropy(net.forward(x), y))
 
 
+def test_a_second_pass_around_the_model_is_an_error() -> None:
+    """The subset form notices when the hooks run while it selects and not afterwards."""
+    net = make_net()
+    x, y = batches(1)[0]
+    forwards = iter([net, net, net.forward])
+    with pytest.raises(RuntimeError, match="did not call the model"):
+        BGMix(net, sgd(net), compute="subset").step(lambda: cross_entropy(next(forwards)(x), y))
+
+
 def test_unknown_forms_are_refused() -> None:
     """A ValueError that names the argument and what was given."""
     net = make_net()

@@ -9,6 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+NOT_CALLED = (
+    "the closure did not call the model that the rule was made with; this rule needs its hooks, so the model must"
+    " not be compiled or wrapped in between"
+)
+
 
 @contextmanager
 def recorded(model: nn.Module, *, cut: bool = False) -> Iterator[list[tuple[Tensor, Tensor]]]:
@@ -33,10 +38,7 @@ def recorded(model: nn.Module, *, cut: bool = False) -> Iterator[list[tuple[Tens
     finally:
         hook.remove()
     if not outputs:
-        raise RuntimeError(
-            "the closure did not call the model that the rule was made with; this rule needs its hooks, so the"
-            " model must not be compiled or wrapped in between"
-        )
+        raise RuntimeError(NOT_CALLED)
 
 
 @contextmanager
@@ -46,6 +48,9 @@ def restricted(model: nn.Module, rows: Tensor, batch: int, known: list[Tensor]) 
     `rows` (k,) are indices of examples; the outputs of the others are taken from `known`, those of the same
     calls on the whole batch, without a gradient. An input that holds the batch several times over (as when
     two batches of it go through in one forward) is restricted in each.
+
+    Raises:
+        RuntimeError: `model` was not called as often as for `known`.
     """
     remaining = iter(known)
 
@@ -65,3 +70,5 @@ def restricted(model: nn.Module, rows: Tensor, batch: int, known: list[Tensor]) 
     finally:
         for hook in hooks:
             hook.remove()
+    if next(remaining, None) is not None:
+        raise RuntimeError(NOT_CALLED)

@@ -109,11 +109,14 @@ class SAM(Descent):
         with torch.no_grad():
             torch._foreach_copy_(saved, weights)
             torch._foreach_add_(weights, deltas)
+        # Around the whole step, autocast would go on with its half-precision copies of the weights at w.
+        torch.clear_autocast_cache()
         try:
             yield
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(weights, saved)
+            torch.clear_autocast_cache()
 
     @torch.no_grad()
     def displacement(self) -> tuple[list[Tensor], Tensors]:

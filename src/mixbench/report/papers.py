@@ -1,0 +1,138 @@
+"""Which tables and figures of the papers a set of runs belongs to, at whatever scale the runs were made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mixbench.config import flat, run_id
+from mixbench.papers import figure, render, table
+from mixbench.papers.cells import Planned, plan
+from mixbench.papers.spec import Figure, Spec, load, names
+from mixbench.plots import inline
+from mixbench.report.html import Html, join, tag
+from mixbench.report.runs import Run
+
+# A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
+SCALE = ("epochs", "batch_size", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
+MOST_SEEDS = 100  # a table has a run for each seed up to its highest, so a seed like 20261120 is left out
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """One way in which runs differ from a table or figure: overrides, and whether epochs are not the spec's."""
+
+    overrides: tuple[str, ...]
+    other_epochs: bool
+
+
+def fragments(runs: Sequence[Run]) -> Iterator[Html]:
+    """The published tables and figures that some of the runs belong to, as they stand."""
+    for key in names():
+        spec = load(key)
+        shown: set[str] = set()
+        # The default protocol first; another one is shown where it has runs that the default has not.
+        for protocol in sorted(spec.protocols, key=lambda name: name != spec.protocol):
+            for planned in belonging(spec, protocol, runs):
+                ids = {run_id(run.config) for run in planned if run.config and run.state != "missing"}
+                if not ids <= shown:
+                    shown |= ids
+                    yield _fragment(spec, planned, protocol)
+
+
+def _fragment(spec: Any, planned: list[Planned], protocol: str) -> Html:
+    if not isinstance(spec, Figure):
+        return Html(render.page(table.assemble(spec, planned, protocol=protocol)))
+    drawing = figure.assemble(spec, planned, protocol=protocol)
+    if not drawing.panels:
+        return Html()
+    return tag(
+        "section",
+        tag("h2", drawing.title),
+        tag("div", *(tag("figure", Html(inline(panel))) for panel in drawing.panels), class_="plots"),
+        *(tag("p", line) for line in drawing.caption),
+        tag("ul", *(tag("li", note) for note in drawing.notes)),
+        class_="table",
+    )
+
+
+def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[Planned]]:
+    """The spec's runs at each scale at which some of `runs` were made, the scale with most of them first.
+
+    Columns without any run are left out. Columns may have different numbers of epochs, as --budget makes them;
+    where one column has several, they come one after another.
+    """
+    matches: dict[Version, list[tuple[Run, str]]] = {}
+    for run, cell, differences in _matches(spec, protocol, runs):
+        other = differences.pop("epochs", None) is not None
+        version = Version(tuple(f"{k}={_word(v)}" for k, v in sorted(differences.items())), other)
+        matches.setdefault(version, []).append((run, cell.cell.column))
+    for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
+        while found:
+            epochs = {}
+            for column in dict.fromkeys(column for _, column in found):
+                epochs[column] = Counter(r.config["epochs"] for r, c in found if c == column).most_common(1)[0][0]
+            used = [(r, c) for r, c in found if r.config["epochs"] == epochs[c]]
+            yield _planned(spec, protocol, version, epochs, [run for run, _ in used])
+            found = [match for match in found if match not in used]
+
+
+def _matches(
+    spec: Spec, protocol: str, runs: Sequence[Run]
+) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
+    """Each run with the cell that is nearest to it, where one differs in scale alone, and the differences."""
+    data = {f"dataset={run.config.get('dataset')}" for run in runs}
+    columns = {c.column for c in spec.cells(protocol, seeds=1) if not data.isdisjoint(c.overrides)}
+    if spec.needs or not columns:
+        return
+    cells = plan(spec, protocol=protocol, seeds=1, columns=[c for c in spec.columns if c in columns])
+    wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
+    swept = spec.x.knob if isinstance(spec, Figure) and spec.x is not None else ""
+    for run in runs:
+        if run.config.get("seed") not in range(MOST_SEEDS):
+            continue
+        near = [(cell, d) for cell, config in wanted if (d := _differences(run.config, config, swept)) is not None]
+        if near:
+            yield run, *min(near, key=lambda pair: len(pair[1]))
+
+
+def _differences(ours: Mapping[str, Any], spec: Mapping[str, Any], swept: str) -> dict[str, Any] | None:
+    """What a run has for the keys in which it differs from a cell; None where they are another experiment's."""
+    found = {k: ours[k] for k, v in spec.items() if k != "seed" and k in ours and ours[k] != v}
+    scale = all((k in SCALE or k.startswith("model.")) and k != swept for k in found)
+    return found if scale else None
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _planned(
+    spec: Spec, protocol: str, version: Version, epochs: Mapping[str, int], runs: Sequence[Run]
+) -> list[Planned]:
+    """The cells of the columns in `epochs`, with what there is of each among `runs`."""
+    by_id = {str(run.summary.get("id")): run for run in runs}
+    seeds = max(spec.seeds, *(run.config["seed"] + 1 for run in runs))
+    planned = []
+    for column, number in epochs.items():
+        planned += plan(
+            spec,
+            protocol=protocol,
+            seeds=seeds,
+            epochs=number,
+            extra=version.overrides,
+            columns=[column],
+        )
+    return [_found(cell, by_id) for cell in planned]
+
+
+def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
+    run = by_id.get(run_id(planned.config)) if planned.config is not None else None
+    if run is None:
+        return dataclasses.replace(planned, state="missing", summary={}, epochs_done=0)
+    state = "partial" if run.state in ("running", "interrupted") else run.state
+    return dataclasses.replace(
+        planned, directory=run.directory, state=state, summary=run.summary, epochs_done=len(run.rows)
+    )

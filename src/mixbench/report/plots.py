@@ -1,0 +1,103 @@
+"""The plots of a report, for the settings of one place: convergence, sweeps over a knob, cost against accuracy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mixbench.papers.statistics import estimate
+from mixbench.plots import Line, Panel
+from mixbench.report.runs import Run, Setting
+
+METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
+MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
+SEAMS = ("augment.", "regularizer.", "opt.")
+
+
+def chosen(settings: Sequence[Setting]) -> list[Setting]:
+    """All settings, or where they are too many for one plot, the most accurate one of each method."""
+    if len(settings) <= MOST_LINES:
+        return list(settings)
+    best: dict[str, Setting] = {}
+    for setting in settings:
+        accuracy = setting.estimate("test_acc").mean
+        if setting.method not in best or accuracy > best[setting.method].estimate("test_acc").mean:
+            best[setting.method] = setting
+    return list(best.values())
+
+
+def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
+    """Test accuracy and Gap in the course of training."""
+    for key, label in METRICS.items():
+        lines = []
+        for style, setting in enumerate(chosen(settings)):
+            points: dict[float, list[float]] = {}
+            for run in setting.runs:
+                for row in run.rows:
+                    points.setdefault(row["epoch"], []).append(float(row.get(key, math.nan)))
+            lines.append(_line(setting.label, style, points))
+        yield from _panel("Convergence", "epoch", label, lines)
+
+
+def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
+    """Metrics against each numeric knob that has several values while all other knobs stay the same."""
+    keys = dict.fromkeys(key for setting in settings for key, value in setting.config.items() if _numeric(value))
+    for key in keys:
+        if key != "batch_size" and not key.startswith(SEAMS):
+            continue
+        alike: dict[str, list[Setting]] = {}
+        for setting in settings:
+            if key in setting.config:
+                others = {k: v for k, v in setting.config.items() if k != key}
+                alike.setdefault(json.dumps(others, sort_keys=True), []).append(setting)
+        swept = [group for group in alike.values() if len(group) > 1]
+        for metric, label in METRICS.items():
+            lines = []
+            for style, group in enumerate(swept):
+                points = {s.config[key]: [r.metric(metric) for r in s.runs] for s in group}
+                lines.append(_line(_common(group, settings, key), style, points))
+            yield from _panel(f"Sweep over {key}", key, label, lines, swept=True)
+
+
+def cost(settings: Sequence[Setting]) -> Iterator[Panel]:
+    """Test accuracy against the seconds of training, for each device on which there are several settings."""
+    by_device: dict[str, list[tuple[int, Setting, list[Run]]]] = {}
+    for style, setting in enumerate(chosen(settings)):
+        for device in dict.fromkeys(run.device for run in setting.runs):
+            runs = [run for run in setting.runs if run.device == device]
+            by_device.setdefault(device, []).append((style, setting, runs))
+    for device, found in by_device.items():
+        lines = []
+        for style, setting, runs in found if len(found) > 1 else []:
+            seconds = estimate([run.metric("train_seconds") for run in runs]).mean
+            lines.append(_line(setting.label, style, {seconds: [run.metric("test_acc") for run in runs]}))
+        yield from _panel(f"Cost on {device}", "training (s)", METRICS["test_acc"], lines)
+
+
+def _panel(title: str, x: str, y: str, lines: list[Line], swept: bool = False) -> Iterator[Panel]:
+    """The panel of the lines that have a point; none without any."""
+    lines = [line for line in lines if line.x]
+    if lines:
+        ticks = sorted({x for line in lines for x in line.x}) if swept else []
+        log = bool(ticks) and ticks[0] > 0 and ticks[-1] > 10 * ticks[0]
+        yield Panel(title, x, y, lines, log=log, ticks=ticks)
+
+
+def _line(label: str, style: int, points: dict[float, list[float]]) -> Line:
+    estimates = {x: estimate(values) for x, values in sorted(points.items()) if math.isfinite(x)}
+    x = [at for at, e in estimates.items() if e.n]
+    return Line(label, style, x, [estimates[at].mean for at in x], [estimates[at].std for at in x])
+
+
+def _common(group: Sequence[Setting], settings: Sequence[Setting], key: str) -> str:
+    """What a swept line is called: its method, and the other knobs in which it differs from further lines."""
+    first = group[0]
+    alike = [s.config for s in settings if s.method == first.method]
+    varied = [k for k in first.config if k != key and any(c.get(k) != first.config[k] for c in alike)]
+    return " ".join([first.method, *(f"{k.rpartition('.')[2]} {first.config[k]}" for k in varied)])
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

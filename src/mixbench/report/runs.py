@@ -1,0 +1,179 @@
+"""The runs of a report: what their directories say, and which of them differ in the seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixbench.errors import ConfigError
+from mixbench.papers.statistics import Estimate, estimate
+from mixbench.record import Row, read_rows
+from mixbench.runs import directories
+from mixbench.schema.train import GROUPS, Train
+
+# Runs that differ in one of these have nothing to say to each other, and are shown apart.
+PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. `summary` and `environment` are empty where their files cannot be read."""
+
+    directory: Path
+    summary: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """finished, running, interrupted, failed or unreadable."""
+        return str(self.summary.get("state", "unreadable"))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Values by the key that sets them on the command line."""
+        return self.summary.get("config", {})
+
+    @functools.cached_property
+    def rows(self) -> list[Row]:
+        """One row for each epoch that is done; empty where epochs.csv cannot be read."""
+        try:
+            return read_rows(self.directory)
+        except (OSError, ValueError, AttributeError):
+            return []
+
+    def metric(self, key: str, select: str = "best_test") -> float:
+        """A number of the selected epoch, or one of the whole run; NaN where there is none."""
+        value = {**self.summary.get("selections", {}).get(select, {}), **self._totals}.get(key)
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+    @property
+    def _totals(self) -> dict[str, Any]:
+        return {k: v for k, v in self.summary.items() if k in ("train_seconds", "eval_seconds")}
+
+    @property
+    def device(self) -> str:
+        """The processor that trained it, in words."""
+        name = "cpu" if self.environment.get("device") == "cpu" else "device_name"
+        return str(self.environment.get(name, "unknown"))
+
+    @property
+    def commit(self) -> str:
+        """What trained it: a commit, marked where files were changed since, or a version."""
+        if not self.environment.get("commit"):
+            return f"mixbench {self.environment.get('mixbench', 'unknown')}"
+        changed = " with changes" if self.environment.get("uncommitted") else ""
+        return str(self.environment["commit"])[:10] + changed
+
+
+def collect(places: Sequence[Path]) -> list[Run]:
+    """The runs in and below `places`, each once. Raises ConfigError for a place that does not exist."""
+    found: dict[Path, Run] = {}
+    for place in places:
+        if not place.exists():
+            raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
+        for directory in directories(place):
+            found.setdefault(directory.resolve(), _read(directory))
+    return list(found.values())
+
+
+def _read(directory: Path) -> Run:
+    summary, environment = (_json(directory / name) for name in ("summary.json", "env.json"))
+    tables = [summary.get(key, {}) for key in ("config", "selections")]
+    chosen = tables[1].values() if isinstance(tables[1], dict) else [None]
+    sound = all(isinstance(t, dict) for t in [*tables, *chosen]) and "config" in summary
+    return Run(directory, summary if sound else {}, environment)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+# ---------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Finished runs that differ in nothing but their seeds. `label` tells it from the others of its place."""
+
+    runs: list[Run]
+    config: dict[str, Any]  # what they share, of what decides the result
+    label: str = ""
+
+    @property
+    def method(self) -> str:
+        """The name of the method's folder, such as mixup-sam."""
+        return str(self.runs[0].summary.get("method", "?"))
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What has to be equal for two settings to be compared."""
+        model = self.runs[0].summary.get("model", "?")
+        return tuple(model if key == "model" else self.config.get(key) for key in PLACE)
+
+    @property
+    def title(self) -> str:
+        """The place in words."""
+        dataset, model, epochs, train, test = self.place
+        sizes = [f"{n} {what} images" for n, what in ((train, "training"), (test, "test")) if n is not None]
+        return ", ".join([str(dataset), str(model), f"{epochs} epochs", *sizes])
+
+    def estimate(self, key: str, select: str = "best_test") -> Estimate:
+        """Mean and sample standard deviation of a metric over the seeds."""
+        return estimate([run.metric(key, select) for run in self.runs])
+
+
+def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
+    """The finished runs as settings, by the title of their place, each place's methods in the order of their names."""
+    grouped: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.state == "finished":
+            shared = {k: v for k, v in run.config.items() if k not in _free()}
+            grouped.setdefault(json.dumps(shared, sort_keys=True), []).append(run)
+    places: dict[str, list[Setting]] = {}
+    for key, group in grouped.items():
+        setting = Setting(sorted(group, key=lambda run: str(run.config.get("seed"))), json.loads(key))
+        places.setdefault(setting.title, []).append(setting)
+    return {title: _labelled(found) for title, found in sorted(places.items())}
+
+
+def _labelled(found: list[Setting]) -> list[Setting]:
+    """Label each setting by its method and the knobs in which the settings of that method differ."""
+    labelled = []
+    for setting in found:
+        alike = [other.config for other in found if other.method == setting.method]
+        keys = [k for k in setting.config if k not in PLACE and any(c.get(k) != setting.config[k] for c in alike)]
+        knobs = [f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys]
+        labelled.append(dataclasses.replace(setting, label=" ".join([setting.method, ", ".join(knobs)]).strip()))
+    return sorted(labelled, key=lambda s: (s.method, [_sortable(v) for v in s.config.values()]))
+
+
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, (int, float))
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def short(value: Any) -> str:
+    """A value as one writes it: numbers without needless digits."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@functools.cache
+def _free() -> frozenset[str]:
+    """The keys that do not decide the result, and the seed."""
+    fields = [("", field) for field in dataclasses.fields(Train)]
+    for group in GROUPS:
+        for schema in importlib.import_module(f"mixbench.schema.{group}").OPTIONS.values():
+            fields += [(f"{group}.", field) for field in dataclasses.fields(schema)]
+    free = [prefix + field.name for prefix, field in fields if not field.metadata.get("scientific", True)]
+    return frozenset([*free, "seed"])
