@@ -234,6 +234,17 @@ def test_prob_zero_leaves_the_batch_and_all_keep_the_layout(
     assert torch.allclose(y.sum(1), torch.ones(5))
 
 
+def test_saliency_may_be_computed_under_autocast() -> None:
+    """bfloat16 forward and backward: within 10 % of float32's saliency, and the mix has the images' dtype."""
+    mix, images, labels = PuzzleMix(10, model=net()), torch.randn(4, 3, 16, 16), torch.arange(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = mix.saliency(images, labels)
+        x, y = mix(images, labels)
+    full = mix.saliency(images, labels)
+    assert (low - full).norm() < 0.1 * full.norm()
+    assert (x.dtype, y.dtype) == (torch.float32, torch.float32)
+
+
 def test_all_randomness_comes_from_the_generator() -> None:
     """Equal seeds give equal mixes, and successive calls with one generator others."""
     images, labels = torch.randn(6, 3, 16, 16), torch.arange(6)

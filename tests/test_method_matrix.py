@@ -116,6 +116,31 @@ def test_every_triple_trains(augment: str, opt: tuple[str, dict], regularizer: t
     assert norm(model).num_batches_tracked > moved_once
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("augment", "opt", "regularizer"), combinations())
+def test_no_step_waits_for_the_gpu(
+    augment: str, opt: tuple[str, dict], regularizer: tuple[str, dict]
+) -> None:
+    """Oracle: CUDA's synchronisation debug mode, from the second step on (the first one sets up libraries)."""
+    torch.manual_seed(0)
+    model = small_cnn(1, 10).cuda()
+    uses_model = {"model": model} if AUGMENTS[augment].uses_model else {}
+    mix = AUGMENTS[augment](10, **uses_model, **option_values("augment", augment))
+    objective = REGULARIZERS[regularizer[0]](**option_values("regularizer", regularizer[0]) | regularizer[1])
+    rule = build_rule(opt[0], model, **option_values("opt", opt[0]) | opt[1])
+    generator = torch.Generator("cuda").manual_seed(1)
+    images, labels = (t.cuda() for t in digits(0))
+    try:
+        for mode in ("default", "error"):
+            torch.cuda.set_sync_debug_mode(mode)
+            x, y = mix(images, labels, generator=generator)
+            with torch.autocast("cuda", torch.bfloat16):
+                rule.step(lambda: objective(model, x, y, images, labels, LOSSES["cross_entropy"])[0])  # noqa: B023
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def norm(model: nn.Module) -> nn.BatchNorm2d:
     return next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 

@@ -315,6 +315,22 @@ def test_under_autocast_the_step_is_close_to_float32(dtype: torch.dtype) -> None
     assert (update(net) - update(twin)).norm() < 0.05 * update(twin).norm()
 
 
+def test_autocast_around_the_whole_step_sees_the_perturbed_weights() -> None:
+    """The same step as with autocast inside the closure, although autocast keeps copies of the weights."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    x, y = batches(1)[0]
+
+    def low() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return cross_entropy(twin(x), y)
+
+    SAM(twin, sgd(twin), rho=2.0).step(low)
+    with torch.autocast("cpu", torch.bfloat16):
+        SAM(net, sgd(net), rho=2.0).step(lambda: cross_entropy(net(x), y))
+    assert_same_state(net, twin)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"adaptive": True, "perturb": "no_norm_bias", "decay_in_ascent": True}]
 )

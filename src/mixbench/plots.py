@@ -24,6 +24,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))  # with 7 colo
 MARKERS = "os^vPX<>"
 INK = "#010101"  # of text, axes and the seventh line; on a page it becomes the page's own colour of text
 WIDTH = 7.16  # inches: two columns of a journal
+INLINE = 3.6  # inches: three on a page of ordinary width, one on a phone
 LETTER = 0.55  # mean width of a letter, relative to the font's size
 STYLE = {
     "font.size": 8,
@@ -104,8 +105,8 @@ def inline(panel: Panel) -> str:
     """One panel with its legend as an <svg> element: no background, text as text, ink in the page's colour."""
     with style.context(STYLE, after_reset=True):
         legend = _legend([panel])
-        figure = Figure((4.6, _height([panel], 1, 4.6, legend)), layout="constrained")
-        _fill(figure, [panel], 1, 4.6, legend)
+        figure = Figure((INLINE, _height([panel], 1, INLINE, legend)), layout="constrained")
+        _fill(figure, [panel], 1, INLINE, legend)
         text = _saved(figure, "svg", transparent=True).decode()
     element = text[text.index("<svg") :]
     for pattern, new in (
@@ -173,6 +174,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.ticks:
         axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
+        axes.set_xlim(*_limits(panel.ticks, panel.log))
     elif all(float(x).is_integer() for line in panel.lines for x in line.x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for line in panel.lines:
@@ -187,6 +189,14 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.errorbar(x, mean, std, color=look["color"], capsize=2)  # type: ignore[arg-type]
         if line.printed:
             axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)  # type: ignore[arg-type]
+
+
+def _limits(ticks: Sequence[float], log: bool) -> tuple[float, float]:
+    """The ends of an axis that shows all ticks, also where a panel has points at few of them."""
+    low, high = (np.log(x) if log else x for x in (min(ticks), max(ticks)))
+    margin = 0.05 * (high - low) or 0.5
+    ends = low - margin, high + margin
+    return (np.exp(ends[0]), np.exp(ends[1])) if log else ends
 
 
 def _tick_labels(ticks: Sequence[float], log: bool) -> list[str]:

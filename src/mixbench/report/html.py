@@ -11,7 +11,7 @@ class Html(str):
     """Text that is markup already."""
 
 
-def tag(name: str, *children: str | None, **attributes: str) -> Html:
+def tag(name: str, /, *children: str | None, **attributes: str) -> Html:
     """An element. Children that are not `Html` are escaped, None is left out; `class_` stands for class."""
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(v)}"' for key, v in attributes.items())
     inside = "".join(c if isinstance(c, Html) else html.escape(c) for c in children if c is not None)

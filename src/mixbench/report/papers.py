@@ -16,7 +16,7 @@ from mixbench.report.html import Html, join, tag
 from mixbench.report.runs import Run
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
-SCALE = ("epochs", "batch_size", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
+SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
 MOST_SEEDS = 100  # a table has a run for each seed up to its highest, so a seed like 20261120 is left out
 
 
@@ -46,8 +46,8 @@ def _fragment(spec: Any, planned: list[Planned], protocol: str) -> Html:
     if not isinstance(spec, Figure):
         return Html(render.page(table.assemble(spec, planned, protocol=protocol)))
     drawing = figure.assemble(spec, planned, protocol=protocol)
-    if not drawing.panels:
-        return Html()
+    if all(len(set(line.x)) < 2 for panel in drawing.panels for line in panel.lines if not line.flat):
+        return Html()  # a sweep of which these runs are a single point
     return tag(
         "section",
         tag("h2", drawing.title),

@@ -9,7 +9,7 @@ from typing import Any
 
 from mixbench.papers.statistics import estimate
 from mixbench.plots import Line, Panel
-from mixbench.report.runs import Run, Setting
+from mixbench.report.runs import Run, Setting, label
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
@@ -30,7 +30,7 @@ def chosen(settings: Sequence[Setting]) -> list[Setting]:
 
 def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
     """Test accuracy and Gap in the course of training."""
-    for key, label in METRICS.items():
+    for key, y in METRICS.items():
         lines = []
         for style, setting in enumerate(chosen(settings)):
             points: dict[float, list[float]] = {}
@@ -38,7 +38,7 @@ def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
                 for row in run.rows:
                     points.setdefault(row["epoch"], []).append(float(row.get(key, math.nan)))
             lines.append(_line(setting.label, style, points))
-        yield from _panel("Convergence", "epoch", label, lines)
+        yield from _panel("Convergence", "epoch", y, lines)
 
 
 def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
@@ -53,12 +53,12 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
                 others = {k: v for k, v in setting.config.items() if k != key}
                 alike.setdefault(json.dumps(others, sort_keys=True), []).append(setting)
         swept = [group for group in alike.values() if len(group) > 1]
-        for metric, label in METRICS.items():
+        for metric, y in METRICS.items():
             lines = []
             for style, group in enumerate(swept):
                 points = {s.config[key]: [r.metric(metric) for r in s.runs] for s in group}
-                lines.append(_line(_common(group, settings, key), style, points))
-            yield from _panel(f"Sweep over {key}", key, label, lines, swept=True)
+                lines.append(_line(label(group[0], settings, without=key), style, points))
+            yield from _panel(f"Sweep over {key}", key, y, lines, swept=True)
 
 
 def cost(settings: Sequence[Setting]) -> Iterator[Panel]:
@@ -89,14 +89,6 @@ def _line(label: str, style: int, points: dict[float, list[float]]) -> Line:
     estimates = {x: estimate(values) for x, values in sorted(points.items()) if math.isfinite(x)}
     x = [at for at, e in estimates.items() if e.n]
     return Line(label, style, x, [estimates[at].mean for at in x], [estimates[at].std for at in x])
-
-
-def _common(group: Sequence[Setting], settings: Sequence[Setting], key: str) -> str:
-    """What a swept line is called: its method, and the other knobs in which it differs from further lines."""
-    first = group[0]
-    alike = [s.config for s in settings if s.method == first.method]
-    varied = [k for k in first.config if k != key and any(c.get(k) != first.config[k] for c in alike)]
-    return " ".join([first.method, *(f"{k.rpartition('.')[2]} {first.config[k]}" for k in varied)])
 
 
 def _numeric(value: Any) -> bool:

@@ -148,14 +148,17 @@ def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
 
 
 def _labelled(found: list[Setting]) -> list[Setting]:
-    """Label each setting by its method and the knobs in which the settings of that method differ."""
-    labelled = []
-    for setting in found:
-        alike = [other.config for other in found if other.method == setting.method]
-        keys = [k for k in setting.config if k not in PLACE and any(c.get(k) != setting.config[k] for c in alike)]
-        knobs = [f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys]
-        labelled.append(dataclasses.replace(setting, label=" ".join([setting.method, ", ".join(knobs)]).strip()))
+    labelled = [dataclasses.replace(setting, label=label(setting, found)) for setting in found]
     return sorted(labelled, key=lambda s: (s.method, [_sortable(v) for v in s.config.values()]))
+
+
+def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str:
+    """The setting's method and the knobs, but for `without`, in which it differs from others of that method."""
+    alike = [other.config for other in others if other.method == setting.method]
+    keys = [key for key in setting.config if key not in (*PLACE, without)]
+    keys = [key for key in keys if any(config.get(key) != setting.config[key] for config in alike)]
+    knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
+    return f"{setting.method} {knobs}".strip()
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

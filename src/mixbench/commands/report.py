@@ -1,0 +1,49 @@
+"""`mixbench report`: tables, plots and every run on one self-contained HTML page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mixbench.errors import MixbenchError
+from mixbench.files import write_atomic
+
+EPILOG = """examples:
+  mixbench report                                   all runs below outputs/, into report.html
+  mixbench report outputs/cifar100 --out cifar.html
+  mixbench report laptop/outputs cluster/outputs    runs of several places on one page
+
+The page needs no network and no other file. It holds the papers' tables and figures that the runs belong to, at the
+scale at which they were made, plots for each data set and model, and for every run its config and environment.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of `mixbench report ARGV`. Raises MixbenchError where there are no runs."""
+    arguments = parser().parse_args(argv)
+    from mixbench.report.page import page
+    from mixbench.report.runs import collect
+
+    places = [Path(place) for place in arguments.runs]
+    runs = collect(places)
+    if not runs:
+        raise MixbenchError(f"no runs in {', '.join(map(str, places))}; `mixbench train` makes one.")
+    content = page(runs).encode()
+    write_atomic(Path(arguments.out), content)
+    print(f"written: {arguments.out} ({len(runs)} run{'s' * (len(runs) > 1)}, {len(content) / 1e6:.1f} MB)")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    found = argparse.ArgumentParser(
+        prog="mixbench report",
+        description="Write tables, plots and every run to one self-contained HTML page.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument(
+        "runs", nargs="*", default=["outputs"], metavar="RUNS", help="run directories, or folders of them (outputs)"
+    )
+    found.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
+    return found

@@ -1,0 +1,1 @@
+"""`mixbench report`: a page about runs, from their directories alone."""

@@ -1,0 +1,192 @@
+"""One self-contained HTML page about runs: overview, papers' tables, results of each place, every run."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixbench import __version__
+from mixbench.papers.statistics import Estimate
+from mixbench.plots import inline
+from mixbench.report import plots
+from mixbench.report.html import Html, join, pairs, table, tag
+from mixbench.report.papers import fragments
+from mixbench.report.runs import Run, Setting, settings, short
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a page that can load nothing and run nothing
+SELECTIONS = {"best_test": "best_test", "best_val": "best_val", "last": "last"}
+CELLS = {
+    "epoch": "epoch",
+    "test_acc": "Test_Acc (%)",
+    "test_top5": "Top-5 (%)",
+    "test_loss": "test loss",
+    "gap_clean": "Gap, clean",
+    "gap_mixed": "Gap, mixed",
+    "gap_weighted": "Gap, weighted",
+}
+
+
+def page(runs: Sequence[Run]) -> str:
+    """The whole document. Every text of a run is escaped, wherever it came from."""
+    anchors = {run.directory: f"run{number}" for number, run in enumerate(runs, start=1)}
+    places = settings(runs)
+    published = list(fragments(runs))
+    sections = {
+        "Overview": overview(runs),
+        "Papers": join(*published),
+        "Results": join(*(place(title, found, anchors) for title, found in places.items())),
+        "Runs": join(*(one(run, anchors[run.directory]) for run in runs)),
+    }
+    shown = {name: content for name, content in sections.items() if content}
+    return "<!doctype html>\n" + tag(
+        "html",
+        tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("meta", name="color-scheme", content="light dark"),
+            tag("title", f"mixbench report: {len(runs)} runs"),
+            tag("style", Html(Path(__file__).with_name("style.css").read_text())),
+        ),
+        tag(
+            "body",
+            tag("header", tag("h1", "mixbench report"), _links(shown)),
+            tag("main", *(tag("section", tag("h2", n), c, id=n.lower()) for n, c in shown.items())),
+        ),
+        lang="en",
+    )
+
+
+def _links(sections: dict[str, Html]) -> Html:
+    return tag("nav", *(tag("a", name, href=f"#{name.lower()}") for name in sections))
+
+
+# ---------------------------------------------------------------- overview
+
+
+def overview(runs: Sequence[Run]) -> Html:
+    """What there is, and what made it."""
+    states = Counter(run.state for run in runs)
+    finished = [run for run in runs if run.state == "finished"]
+    seconds = sum(t for run in runs if math.isfinite(t := run.metric("train_seconds")))
+    return pairs(
+        {
+            "runs": f"{len(runs)}: " + ", ".join(f"{n} {state}" for state, n in states.most_common()),
+            "training": f"{seconds / 3600:.2f} hours",
+            "devices": ", ".join(sorted({run.device for run in finished})) or "none",
+            "commits": ", ".join(sorted({run.commit for run in finished})) or "none",
+            "page": f"{datetime.datetime.now():%Y-%m-%d %H:%M}, mixbench {__version__}",
+        }
+    )
+
+
+# ---------------------------------------------------------------- one data set and model
+
+
+def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> Html:
+    """The settings of one place as a table and as plots."""
+    head = ["method", "seeds", "Test_Acc (%)", "Test_Acc, last (%)", "Gap, clean", "Gap, mixed", "training (s)", "runs"]
+    rows: list[list[str]] = []
+    for s in found:
+        numbers = [
+            s.estimate("test_acc"),
+            s.estimate("test_acc", "last"),
+            s.estimate("gap_clean"),
+            s.estimate("gap_mixed"),
+        ]
+        links = (tag("a", str(run.config.get("seed", "?")), href=f"#{anchors[run.directory]}") for run in s.runs)
+        cells = [_estimate(e, 2) for e in numbers] + [_estimate(s.estimate("train_seconds"), 1)]
+        rows.append([s.label, str(len(s.runs)), *cells, join(*links)])
+    panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
+    fewer = len(plots.chosen(found)) < len(found)
+    words = (
+        "Mean ± sample standard deviation over seeds, which are the bands in the plots. Metrics at the epoch best_test,"
+        " which looks at the test set."
+        + (" Convergence and cost: the setting of each method with the best accuracy." if fewer else "")
+    )
+    return tag(
+        "section",
+        tag("h3", title),
+        table(head, rows),
+        tag("p", words),
+        tag("div", *(tag("figure", Html(inline(panel))) for panel in panels), class_="plots"),
+    )
+
+
+def _estimate(e: Estimate, digits: int) -> str:
+    if e.n == 0:
+        return "-"
+    mean = round(e.mean, digits) + 0.0  # no "-0.00"
+    return f"{mean:.{digits}f}" + ("" if math.isnan(e.std) else f" ± {e.std:.{digits}f}")
+
+
+# ---------------------------------------------------------------- one run
+
+
+def one(run: Run, anchor: str) -> Html:
+    """Everything about a run, folded: results, learning curve, config, environment."""
+    summary = run.summary
+    about = [str(summary.get(key, "")) for key in ("dataset", "model", "method")]
+    accuracy = run.metric("test_acc")
+    head = [
+        tag("code", str(summary.get("id", run.directory.name))),
+        tag("span", " ".join([*about, f"seed {run.config.get('seed', '?')}"])),
+        tag("span", run.state, class_=f"state {run.state if run.state.isalpha() else ''}"),
+        tag("span", "" if math.isnan(accuracy) else f"{accuracy:.2f} %"),
+    ]
+    facts = {
+        key: short(summary[key])
+        for key in ("started", "ended", "starts", "train_seconds", "eval_seconds", "images_per_second",
+                    "peak_memory_bytes", "data_note")
+        if summary.get(key)
+    }  # fmt: skip
+    packages = run.environment.get("packages")
+    environment = {k: str(v) for k, v in run.environment.items() if v is not None and k not in ("packages", "command")}
+    environment |= {k: str(v) for k, v in packages.items()} if isinstance(packages, dict) else {}
+    return tag(
+        "details",
+        tag("summary", *head),
+        tag("p", tag("code", str(run.directory))),
+        tag("pre", str(summary["error"])) if summary.get("error") else None,
+        _selections(run),
+        curve(run),
+        pairs(facts),
+        tag("h4", "Command"),
+        tag("pre", str(run.environment.get("command", "unknown"))),
+        tag("h4", "Config"),
+        pairs({key: short(value) for key, value in run.config.items()}),
+        tag("h4", "Environment"),
+        pairs(environment),
+        id=anchor,
+    )
+
+
+def _selections(run: Run) -> Html | None:
+    chosen = run.summary.get("selections", {})
+    rows = [
+        [name, *(_number(run.metric(key, name)) for key in CELLS)] for name in SELECTIONS if name in chosen
+    ]
+    return table(["selection", *CELLS.values()], rows) if rows else None
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def curve(run: Run) -> Html | None:
+    """Test accuracy over the epochs as one stroke, from 0 to its highest value; drawn by hand, as there may be many."""
+    points = [(r["epoch"], float(r.get("test_acc", math.nan))) for r in run.rows]
+    points = [(x, y) for x, y in points if math.isfinite(y)]
+    if len(points) < 2:
+        return None
+    last, top = points[-1][0], max(max(y for _, y in points), 1e-9)
+    strokes = " ".join(f"{300 * x / last:.1f},{60 - 55 * y / top:.1f}" for x, y in points)
+    return tag(
+        "figure",
+        tag("svg", tag("polyline", points=strokes), viewBox="0 0 300 62", class_="curve", role="img"),
+        tag("figcaption", f"test accuracy, epochs 1 to {last}, highest {top:.2f} %"),
+    )
