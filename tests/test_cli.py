@@ -73,6 +73,14 @@ MISTAKES = {
     ),
     "small image": (["train", "model.stem_stride=2"], ["16 pixels", "model.stem_stride=2", "digits have 8"]),
     "depth": (["train", "model=wrn16_4", "model.depth=17"], ["model.depth=17", "6n + 4"]),
+    "conflict": (
+        ["train", "augment=manifold_mixup", "opt=bgmix", "opt.compute=subset"],
+        ["opt.compute=subset", "manifold_mixup", "masked"],
+    ),
+    "conflict of a loss": (
+        ["train", "regularizer=mixupe", "regularizer.variant=exact", "opt=dgmix", "opt.decompose=logit"],
+        ["opt.decompose=logit", "regularizer.variant=exact", "gradient"],
+    ),
     "fixed name": (["train", "augment.name=mixup"], ["augment.name=mixup", "augment=NAME"]),
     "unknown data": (["train", "dataset.name=cifar"], ["dataset.name=cifar", "Did you mean 'cifar10'"]),
     "several values": (["train", "seed=0,1"], ["seed=0,1", "-m"]),

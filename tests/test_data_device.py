@@ -219,3 +219,10 @@ def test_nothing_waits_for_the_device() -> None:
     expected, labels = host.batch(indices.cpu(), generator())
     torch.testing.assert_close(x.cpu(), expected, rtol=0, atol=2e-6)
     assert torch.equal(y.cpu(), labels)
+
+
+def test_the_mean_image_is_the_mean_of_all_normalised_images() -> None:
+    """Oracle: the mean of the evaluation batches; base augmentation plays no part."""
+    data = image_set(images_of(23, 5, 7, 3), crop_padding=2, flip=True)
+    (batch,) = [x for x, _ in data.eval_batches(100)]
+    torch.testing.assert_close(data.mean_image(), batch.mean(0), rtol=1e-5, atol=1e-5)

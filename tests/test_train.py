@@ -241,3 +241,21 @@ def test_a_gpu_gives_what_the_cpu_gives(trained, precision: str, opt: str) -> No
         assert two["train_loss"] == pytest.approx(
             one["train_loss"], rel=0.02 if precision == "float32" else 0.1
         )
+
+
+def test_exact_mixupe_is_given_the_training_sets_mean_image(trained, monkeypatch) -> None:
+    """The paper's x-bar is the mean over the data set; oracle: numpy on the same stratified subset."""
+    from mixbench.regularize import REGULARIZERS
+
+    seen = []
+
+    class Spy(REGULARIZERS["mixupe"]):
+        def __init__(self, **arguments) -> None:
+            seen.append(arguments["mean_image"])
+            super().__init__(**arguments)
+
+    monkeypatch.setitem(REGULARIZERS, "mixupe", Spy)
+    _, config, _, _ = trained("regularizer=mixupe", "regularizer.variant=exact", "augment=mixup")
+    mean = np.asarray(data.load("digits", train_size=300).train.images).mean(0).transpose(2, 0, 1) / 255
+    expected = (mean - config.dataset.mean[0]) / config.dataset.std[0]
+    np.testing.assert_allclose(seen[0].numpy(), expected, atol=1e-5)

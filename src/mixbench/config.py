@@ -145,6 +145,7 @@ def _problems(run: Train) -> Iterator[str]:
         if option.name != name:
             problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
         problems += option.problems() if hasattr(option, "problems") else []
+        problems += option.conflicts(run) if hasattr(option, "conflicts") else []
     yield from problems or _size_problems(run)
 
 

@@ -11,6 +11,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import style
@@ -20,8 +21,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))  # with 7 colours: 28 lines until one comes again
-MARKERS = "os^vPX<>"
+# With seven colours: 28 lines until one looks like another, and its marker is different even then.
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
+MARKERS = "os^vPX<>*"
 INK = "#010101"  # of text, axes and the seventh line; on a page it becomes the page's own colour of text
 WIDTH = 7.16  # inches: two columns of a journal
 INLINE = 3.6  # inches: three on a page of ordinary width, one on a phone
@@ -81,12 +83,13 @@ class Panel:
 def picture(panels: Sequence[Panel], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
     """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf or svg file."""
     width = WIDTH if per_row > 1 else WIDTH * 0.65
-    lines = [line for words in foot for line in textwrap.wrap(words, _letters(width, 6.5), break_on_hyphens=False)]
+    wrap = textwrap.TextWrapper(_letters(width, 6.5), break_on_hyphens=False)
+    lines = [line for words in foot for line in wrap.wrap(words)]
     with style.context(STYLE, after_reset=True):  # whatever the reader's own matplotlibrc says
         legend = _legend(panels)
         heights = _height(panels, per_row, width, legend) + 0.25, 0.12 * len(lines) + 0.05
         figure = Figure((width, sum(heights)), layout="constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+        (upper,), (lower,) = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)
         upper.suptitle(textwrap.fill(title, _letters(width, 9)), fontsize=9)
         _fill(upper, panels, per_row, width, legend)
         lower.text(0.01, 1, "\n".join(lines), va="top", fontsize=6.5)
@@ -109,19 +112,17 @@ def inline(panel: Panel) -> str:
         _fill(figure, [panel], 1, INLINE, legend)
         text = _saved(figure, "svg", transparent=True).decode()
     element = text[text.index("<svg") :]
-    for pattern, new in (
-        (r"<metadata>.*?</metadata>", ""),
-        (r'<g id="[^"]*">', "<g>"),  # names such as axes_1 would come again in the next picture
-        (r'(?<=<svg )|width="[\d.]+pt"|height="[\d.]+pt"', ""),
-        (INK, "currentColor"),
-    ):
-        element = re.sub(pattern, new, element, flags=re.DOTALL)
-    return element
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, count=1, flags=re.DOTALL)
+    element = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", element, count=1)  # as wide as there is room
+    element = re.sub(
+        r'<g id="[^"]*">', "<g>", element
+    )  # names such as axes_1 would come again in the next picture
+    return element.replace(INK, "currentColor")
 
 
-def _saved(figure: Figure, form: str, **options: object) -> bytes:
+def _saved(figure: Figure, form: str, **options: Any) -> bytes:
     content = io.BytesIO()
-    figure.savefig(content, format=form, dpi=300, **options)  # type: ignore[arg-type]
+    figure.savefig(content, format=form, dpi=300, **options)
     return content.getvalue()
 
 
@@ -150,21 +151,24 @@ def _fill(
     figure.legend(handles=legend, loc="outside lower center", ncols=columns, handlelength=3)
 
 
-def _look(line: Line) -> dict[str, object]:
+def _look(line: Line) -> dict[str, Any]:
     """Colour, dashes and marker of a line, as matplotlib's keywords."""
-    look = {"color": COLOURS[line.style % len(COLOURS)], "linestyle": DASHES[line.style % len(DASHES)]}
+    look: dict[str, Any] = {
+        "color": COLOURS[line.style % len(COLOURS)],
+        "linestyle": DASHES[line.style % len(DASHES)],
+    }
     return look if line.flat else look | {"marker": MARKERS[line.style % len(MARKERS)]}
 
 
 def _legend(panels: Sequence[Panel]) -> list[Line2D]:
     lines = {line.label: line for panel in panels for line in panel.lines}
-    handles = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]  # type: ignore[arg-type]
+    handles = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]
     if any(line.printed for panel in panels for line in panel.lines):
-        handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))  # type: ignore[arg-type]
+        handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))
     return handles
 
 
-PRINTED = {"linestyle": "none", "marker": "D", "markerfacecolor": "none", "markersize": 6}
+PRINTED: dict[str, Any] = {"linestyle": "none", "marker": "D", "markerfacecolor": "none", "markersize": 6}
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
@@ -182,13 +186,13 @@ def _draw(axes: Axes, panel: Panel) -> None:
         look = _look(line)
         if len(x) > 20:  # a marker here and there, not at the same epochs for all lines
             look["markevery"] = (line.style * len(x) // 40, max(1, len(x) // 6))
-        axes.plot(x, mean, **look)  # type: ignore[arg-type]
+        axes.plot(x, mean, **look)
         if len(x) > 1:
-            axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.13, linewidth=0)  # type: ignore[arg-type]
+            axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.13, linewidth=0)
         else:
-            axes.errorbar(x, mean, std, color=look["color"], capsize=2)  # type: ignore[arg-type]
+            axes.errorbar(x, mean, std, color=look["color"], capsize=2)
         if line.printed:
-            axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)  # type: ignore[arg-type]
+            axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)
 
 
 def _limits(ticks: Sequence[float], log: bool) -> tuple[float, float]:

@@ -168,17 +168,20 @@ def build_loop(config: Train, device: torch.device, splits: data.Splits, model: 
         device=device,
         channels_last=config.channels_last,
     )
+    train_set = image_set(*splits.train)
     validation = image_set(*splits.val) if splits.val is not None else None
     augment: Any = AUGMENTS[config.augment.name]
+    regularizer: Any = REGULARIZERS[config.regularizer.name]
+    mean_too = {"mean_image": train_set.mean_image()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
         model=model,
         augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
-        objective=REGULARIZERS[config.regularizer.name](**knobs(config.regularizer)),
+        objective=regularizer(**mean_too, **knobs(config.regularizer)),
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
-        train=image_set(*splits.train),
+        train=train_set,
         test=image_set(*splits.test),
         validation=validation,
         learning_rate=functools.partial(_learning_rate, config),

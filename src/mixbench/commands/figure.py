@@ -54,7 +54,9 @@ def main(argv: list[str]) -> int:
             f"{arguments.key}: nothing to draw, none of its {len(planned)} runs has begun."
             " Add --run to train them, --dry-run to list them; runs of other options need the same options here."
         )
-    content = picture(drawing.panels, drawing.per_row, drawing.title, drawing.caption, path.suffix[1:].lower())
+    content = picture(
+        drawing.panels, drawing.per_row, drawing.title, drawing.caption, path.suffix[1:].lower()
+    )
     _write(path, content)
     print("\n".join([f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]))
     return status
@@ -71,11 +73,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("key", metavar="KEY", help="such as li2023/fig6, or a .yaml file of your own")
     add_run_options(found)
     found.add_argument(
-        "--select", choices=SELECTIONS, help="the epoch that swept metrics are taken from (default: the spec's)"
+        "--select",
+        choices=SELECTIONS,
+        help="the epoch that swept metrics are taken from (default: the spec's)",
     )
-    found.add_argument(
-        "--out", metavar="FILE", help=".png, .pdf or .svg (default: outputs/figures/KEY.png)"
-    )
+    found.add_argument("--out", metavar="FILE", help=".png, .pdf or .svg (default: outputs/figures/KEY.png)")
     return found
 
 

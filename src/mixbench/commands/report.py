@@ -43,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument(
-        "runs", nargs="*", default=["outputs"], metavar="RUNS", help="run directories, or folders of them (outputs)"
+        "runs",
+        nargs="*",
+        default=["outputs"],
+        metavar="RUNS",
+        help="run directories, or folders of them (outputs)",
     )
     found.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
     return found

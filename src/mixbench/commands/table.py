@@ -11,7 +11,7 @@ from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Table, load
+from mixbench.papers.spec import Spec, Table, load
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -42,7 +42,9 @@ def main(argv: list[str]) -> int:
         planned = planned_runs(spec, arguments)
     from mixbench.papers import render, table
 
-    content = render.FORMATS[arguments.format](table.assemble(spec, planned, arguments.select, arguments.protocol))
+    content = render.FORMATS[arguments.format](
+        table.assemble(spec, planned, arguments.select, arguments.protocol)
+    )
     if arguments.out:
         write_atomic(Path(arguments.out), content.encode())
         print(f"written: {arguments.out}")
@@ -61,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("key", metavar="KEY", help="such as li2023/table2, or a .yaml file of your own")
     add_run_options(found)
-    found.add_argument("--select", choices=SELECTIONS, help="the epoch that metrics are taken from (default: the spec's)")
+    found.add_argument(
+        "--select", choices=SELECTIONS, help="the epoch that metrics are taken from (default: the spec's)"
+    )
     found.add_argument("--format", default="text", choices=FORMATS)
     found.add_argument("--out", metavar="FILE", help="write to a file instead of the terminal")
     return found
@@ -70,22 +74,34 @@ def parser() -> argparse.ArgumentParser:
 def add_run_options(found: argparse.ArgumentParser) -> None:
     """The options that tables and figures share: which runs, and how to train them."""
     found.add_argument("--run", action="store_true", help="train what is missing first")
-    found.add_argument("--dry-run", action="store_true", help="list every run with its state, and the time left")
+    found.add_argument(
+        "--dry-run", action="store_true", help="list every run with its state, and the time left"
+    )
     found.add_argument("--protocol", metavar="NAME", help="a protocol of the spec, such as paper or fair")
     found.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 (default: the spec's number)")
     length = found.add_mutually_exclusive_group()
-    length.add_argument("--budget", type=float, metavar="FRACTION", help="this share of the epochs, at least one")
+    length.add_argument(
+        "--budget", type=float, metavar="FRACTION", help="this share of the epochs, at least one"
+    )
     length.add_argument("--epochs", type=int, metavar="N", help="this many epochs")
     found.add_argument(
-        "--set", action="append", default=[], metavar="OVERRIDE", help="KEY=VALUE for every run; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="OVERRIDE",
+        help="KEY=VALUE for every run; may be repeated",
     )
     found.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these methods")
     found.add_argument("--cols", nargs="+", default=[], metavar="NAME", help="only these columns")
-    found.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side on this machine (default: 1)")
-    found.add_argument("--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm")
+    found.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs side by side on this machine (default: 1)"
+    )
+    found.add_argument(
+        "--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm"
+    )
 
 
-def planned_runs(spec: Table, arguments: argparse.Namespace) -> list[Planned]:
+def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     """The runs that the command line asks for. Raises ConfigError for a value that is not allowed."""
     for option in ("seeds", "jobs"):
         value = getattr(arguments, option)
@@ -120,7 +136,7 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
-def dry_run(spec: Table, planned: Sequence[Planned]) -> str:
+def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
     """Every run with its state and command, and the time that is left where finished runs tell."""
     lines = [f"{spec.key}: {spec.title}"]
     for run in planned:
@@ -132,7 +148,9 @@ def dry_run(spec: Table, planned: Sequence[Planned]) -> str:
         lines.append(f"{head}{done}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     counts = [f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned))]
-    lines.append(f"{len(planned)} runs: {', '.join(counts)}; {duration(seconds_left(planned))} left, one after another")
+    lines.append(
+        f"{len(planned)} runs: {', '.join(counts)}; {duration(seconds_left(planned))} left, one after another"
+    )
     return "\n".join(lines)
 
 

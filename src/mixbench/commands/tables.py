@@ -23,5 +23,7 @@ def main(argv: list[str]) -> int:
         counts = [f"{n} {s}" for s in STATES if (n := sum(run.state == s for run in planned))]
         waits = f"; needs {spec.needs}" if spec.needs else ""
         print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {', '.join(counts)}{waits}")
-    print("\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter.")
+    print(
+        "\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter."
+    )
     return 0

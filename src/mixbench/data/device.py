@@ -89,6 +89,11 @@ class ImageSet:
         for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
             yield self._normalise(images), labels
 
+    def mean_image(self) -> torch.Tensor:
+        """(C, H, W) float32: the mean of all images, normalised, without augmentation."""
+        mean = self.images.sum(0, dtype=torch.int64).float() / len(self)
+        return torch.addcmul(self._shift, mean, self._scale).permute(2, 0, 1)
+
     def _draw(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row and column offsets of the crops, int64 in 0..2*crop_padding, and flips, bool; each (n,)."""
         device = self.labels.device

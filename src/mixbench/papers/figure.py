@@ -6,14 +6,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from mixbench.errors import DataError
 from mixbench.papers.cells import Planned
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
 from mixbench.papers.statistics import estimate
 from mixbench.plots import Line, Panel
-from mixbench.record import read_rows
+from mixbench.record import Row, read_rows
 
 # A run's numbers by what they stand against: the epoch, the swept knob, or None for a row without that knob.
 Points = dict[float | None, float]
@@ -29,12 +29,12 @@ class Drawing:
 
     @property
     def per_row(self) -> int:
-        """Panels beside each other: the metrics of a column, or two columns where there is one metric."""
-        metrics = len(self.spec.metrics)
-        return min(len(self.panels), metrics if metrics > 1 else 2)
+        """Panels beside each other: the two or three metrics of a column, or two columns where there is one metric."""
+        return min(len(self.panels), 3 if len(self.spec.metrics) > 2 else 2)
 
     @property
     def title(self) -> str:
+        """What stands above the panels."""
         return f"{self.spec.key}: {self.spec.title}"
 
     @property
@@ -50,7 +50,7 @@ def assemble(
 
     A line is the finished runs. In a figure against the epoch, where a line has none yet, it is the unfinished
     ones, up to the epoch that all of them have. `select` replaces the spec's selection rule, which only a swept
-    figure needs.
+    figure needs. Raises DataError for an epochs.csv that cannot be read.
     """
     rule = select or spec.select
     columns = list(dict.fromkeys(run.cell.column for run in planned))
@@ -58,19 +58,19 @@ def assemble(
     for column in columns:
         runs = [run for run in planned if run.cell.column == column]
         drawn = [_panel(spec, runs, column, metric, rule) for metric in spec.metrics]
-        if any(line.x for panel in drawn for line in panel.lines):
-            within = [_within(panel) for panel in drawn]
-            panels += [panel for panel, _ in within]
-            beyond += [words for _, words in within if words]
-        else:
-            empty.append(column)
+        full = [panel for panel in drawn if any(line.x for line in panel.lines)]
+        within = [_within(panel) if spec.x is None else (panel, "") for panel in full]
+        panels += [panel for panel, _ in within]
+        beyond += [words for _, words in within if words]
+        lacking = [f"{column}, {panel.y_label}" for panel in drawn if panel not in full]
+        empty += lacking if full else [column]
     incomplete = [f"{c}: {', '.join(w)}" for c in columns if c not in empty and (w := _standing(planned, c))]
     shown = "; diamonds: the paper's values" if any(k.printed for p in panels for k in p.lines) else ""
     lines = [f"{spec.source}. Lines: mean over seeds; bands: ± sample standard deviation{shown}."]
     lines += [f"Metrics at the epoch `{rule}`."] if spec.x is not None else []
     lines += _differences(spec, planned, protocol)
     lines += [f"Incomplete: {'. '.join(incomplete)}."] if incomplete else []
-    lines += [f"No run yet: {'; '.join(empty)}."] if empty else []
+    lines += [f"Nothing to draw yet: {'; '.join(empty)}."] if empty else []
     lines += [f"The paper's values beyond the epochs drawn: {'; '.join(beyond)}."] if beyond else []
     return Drawing(spec, panels, lines)
 
@@ -137,20 +137,21 @@ def _line(
     own = _by_seed(spec, runs, row, metric, rule)
     if metric.reference is not None:
         own = _against(own, _by_seed(spec, runs, metric.reference, metric, rule), metric)
-    estimates = {x: estimate([seed[x] for seed in own.values() if x in seed]) for x in {x for s in own.values() for x in s}}
+    every = {x for points in own.values() for x in points}
+    estimates = {x: estimate([points[x] for points in own.values() if x in points]) for x in every}
     found = {x: e for x, e in estimates.items() if e.n}
     flat = spec.x is not None and row in spec.x.flat
     if spec.x is not None and None in found:
-        found = {x: found[None] for x in (min(spec.x.values), max(spec.x.values))}
+        found = dict.fromkeys((min(spec.x.values), max(spec.x.values)), found[None])
     at = sorted(x for x in found if x is not None)
-    return Line(
-        row, style, at, [found[x].mean for x in at], [found[x].std for x in at], printed, flat
-    )
+    return Line(row, style, at, [found[x].mean for x in at], [found[x].std for x in at], printed, flat)
 
 
-def _by_seed(spec: Figure, runs: Sequence[Planned], row: str, metric: Metric, rule: str) -> dict[int, Points]:
-    """The metric's values of a row, by seed and x."""
-    own = [run for run in runs if run.cell.row == row]
+def _by_seed(
+    spec: Figure, runs: Sequence[Planned], line: str, metric: Metric, rule: str
+) -> dict[int, Points]:
+    """The metric's values of the row `line`, by seed and x."""
+    own = [run for run in runs if run.cell.row == line]
     points: dict[int, Points] = {}
     finished = [run for run in own if run.state == "finished"]
     if spec.x is not None:
@@ -158,10 +159,17 @@ def _by_seed(spec: Figure, runs: Sequence[Planned], row: str, metric: Metric, ru
             points.setdefault(run.cell.seed, {})[run.cell.x] = metric.value(run.record(rule))
         return points
     for run in finished or [run for run in own if run.state == "partial"]:
-        points[run.cell.seed] = {r["epoch"]: metric.value(r) for r in read_rows(run.directory)}
-    points = {seed: rows for seed, rows in points.items() if rows}
+        points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in _rows(run)}
+    points = {seed: found for seed, found in points.items() if found}
     shared = set.intersection(*map(set, points.values())) if points else set()
-    return {seed: {x: v for x, v in rows.items() if x in shared} for seed, rows in points.items()}
+    return {seed: {x: v for x, v in found.items() if x in shared} for seed, found in points.items()}
+
+
+def _rows(run: Planned) -> list[Row]:
+    try:
+        return read_rows(run.directory)
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{run.directory / 'epochs.csv'}: not a table of epochs: {error}.") from None
 
 
 def _against(own: dict[int, Points], reference: dict[int, Points], metric: Metric) -> dict[int, Points]:
@@ -180,11 +188,11 @@ def _within(panel: Panel) -> tuple[Panel, str]:
 
     Twelve epochs of ours would be a stroke at the edge of an axis that reaches the paper's 200.
     """
-    if panel.ticks:
-        return panel, ""
     last = max(x for line in panel.lines for x in line.x)
     far = [(line, x, y) for line in panel.lines for x, y in line.printed if x > last]
-    lines = [dataclasses.replace(line, printed=[p for p in line.printed if p[0] <= last]) for line in panel.lines]
+    lines = [
+        dataclasses.replace(line, printed=[p for p in line.printed if p[0] <= last]) for line in panel.lines
+    ]
     lines = [line for line in lines if line.x or line.printed]
     words = ", ".join(f"{line.label} {y:g} at {x:g}" for line, x, y in far)
     return dataclasses.replace(panel, lines=lines), f"{panel.title}, {panel.y_label}: {words}" if far else ""

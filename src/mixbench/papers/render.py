@@ -31,22 +31,25 @@ def panels(result: Result) -> list[Panel]:
     for column in result.columns:
         head, ranks, rows = ["method"], {}, []
         for metric in result.metrics:
-            unit = f" ({metric.unit})" if metric.unit else ""
-            head += [f"{metric.name}{unit}", "paper", "diff"]
+            head.append(f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
+            if _published(result, column, metric):
+                head += ["paper", "diff"]
         for i, row in enumerate(result.rows):
             mark = " *" if result.marked(row, column) and _has_run(result, row, column) else ""
             texts = [row + mark]
             for metric in result.metrics:
                 entry = result.entries[row, column, metric.name]
                 ranks[i, len(texts)] = entry.rank
-                texts += [
-                    _ours(result, row, column, entry, metric),
-                    _paper(entry, metric),
-                    _difference(entry, metric),
-                ]
+                texts.append(_ours(result, row, column, entry, metric))
+                if _published(result, column, metric):
+                    texts += [_paper(entry, metric), _difference(entry, metric)]
             rows.append(texts)
         found.append(Panel(column, head, rows, ranks))
     return found
+
+
+def _published(result: Result, column: str, metric: Metric) -> bool:
+    return any(result.entries[row, column, metric.name].paper is not None for row in result.rows)
 
 
 def _has_run(result: Result, row: str, column: str) -> bool:
@@ -89,8 +92,12 @@ def caption(result: Result) -> list[str]:
     about = spec.protocols[result.protocol].about
     lines = [
         f"Protocol {result.protocol}{': ' + about if about else ''}. Metrics at the epoch `{result.select}`.",
-        "Ours: mean ± sample standard deviation (number of seeds). diff: ours minus the paper's."
-        " (1) (2) (3): our three best of a column.",
+        "Ours: mean ± sample standard deviation (number of seeds). (1) (2) (3): our three best of a column."
+        + (
+            " diff: ours minus the paper's."
+            if any(e.paper is not None for e in result.entries.values())
+            else ""
+        ),
     ]
     short = any(result.states[key].get("finished", 0) < spec.seeds for key in result.states)
     why = [*result.changes, *([f"fewer than {spec.seeds} seeds"] if short else [])]

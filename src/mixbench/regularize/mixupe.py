@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ class MixupE:
     Raises:
         ValueError: an argument is outside its range.
     """
+
+    uses_mean_image: ClassVar[bool] = True
 
     def __init__(
         self,

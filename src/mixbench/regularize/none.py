@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 
 class NoRegularizer:
     """The objective of plain training: loss(model(x), y)."""
+
+    uses_mean_image: ClassVar[bool] = False
 
     def __call__(
         self,

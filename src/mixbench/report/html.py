@@ -13,7 +13,9 @@ class Html(str):
 
 def tag(name: str, /, *children: str | None, **attributes: str) -> Html:
     """An element. Children that are not `Html` are escaped, None is left out; `class_` stands for class."""
-    given = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(v)}"' for key, v in attributes.items())
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(v)}"' for key, v in attributes.items()
+    )
     inside = "".join(c if isinstance(c, Html) else html.escape(c) for c in children if c is not None)
     return Html(f"<{name}{given}>" if name in VOID else f"<{name}{given}>{inside}</{name}>")
 

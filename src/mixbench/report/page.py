@@ -10,22 +10,21 @@ from pathlib import Path
 
 from mixbench import __version__
 from mixbench.papers.statistics import Estimate
-from mixbench.plots import inline
 from mixbench.report import plots
 from mixbench.report.html import Html, join, pairs, table, tag
 from mixbench.report.papers import fragments
 from mixbench.report.runs import Run, Setting, settings, short
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a page that can load nothing and run nothing
-SELECTIONS = {"best_test": "best_test", "best_val": "best_val", "last": "last"}
-CELLS = {
-    "epoch": "epoch",
-    "test_acc": "Test_Acc (%)",
-    "test_top5": "Top-5 (%)",
-    "test_loss": "test loss",
-    "gap_clean": "Gap, clean",
-    "gap_mixed": "Gap, mixed",
-    "gap_weighted": "Gap, weighted",
+SELECTIONS = ("best_test", "best_val", "last")
+CELLS = {  # what is shown of a selected epoch: heading and decimals
+    "epoch": ("epoch", 0),
+    "test_acc": ("Test_Acc (%)", 2),
+    "test_top5": ("Top-5 (%)", 2),
+    "test_loss": ("test loss", 4),
+    "gap_clean": ("Gap, clean", 2),
+    "gap_mixed": ("Gap, mixed", 2),
+    "gap_weighted": ("Gap, weighted", 2),
 }
 
 
@@ -89,7 +88,16 @@ def overview(runs: Sequence[Run]) -> Html:
 
 def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> Html:
     """The settings of one place as a table and as plots."""
-    head = ["method", "seeds", "Test_Acc (%)", "Test_Acc, last (%)", "Gap, clean", "Gap, mixed", "training (s)", "runs"]
+    head = [
+        "method",
+        "seeds",
+        "Test_Acc (%)",
+        "Test_Acc, last (%)",
+        "Gap, clean",
+        "Gap, mixed",
+        "training (s)",
+        "runs",
+    ]
     rows: list[list[str]] = []
     for s in found:
         numbers = [
@@ -98,7 +106,7 @@ def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> Htm
             s.estimate("gap_clean"),
             s.estimate("gap_mixed"),
         ]
-        links = (tag("a", str(run.config.get("seed", "?")), href=f"#{anchors[run.directory]}") for run in s.runs)
+        links = (tag("a", short(run.name[-1]), href=f"#{anchors[run.directory]}") for run in s.runs)
         cells = [_estimate(e, 2) for e in numbers] + [_estimate(s.estimate("train_seconds"), 1)]
         rows.append([s.label, str(len(s.runs)), *cells, join(*links)])
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
@@ -113,15 +121,16 @@ def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> Htm
         tag("h3", title),
         table(head, rows),
         tag("p", words),
-        tag("div", *(tag("figure", Html(inline(panel))) for panel in panels), class_="plots"),
+        tag("div", *(plots.element(panel) for panel in panels), class_="plots"),
     )
 
 
 def _estimate(e: Estimate, digits: int) -> str:
-    if e.n == 0:
-        return "-"
-    mean = round(e.mean, digits) + 0.0  # no "-0.00"
-    return f"{mean:.{digits}f}" + ("" if math.isnan(e.std) else f" ± {e.std:.{digits}f}")
+    return _number(e.mean, digits) + ("" if math.isnan(e.std) else f" ± {e.std:.{digits}f}")
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # no "-0.00"
 
 
 # ---------------------------------------------------------------- one run
@@ -130,11 +139,11 @@ def _estimate(e: Estimate, digits: int) -> str:
 def one(run: Run, anchor: str) -> Html:
     """Everything about a run, folded: results, learning curve, config, environment."""
     summary = run.summary
-    about = [str(summary.get(key, "")) for key in ("dataset", "model", "method")]
+    *about, seed = map(short, run.name)
     accuracy = run.metric("test_acc")
     head = [
         tag("code", str(summary.get("id", run.directory.name))),
-        tag("span", " ".join([*about, f"seed {run.config.get('seed', '?')}"])),
+        tag("span", f"{' '.join(about)}, seed {seed}"),
         tag("span", run.state, class_=f"state {run.state if run.state.isalpha() else ''}"),
         tag("span", "" if math.isnan(accuracy) else f"{accuracy:.2f} %"),
     ]
@@ -145,7 +154,9 @@ def one(run: Run, anchor: str) -> Html:
         if summary.get(key)
     }  # fmt: skip
     packages = run.environment.get("packages")
-    environment = {k: str(v) for k, v in run.environment.items() if v is not None and k not in ("packages", "command")}
+    environment = {
+        k: str(v) for k, v in run.environment.items() if v is not None and k not in ("packages", "command")
+    }
     environment |= {k: str(v) for k, v in packages.items()} if isinstance(packages, dict) else {}
     return tag(
         "details",
@@ -168,13 +179,11 @@ def one(run: Run, anchor: str) -> Html:
 def _selections(run: Run) -> Html | None:
     chosen = run.summary.get("selections", {})
     rows = [
-        [name, *(_number(run.metric(key, name)) for key in CELLS)] for name in SELECTIONS if name in chosen
+        [name, *(_number(run.metric(key, name), digits) for key, (_, digits) in CELLS.items())]
+        for name in SELECTIONS
+        if name in chosen
     ]
-    return table(["selection", *CELLS.values()], rows) if rows else None
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4g}"
+    return table(["selection", *(heading for heading, _ in CELLS.values())], rows) if rows else None
 
 
 def curve(run: Run) -> Html | None:
@@ -183,10 +192,12 @@ def curve(run: Run) -> Html | None:
     points = [(x, y) for x, y in points if math.isfinite(y)]
     if len(points) < 2:
         return None
-    last, top = points[-1][0], max(max(y for _, y in points), 1e-9)
-    strokes = " ".join(f"{300 * x / last:.1f},{60 - 55 * y / top:.1f}" for x, y in points)
+    first, last, top = points[0][0], points[-1][0], max(y for _, y in points)
+    strokes = " ".join(
+        f"{300 * (x - first) / (last - first):.1f},{60 - 55 * y / (top or 1):.1f}" for x, y in points
+    )
     return tag(
         "figure",
         tag("svg", tag("polyline", points=strokes), viewBox="0 0 300 62", class_="curve", role="img"),
-        tag("figcaption", f"test accuracy, epochs 1 to {last}, highest {top:.2f} %"),
+        tag("figcaption", f"test accuracy, epochs {first} to {last}, highest {top:.2f} %"),
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mixbench.config import flat, run_id
+from mixbench.errors import ConfigError
 from mixbench.papers import figure, render, table
 from mixbench.papers.cells import Planned, plan
-from mixbench.papers.spec import Figure, Spec, load, names
-from mixbench.plots import inline
-from mixbench.report.html import Html, join, tag
+from mixbench.papers.spec import Figure, Spec, Table, load, names
+from mixbench.report import plots
+from mixbench.report.html import Html, tag
 from mixbench.report.runs import Run
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
@@ -20,8 +23,7 @@ SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "data
 MOST_SEEDS = 100  # a table has a run for each seed up to its highest, so a seed like 20261120 is left out
 
 
-@dataclasses.dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """One way in which runs differ from a table or figure: overrides, and whether epochs are not the spec's."""
 
     overrides: tuple[str, ...]
@@ -42,8 +44,8 @@ def fragments(runs: Sequence[Run]) -> Iterator[Html]:
                     yield _fragment(spec, planned, protocol)
 
 
-def _fragment(spec: Any, planned: list[Planned], protocol: str) -> Html:
-    if not isinstance(spec, Figure):
+def _fragment(spec: Table | Figure, planned: list[Planned], protocol: str) -> Html:
+    if isinstance(spec, Table):
         return Html(render.page(table.assemble(spec, planned, protocol=protocol)))
     drawing = figure.assemble(spec, planned, protocol=protocol)
     if all(len(set(line.x)) < 2 for panel in drawing.panels for line in panel.lines if not line.flat):
@@ -51,7 +53,7 @@ def _fragment(spec: Any, planned: list[Planned], protocol: str) -> Html:
     return tag(
         "section",
         tag("h2", drawing.title),
-        tag("div", *(tag("figure", Html(inline(panel))) for panel in drawing.panels), class_="plots"),
+        tag("div", *(plots.element(panel) for panel in drawing.panels), class_="plots"),
         *(tag("p", line) for line in drawing.caption),
         tag("ul", *(tag("li", note) for note in drawing.notes)),
         class_="table",
@@ -67,21 +69,22 @@ def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[P
     matches: dict[Version, list[tuple[Run, str]]] = {}
     for run, cell, differences in _matches(spec, protocol, runs):
         other = differences.pop("epochs", None) is not None
-        version = Version(tuple(f"{k}={_word(v)}" for k, v in sorted(differences.items())), other)
+        version = Version(tuple(f"{k}={json.dumps(v)}" for k, v in sorted(differences.items())), other)
         matches.setdefault(version, []).append((run, cell.cell.column))
     for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
         while found:
             epochs = {}
             for column in dict.fromkeys(column for _, column in found):
-                epochs[column] = Counter(r.config["epochs"] for r, c in found if c == column).most_common(1)[0][0]
+                epochs[column] = Counter(r.config["epochs"] for r, c in found if c == column).most_common(1)[
+                    0
+                ][0]
             used = [(r, c) for r, c in found if r.config["epochs"] == epochs[c]]
-            yield _planned(spec, protocol, version, epochs, [run for run, _ in used])
+            with contextlib.suppress(ConfigError):  # what another version of mixbench allowed
+                yield _planned(spec, protocol, version, epochs, [run for run, _ in used])
             found = [match for match in found if match not in used]
 
 
-def _matches(
-    spec: Spec, protocol: str, runs: Sequence[Run]
-) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
+def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
     """Each run with the cell that is nearest to it, where one differs in scale alone, and the differences."""
     data = {f"dataset={run.config.get('dataset')}" for run in runs}
     columns = {c.column for c in spec.cells(protocol, seeds=1) if not data.isdisjoint(c.overrides)}
@@ -91,9 +94,11 @@ def _matches(
     wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
     swept = spec.x.knob if isinstance(spec, Figure) and spec.x is not None else ""
     for run in runs:
-        if run.config.get("seed") not in range(MOST_SEEDS):
+        if run.config.get("seed") not in range(MOST_SEEDS) or type(run.config.get("epochs")) is not int:
             continue
-        near = [(cell, d) for cell, config in wanted if (d := _differences(run.config, config, swept)) is not None]
+        near = [
+            (cell, d) for cell, config in wanted if (d := _differences(run.config, config, swept)) is not None
+        ]
         if near:
             yield run, *min(near, key=lambda pair: len(pair[1]))
 
@@ -103,10 +108,6 @@ def _differences(ours: Mapping[str, Any], spec: Mapping[str, Any], swept: str) -
     found = {k: ours[k] for k, v in spec.items() if k != "seed" and k in ours and ours[k] != v}
     scale = all((k in SCALE or k.startswith("model.")) and k != swept for k in found)
     return found if scale else None
-
-
-def _word(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _planned(
@@ -130,7 +131,7 @@ def _planned(
 
 def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
     run = by_id.get(run_id(planned.config)) if planned.config is not None else None
-    if run is None:
+    if run is None or not run.rows:
         return dataclasses.replace(planned, state="missing", summary={}, epochs_done=0)
     state = "partial" if run.state in ("running", "interrupted") else run.state
     return dataclasses.replace(

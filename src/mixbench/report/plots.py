@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mixbench.papers.statistics import estimate
-from mixbench.plots import Line, Panel
-from mixbench.report.runs import Run, Setting, label
+from mixbench.plots import Line, Panel, inline
+from mixbench.report.html import Html, tag
+from mixbench.report.runs import Run, Setting, is_number, label
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
 SEAMS = ("augment.", "regularizer.", "opt.")
+
+
+def element(panel: Panel) -> Html:
+    """The panel as a figure on the page."""
+    words = f"{panel.title}: {panel.y_label} against {panel.x_label}"
+    return tag("figure", Html(inline(panel)), aria_label=words)
 
 
 def chosen(settings: Sequence[Setting]) -> list[Setting]:
@@ -43,7 +49,9 @@ def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
 
 def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
     """Metrics against each numeric knob that has several values while all other knobs stay the same."""
-    keys = dict.fromkeys(key for setting in settings for key, value in setting.config.items() if _numeric(value))
+    keys = dict.fromkeys(
+        key for setting in settings for key, value in setting.config.items() if is_number(value)
+    )
     for key in keys:
         if key != "batch_size" and not key.startswith(SEAMS):
             continue
@@ -89,7 +97,3 @@ def _line(label: str, style: int, points: dict[float, list[float]]) -> Line:
     estimates = {x: estimate(values) for x, values in sorted(points.items()) if math.isfinite(x)}
     x = [at for at, e in estimates.items() if e.n]
     return Line(label, style, x, [estimates[at].mean for at in x], [estimates[at].std for at in x])
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

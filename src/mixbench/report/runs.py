@@ -20,6 +20,10 @@ from mixbench.schema.train import GROUPS, Train
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
+TOTALS = (
+    "train_seconds",
+    "eval_seconds",
+)  # of the whole run; an epoch's row has its own under the same names
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,26 @@ class Run:
         """Values by the key that sets them on the command line."""
         return self.summary.get("config", {})
 
+    @property
+    def name(self) -> tuple[Any, ...]:
+        """Data set, model, method and seed."""
+        return (
+            *(self.summary.get(k, "?") for k in ("dataset", "model", "method")),
+            self.config.get("seed", "?"),
+        )
+
     @functools.cached_property
     def rows(self) -> list[Row]:
         """One row for each epoch that is done; empty where epochs.csv cannot be read."""
         try:
-            return read_rows(self.directory)
+            return [row for row in read_rows(self.directory) if "epoch" in row]
         except (OSError, ValueError, AttributeError):
             return []
 
     def metric(self, key: str, select: str = "best_test") -> float:
         """A number of the selected epoch, or one of the whole run; NaN where there is none."""
-        value = {**self.summary.get("selections", {}).get(select, {}), **self._totals}.get(key)
-        return float(value) if isinstance(value, (int, float)) else math.nan
-
-    @property
-    def _totals(self) -> dict[str, Any]:
-        return {k: v for k, v in self.summary.items() if k in ("train_seconds", "eval_seconds")}
+        source = self.summary if key in TOTALS else self.summary.get("selections", {}).get(select, {})
+        return float(source[key]) if is_number(source.get(key)) else math.nan
 
     @property
     def device(self) -> str:
@@ -80,15 +88,21 @@ def collect(places: Sequence[Path]) -> list[Run]:
             raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
         for directory in directories(place):
             found.setdefault(directory.resolve(), _read(directory))
-    return list(found.values())
+    return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
 
 
 def _read(directory: Path) -> Run:
+    """A run of which nothing but numbers is left where numbers belong; without a summary if that makes no sense."""
     summary, environment = (_json(directory / name) for name in ("summary.json", "env.json"))
-    tables = [summary.get(key, {}) for key in ("config", "selections")]
-    chosen = tables[1].values() if isinstance(tables[1], dict) else [None]
-    sound = all(isinstance(t, dict) for t in [*tables, *chosen]) and "config" in summary
-    return Run(directory, summary if sound else {}, environment)
+    given = summary.get("selections", {})
+    rows = (
+        {name: row for name, row in given.items() if isinstance(row, dict)} if isinstance(given, dict) else {}
+    )
+    summary["selections"] = {
+        name: {key: value for key, value in row.items() if is_number(value)} for name, row in rows.items()
+    }
+    whole = summary.get("state") != "finished" or {"last", "best_test"} <= rows.keys()
+    return Run(directory, summary if whole and isinstance(summary.get("config"), dict) else {}, environment)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -162,12 +176,18 @@ def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, (int, float))
-    return not number, float(value) if number else 0.0, str(value)
+    return not is_number(value), float(value) if is_number(value) else 0.0, str(value)
+
+
+def is_number(value: Any) -> bool:
+    """True for what has a place on an axis."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def short(value: Any) -> str:
-    """A value as one writes it: numbers without needless digits."""
+    """A value as it is written on the command line, numbers with six digits."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

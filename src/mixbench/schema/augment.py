@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
 from mixbench.schema.knob import knob
 
@@ -129,6 +132,10 @@ class PuzzleMix(MaskMix):
         choices=["torch", "gco"],
     )
 
+    def problems(self) -> Iterator[str]:
+        if self.solver == "gco" and find_spec("gco") is None:
+            yield "augment.solver=gco: needs the package gco-wrapper: pip install 'mixbench[gco]'."
+
 
 @dataclass
 class ManifoldMixup(Mixup):
@@ -139,6 +146,13 @@ class ManifoldMixup(Mixup):
 
     name: str = "manifold_mixup"
     stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0)
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        reason = "manifold_mixup needs every batch whole and alone in a forward"
+        if getattr(run.regularizer, "forward", "") == "batched":
+            yield f"regularizer.forward=batched: {reason}; allowed here: separate."
+        if getattr(run.opt, "compute", "") == "subset":
+            yield f"opt.compute=subset: {reason}; allowed here: masked."
 
 
 OPTIONS: dict[str, type] = {

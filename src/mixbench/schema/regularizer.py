@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from mixbench.schema.knob import knob
 
@@ -38,6 +40,13 @@ class MixupE:
         choices=["separate", "batched"],
     )
     rescale: bool = knob("scale the sum back to the size of the mixed batch's loss")
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        if self.variant == "exact" and getattr(run.opt, "decompose", "") == "logit":
+            yield (
+                "opt.decompose=logit: regularizer.variant=exact differentiates through the model's output, which the"
+                " logit decomposition cuts; allowed here: gradient."
+            )
 
 
 OPTIONS: dict[str, type] = {"none": NoRegularizer, "mixupe": MixupE}
