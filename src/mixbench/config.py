@@ -197,9 +197,11 @@ def scientific(node: Any) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for field in dataclasses.fields(node):
         value = getattr(node, field.name)
+        if not field.metadata.get("scientific", True):
+            continue
         if dataclasses.is_dataclass(value):
             kept[field.name] = scientific(value)
-        elif field.name == "name" or (field.metadata.get("scientific", True) and value != field.default):
+        elif field.name == "name" or value != field.default:
             kept[field.name] = value
     return kept
 
@@ -216,7 +218,7 @@ def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
             [(f, option) for f in dataclasses.fields(option)] if group.name in GROUPS else [(group, run)]
         ):
             key = field.name if owner is run else f"{group.name}.{field.name}".removesuffix(".name")
-            if all_keys or field.metadata.get("scientific", True):
+            if all_keys or all(f.metadata.get("scientific", True) for f in (group, field)):
                 values[key] = getattr(owner, field.name)
     return values
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mixbench import data
+from mixbench import data, tracking
 from mixbench.augment import AUGMENTS, Mixup
 from mixbench.config import run_id
 from mixbench.data.device import ImageSet
@@ -37,7 +38,7 @@ from mixbench.files import write_atomic, write_json
 from mixbench.losses import LOSSES
 from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
-from mixbench.record import write_rows
+from mixbench.record import Row, write_rows
 from mixbench.regularize import REGULARIZERS
 from mixbench.schedule import SCHEDULES
 from mixbench.schema.model import label
@@ -54,6 +55,7 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
     finite, DataError, OutputError, and MixbenchError when the device is out of memory.
     """
+    tracking.require(config.tracker.name)
     device, reason = resolve_device(config.device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)
@@ -99,7 +101,8 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
             log.warning(line)
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
     try:
-        run_epochs(config, directory, loop, position, metrics, snapshot, stop)
+        with tracking.tracked(config, directory, position.rows) as track:
+            run_epochs(config, directory, loop, position, metrics, snapshot, stop, track)
     except torch.OutOfMemoryError as error:
         raise MixbenchError(
             f"{device} is out of memory: {str(error).splitlines()[0]}\n"
@@ -125,8 +128,9 @@ def run_epochs(
     metrics: TrainMetrics,
     snapshot: checkpoint.Snapshot,
     stop: StopRequest,
+    track: Callable[[Row], None],
 ) -> None:
-    """Train epoch after epoch, leaving a checkpoint often enough and a row after each."""
+    """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
     if position.rows:
         write_rows(directory, position.rows)  # a kill may have come between the checkpoint and the rows
     saved = time.monotonic()
@@ -152,6 +156,7 @@ def run_epochs(
                 snapshot.save()
                 saved = time.monotonic()
             write_rows(directory, position.rows)
+            track(row)
             progress.end_epoch(row["test_acc"])
             log.info(epoch_line(row, config.epochs))
 

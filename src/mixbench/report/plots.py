@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from mixbench.papers.statistics import estimate
 from mixbench.plots import Line, Panel, inline
 from mixbench.report.html import Html, tag
-from mixbench.report.runs import Run, Setting, is_number, label
+from mixbench.report.runs import SEAMS, Run, Setting, is_number, label
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
-SEAMS = ("augment.", "regularizer.", "opt.")
 
 
 def element(panel: Panel) -> Html:

@@ -20,6 +20,7 @@ from mixbench.schema.train import GROUPS, Train
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
+SEAMS = ("augment.", "regularizer.", "opt.")
 TOTALS = (
     "train_seconds",
     "eval_seconds",
@@ -167,10 +168,16 @@ def _labelled(found: list[Setting]) -> list[Setting]:
 
 
 def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str:
-    """The setting's method and the knobs, but for `without`, in which it differs from others of that method."""
-    alike = [other.config for other in others if other.method == setting.method]
-    keys = [key for key in setting.config if key not in (*PLACE, without)]
-    keys = [key for key in keys if any(config.get(key) != setting.config[key] for config in alike)]
+    """The setting's method, and the knobs, but for `without`, that tell it from the others of its place.
+
+    The knobs of the three seams are compared within a method, all others, such as crop and flip, with every method.
+    """
+    known = [key for key in setting.config if key not in (*PLACE, without)]
+    keys = []
+    for key in known:
+        rivals = [s for s in others if s.method == setting.method] if key.startswith(SEAMS) else others
+        if any(s.config.get(key) != setting.config[key] for s in rivals):
+            keys.append(key)
     knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
     return f"{setting.method} {knobs}".strip()
 

@@ -153,6 +153,10 @@ class ManifoldMixup(Mixup):
             yield f"regularizer.forward=batched: {reason}; allowed here: separate."
         if getattr(run.opt, "compute", "") == "subset":
             yield f"opt.compute=subset: {reason}; allowed here: masked."
+        if getattr(run.regularizer, "variant", "") == "exact" and run.regularizer.samples == "mixed":
+            yield "regularizer.samples=mixed: manifold_mixup has no mixed images to differentiate; allowed: original."
+        if run.compile:
+            yield "compile=true: a compiled network may leave out the hooks of manifold_mixup; allowed here: false."
 
 
 OPTIONS: dict[str, type] = {

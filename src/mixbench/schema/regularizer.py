@@ -47,6 +47,8 @@ class MixupE:
                 "opt.decompose=logit: regularizer.variant=exact differentiates through the model's output, which the"
                 " logit decomposition cuts; allowed here: gradient."
             )
+        if self.variant == "exact" and run.compile:
+            yield "compile=true: torch.compile cannot differentiate twice, as regularizer.variant=exact does."
 
 
 OPTIONS: dict[str, type] = {"none": NoRegularizer, "mixupe": MixupE}

@@ -7,12 +7,12 @@ from typing import Any
 
 from mixbench.schema.knob import MISSING, knob
 
-GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
+GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule", "tracker")
 
 
 @dataclass
 class Train:
-    """One training run. The six groups hold an option each; the rest are knobs of the run itself."""
+    """One training run. The groups hold an option each; the rest are knobs of the run itself."""
 
     dataset: Any = MISSING
     model: Any = MISSING
@@ -20,6 +20,7 @@ class Train:
     regularizer: Any = MISSING
     opt: Any = MISSING
     schedule: Any = MISSING
+    tracker: Any = knob("where else the rows of the run are shown", scientific=False)
 
     loss: str = knob("per-example loss against soft targets", choices=["cross_entropy", "bce_softmax"])
     label_smoothing: float = knob("weight of the uniform distribution in the targets", at_least=0, below=1)
