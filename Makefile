@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test tables lint format clean
+.PHONY: help env demo test tables figures report lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,13 @@ tables: env ## list the papers' tables and figures, and how far each is
 
 table-%: env ## reproduce a table, e.g. make table-li2023-2 BUDGET=0.02 SEEDS=1 JOBS=2
 	$(BIN)/mixbench table $(firstword $(subst -, ,$*))/table$(lastword $(subst -, ,$*)) --run $(SCALE)
+
+figures: env ## draw every figure that has runs, into outputs/figures
+	@for spec in conf/paper/*/fig*.yaml; do key=$${spec#conf/paper/}; \
+		$(BIN)/mixbench figure $${key%.yaml} $(SCALE) || true; done
+
+report: env ## one HTML page about all runs: report.html in outputs
+	$(BIN)/mixbench report --out outputs/report.html
 
 lint: env ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

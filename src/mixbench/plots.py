@@ -48,7 +48,6 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mixbench",  # the same picture is the same file
 }
-FORMATS = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def inline(panel: Panel) -> str:
         _fill(figure, [panel], 1, INLINE, legend)
         text = _saved(figure, "svg", transparent=True).decode()
     element = text[text.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, count=1, flags=re.DOTALL)
+    for part in ("metadata", "style"):  # its style sheet would reach beyond the picture
+        element = re.sub(rf"<{part}.*?</{part}>", "", element, count=1, flags=re.DOTALL)
     element = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", element, count=1)  # as wide as there is room
     element = re.sub(
         r'<g id="[^"]*">', "<g>", element

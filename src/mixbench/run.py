@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mixbench import tracking
 from mixbench.config import flat, method, run_dir, run_id
 from mixbench.errors import MixbenchError
 from mixbench.files import OutputError, output_error
@@ -33,6 +34,7 @@ def execute(config: Train) -> None:
     if summary is not None and summary["state"] == "finished" and not config.force:
         print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
         return
+    tracking.require(config.tracker.name)
     if config.force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory), _logging(directory):

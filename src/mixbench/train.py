@@ -55,7 +55,6 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
     finite, DataError, OutputError, and MixbenchError when the device is out of memory.
     """
-    tracking.require(config.tracker.name)
     device, reason = resolve_device(config.device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)

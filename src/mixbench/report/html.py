@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-VOID = ("meta", "br")
+VOID = ("meta",)
 
 
 class Html(str):

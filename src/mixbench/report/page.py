@@ -13,10 +13,17 @@ from mixbench.papers.statistics import Estimate
 from mixbench.report import plots
 from mixbench.report.html import Html, join, pairs, table, tag
 from mixbench.report.papers import fragments
-from mixbench.report.runs import Run, Setting, settings, short
+from mixbench.report.runs import TOTALS, Run, Setting, settings, short
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a page that can load nothing and run nothing
 SELECTIONS = ("best_test", "best_val", "last")
+RESULTS = {  # what is shown of a setting: metric, selection rule and decimals
+    "Test_Acc (%)": ("test_acc", "best_test", 2),
+    "Test_Acc, last (%)": ("test_acc", "last", 2),
+    "Gap, clean": ("gap_clean", "best_test", 2),
+    "Gap, mixed": ("gap_mixed", "best_test", 2),
+    "training (s)": ("train_seconds", "best_test", 1),
+}
 CELLS = {  # what is shown of a selected epoch: heading and decimals
     "epoch": ("epoch", 0),
     "test_acc": ("Test_Acc (%)", 2),
@@ -26,16 +33,16 @@ CELLS = {  # what is shown of a selected epoch: heading and decimals
     "gap_mixed": ("Gap, mixed", 2),
     "gap_weighted": ("Gap, weighted", 2),
 }
+FACTS = ("started", "ended", "starts", *TOTALS, "images_per_second", "peak_memory_bytes", "data_note")
 
 
 def page(runs: Sequence[Run]) -> str:
     """The whole document. Every text of a run is escaped, wherever it came from."""
     anchors = {run.directory: f"run{number}" for number, run in enumerate(runs, start=1)}
     places = settings(runs)
-    published = list(fragments(runs))
     sections = {
         "Overview": overview(runs),
-        "Papers": join(*published),
+        "Papers": papers(runs),
         "Results": join(*(place(title, found, anchors) for title, found in places.items())),
         "Runs": join(*(one(run, anchors[run.directory]) for run in runs)),
     }
@@ -58,6 +65,13 @@ def page(runs: Sequence[Run]) -> str:
         ),
         lang="en",
     )
+
+
+def papers(runs: Sequence[Run]) -> Html:
+    """The published tables and figures that the runs belong to."""
+    found = [fragment for fragment in fragments(runs) if fragment]
+    words = "Our three best of a column, (1) (2) (3), are bold, underlined and italic."
+    return join(tag("p", words), *found) if found else Html()
 
 
 def _links(sections: dict[str, Html]) -> Html:
@@ -88,38 +102,22 @@ def overview(runs: Sequence[Run]) -> Html:
 
 def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> Html:
     """The settings of one place as a table and as plots."""
-    head = [
-        "method",
-        "seeds",
-        "Test_Acc (%)",
-        "Test_Acc, last (%)",
-        "Gap, clean",
-        "Gap, mixed",
-        "training (s)",
-        "runs",
-    ]
     rows: list[list[str]] = []
-    for s in found:
-        numbers = [
-            s.estimate("test_acc"),
-            s.estimate("test_acc", "last"),
-            s.estimate("gap_clean"),
-            s.estimate("gap_mixed"),
-        ]
-        links = (tag("a", short(run.name[-1]), href=f"#{anchors[run.directory]}") for run in s.runs)
-        cells = [_estimate(e, 2) for e in numbers] + [_estimate(s.estimate("train_seconds"), 1)]
-        rows.append([s.label, str(len(s.runs)), *cells, join(*links)])
+    for setting in found:
+        cells = [_estimate(setting.estimate(key, rule), digits) for key, rule, digits in RESULTS.values()]
+        links = (tag("a", short(run.name[-1]), href=f"#{anchors[run.directory]}") for run in setting.runs)
+        rows.append([setting.label, str(len(setting.runs)), *cells, join(*links)])
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
     fewer = len(plots.chosen(found)) < len(found)
     words = (
-        "Mean ± sample standard deviation over seeds, which are the bands in the plots. Metrics at the epoch best_test,"
-        " which looks at the test set."
-        + (" Convergence and cost: the setting of each method with the best accuracy." if fewer else "")
+        "Mean ± sample standard deviation over seeds; so are the bands in the plots. Metrics at the epoch best_test,"
+        " which looks at the test set, where nothing else is said."
     )
+    words += " Convergence and cost: the setting of each method with the best accuracy." if fewer else ""
     return tag(
         "section",
         tag("h3", title),
-        table(head, rows),
+        table(["method", "seeds", *RESULTS, "runs"], rows),
         tag("p", words),
         tag("div", *(plots.element(panel) for panel in panels), class_="plots"),
     )
@@ -144,15 +142,10 @@ def one(run: Run, anchor: str) -> Html:
     head = [
         tag("code", str(summary.get("id", run.directory.name))),
         tag("span", f"{' '.join(about)}, seed {seed}"),
-        tag("span", run.state, class_=f"state {run.state if run.state.isalpha() else ''}"),
+        tag("span", run.state, class_=f"state {run.state}"),
         tag("span", "" if math.isnan(accuracy) else f"{accuracy:.2f} %"),
     ]
-    facts = {
-        key: short(summary[key])
-        for key in ("started", "ended", "starts", "train_seconds", "eval_seconds", "images_per_second",
-                    "peak_memory_bytes", "data_note")
-        if summary.get(key)
-    }  # fmt: skip
+    facts = {key: short(summary[key]) for key in FACTS if summary.get(key)}
     packages = run.environment.get("packages")
     environment = {
         k: str(v) for k, v in run.environment.items() if v is not None and k not in ("packages", "command")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mode
 from typing import Any, NamedTuple
 
 from mixbench.config import flat, run_id
@@ -31,17 +32,23 @@ class Version(NamedTuple):
 
 
 def fragments(runs: Sequence[Run]) -> Iterator[Html]:
-    """The published tables and figures that some of the runs belong to, as they stand."""
+    """The published tables and figures that some of the runs belong to, as they stand.
+
+    Protocols share rows: the one with most of the runs comes first, another only if it has runs of its own.
+    """
     for key in names():
         spec = load(key)
-        shown: set[str] = set()
-        # The default protocol first; another one is shown where it has runs that the default has not.
-        for protocol in sorted(spec.protocols, key=lambda name: name != spec.protocol):
-            for planned in belonging(spec, protocol, runs):
-                ids = {run_id(run.config) for run in planned if run.config and run.state != "missing"}
-                if not ids <= shown:
-                    shown |= ids
-                    yield _fragment(spec, planned, protocol)
+        protocols = sorted(spec.protocols, key=lambda name: name != spec.protocol)
+        found = [(name, planned) for name in protocols for planned in belonging(spec, name, runs)]
+        shown: set[Path] = set()
+        for protocol, planned in sorted(found, key=lambda pair: -len(_places(pair[1]))):
+            if not _places(planned) <= shown:
+                shown |= _places(planned)
+                yield _fragment(spec, planned, protocol)
+
+
+def _places(planned: Sequence[Planned]) -> set[Path]:
+    return {run.directory for run in planned if run.state != "missing"}
 
 
 def _fragment(spec: Table | Figure, planned: list[Planned], protocol: str) -> Html:
@@ -73,15 +80,12 @@ def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[P
         matches.setdefault(version, []).append((run, cell.cell.column))
     for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
         while found:
-            epochs = {}
-            for column in dict.fromkeys(column for _, column in found):
-                epochs[column] = Counter(r.config["epochs"] for r, c in found if c == column).most_common(1)[
-                    0
-                ][0]
-            used = [(r, c) for r, c in found if r.config["epochs"] == epochs[c]]
+            columns = dict.fromkeys(column for _, column in found)
+            epochs = {c: mode(run.config["epochs"] for run, column in found if column == c) for c in columns}
+            used = [run for run, column in found if run.config["epochs"] == epochs[column]]
             with contextlib.suppress(ConfigError):  # what another version of mixbench allowed
-                yield _planned(spec, protocol, version, epochs, [run for run, _ in used])
-            found = [match for match in found if match not in used]
+                yield _planned(spec, protocol, version, epochs, used)
+            found = [(run, column) for run, column in found if run.config["epochs"] != epochs[column]]
 
 
 def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
@@ -92,22 +96,23 @@ def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[R
         return
     cells = plan(spec, protocol=protocol, seeds=1, columns=[c for c in spec.columns if c in columns])
     wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
-    swept = spec.x.knob if isinstance(spec, Figure) and spec.x is not None else ""
     for run in runs:
         if run.config.get("seed") not in range(MOST_SEEDS) or type(run.config.get("epochs")) is not int:
             continue
-        near = [
-            (cell, d) for cell, config in wanted if (d := _differences(run.config, config, swept)) is not None
-        ]
+        near = [(cell, d) for cell, config in wanted if (d := _differences(run.config, config)) is not None]
         if near:
             yield run, *min(near, key=lambda pair: len(pair[1]))
 
 
-def _differences(ours: Mapping[str, Any], spec: Mapping[str, Any], swept: str) -> dict[str, Any] | None:
+def _differences(ours: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a run has for the keys in which it differs from a cell; None where they are another experiment's."""
-    found = {k: ours[k] for k, v in spec.items() if k != "seed" and k in ours and ours[k] != v}
-    scale = all((k in SCALE or k.startswith("model.")) and k != swept for k in found)
-    return found if scale else None
+    found = {}
+    for key, value in spec.items():
+        if key != "seed" and key in ours and ours[key] != value:
+            if key not in SCALE and not key.startswith("model."):
+                return None
+            found[key] = ours[key]
+    return found
 
 
 def _planned(
@@ -119,12 +124,7 @@ def _planned(
     planned = []
     for column, number in epochs.items():
         planned += plan(
-            spec,
-            protocol=protocol,
-            seeds=seeds,
-            epochs=number,
-            extra=version.overrides,
-            columns=[column],
+            spec, protocol=protocol, seeds=seeds, epochs=number, extra=version.overrides, columns=[column]
         )
     return [_found(cell, by_id) for cell in planned]
 

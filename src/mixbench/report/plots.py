@@ -56,7 +56,7 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
             continue
         alike: dict[str, list[Setting]] = {}
         for setting in settings:
-            if key in setting.config:
+            if is_number(setting.config.get(key)):
                 others = {k: v for k, v in setting.config.items() if k != key}
                 alike.setdefault(json.dumps(others, sort_keys=True), []).append(setting)
         swept = [group for group in alike.values() if len(group) > 1]

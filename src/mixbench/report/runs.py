@@ -20,11 +20,10 @@ from mixbench.schema.train import GROUPS, Train
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
-SEAMS = ("augment.", "regularizer.", "opt.")
-TOTALS = (
-    "train_seconds",
-    "eval_seconds",
-)  # of the whole run; an epoch's row has its own under the same names
+METHOD = ("augment", "regularizer", "opt")
+SEAMS = tuple(f"{group}." for group in METHOD)
+# Of the whole run; an epoch's row has its own under the same names.
+TOTALS = ("train_seconds", "eval_seconds")
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,8 @@ class Run:
     @property
     def name(self) -> tuple[Any, ...]:
         """Data set, model, method and seed."""
-        return (
-            *(self.summary.get(k, "?") for k in ("dataset", "model", "method")),
-            self.config.get("seed", "?"),
-        )
+        place = [self.summary.get(key, "?") for key in ("dataset", "model", "method")]
+        return (*place, self.config.get("seed", "?"))
 
     @functools.cached_property
     def rows(self) -> list[Row]:
@@ -95,14 +92,13 @@ def collect(places: Sequence[Path]) -> list[Run]:
 def _read(directory: Path) -> Run:
     """A run of which nothing but numbers is left where numbers belong; without a summary if that makes no sense."""
     summary, environment = (_json(directory / name) for name in ("summary.json", "env.json"))
-    given = summary.get("selections", {})
-    rows = (
-        {name: row for name, row in given.items() if isinstance(row, dict)} if isinstance(given, dict) else {}
-    )
+    given = summary.get("selections")
     summary["selections"] = {
-        name: {key: value for key, value in row.items() if is_number(value)} for name, row in rows.items()
+        name: {key: value for key, value in row.items() if is_number(value)}
+        for name, row in (given.items() if isinstance(given, dict) else ())
+        if isinstance(row, dict)
     }
-    whole = summary.get("state") != "finished" or {"last", "best_test"} <= rows.keys()
+    whole = summary.get("state") != "finished" or {"last", "best_test"} <= summary["selections"].keys()
     return Run(directory, summary if whole and isinstance(summary.get("config"), dict) else {}, environment)
 
 
@@ -149,7 +145,7 @@ class Setting:
 
 
 def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
-    """The finished runs as settings, by the title of their place, each place's methods in the order of their names."""
+    """The finished ones of sorted `runs` as settings, by the title of their place, in the order of method and knobs."""
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         if run.state == "finished":
@@ -157,7 +153,7 @@ def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
             grouped.setdefault(json.dumps(shared, sort_keys=True), []).append(run)
     places: dict[str, list[Setting]] = {}
     for key, group in grouped.items():
-        setting = Setting(sorted(group, key=lambda run: str(run.config.get("seed"))), json.loads(key))
+        setting = Setting(group, json.loads(key))
         places.setdefault(setting.title, []).append(setting)
     return {title: _labelled(found) for title, found in sorted(places.items())}
 
@@ -172,9 +168,9 @@ def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str
 
     The knobs of the three seams are compared within a method, all others, such as crop and flip, with every method.
     """
-    known = [key for key in setting.config if key not in (*PLACE, without)]
+    known = [key for key in setting.config if key not in (*PLACE, *METHOD, without)]
     keys = []
-    for key in known:
+    for key in sorted(known, key=lambda key: not key.startswith(SEAMS)):
         rivals = [s for s in others if s.method == setting.method] if key.startswith(SEAMS) else others
         if any(s.config.get(key) != setting.config[key] for s in rivals):
             keys.append(key)

@@ -30,9 +30,13 @@ class MLflow:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         folder = Path(config["output_dir"]).expanduser().resolve()
-        with open(folder / "mlflow.lock", "w") as lock:  # of several runs that start at once, one makes the tables
+        with open(
+            folder / "mlflow.lock", "w"
+        ) as lock:  # of several runs that start at once, one makes the tables
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db")
+            self.client = MlflowClient(
+                os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+            )
             found = self.client.get_experiment_by_name(experiment)
             number = found.experiment_id if found else self.client.create_experiment(experiment)
         runs = self.client.search_runs([number], f"tags.`{TAG}` = '{key}'", max_results=1)

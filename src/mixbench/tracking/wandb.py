@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault(
+    "WANDB_ERROR_REPORTING", "false"
+)  # before the import: it looks for the network even offline
+
 import wandb
 
 from mixbench.record import Row
@@ -20,14 +24,14 @@ class WandB:
     """
 
     def __init__(self, directory: Path, key: str, title: str, config: dict[str, Any], project: str) -> None:
-        mode = os.environ.get("WANDB_MODE") or "offline"
+        mode: Any = os.environ.get("WANDB_MODE") or "offline"
         self.run = wandb.init(
             project=project,
             id=key,
             name=title,
             dir=str(directory),
             config=config,
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,
             resume="allow" if mode == "online" else None,
             # The log is kept by the run itself; half a minute is enough to find that there is no network.
             settings=wandb.Settings(console="off", silent=True, init_timeout=30),
