@@ -37,7 +37,8 @@ def device_title(device: torch.device) -> str:
     """The device's product name, or the number of CPU threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'' if threads == 1 else 's'}" if device.type == "cpu" else "Apple GPU"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -37,7 +37,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise output_error(path, error) from None
@@ -56,8 +56,8 @@ def _plain(content: Any) -> Any:
     return None if isinstance(content, float) and content != content else content
 
 
-def sync_directory(path: Path) -> None:
-    """Make a rename in `path` last through a power cut."""
+def sync(path: Path) -> None:
+    """Return once the file or folder `path` is on the disk; a folder's renames then last through a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

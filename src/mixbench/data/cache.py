@@ -1,8 +1,9 @@
 """The prepared form of a data set: four plain .npy files and meta.json, whatever archive they came from.
 
-    <data_dir>/<name>/train_images.npy, test_images.npy   uint8 (N, H, W, C)
-                      train_labels.npy, test_labels.npy   int64 (N,)
-                      meta.json     sizes and SHA-256 sums of the four arrays, their source, what is inexact
+    <data_dir>/<name>/train_images.npy   uint8 (N, H, W, C)
+                      train_labels.npy   int64 (N,)
+                      test_images.npy, test_labels.npy
+                      meta.json          sizes and SHA-256 sums of the four arrays, source, what is inexact
 
 The folder is written under another name and renamed when it is on the disk, so it is complete or not there.
 """
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixbench import __version__
-from mixbench.data.disk import readable_errors, sync
+from mixbench.data.disk import readable_errors
 from mixbench.data.specs import ARRAYS, Spec
 from mixbench.errors import DataError
+from mixbench.files import sync
 
 Arrays = Mapping[str, NDArray]
 

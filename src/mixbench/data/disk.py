@@ -1,11 +1,10 @@
-"""Locks between processes, durable writes, and disk errors in words."""
+"""Locks between processes, and disk errors in words."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,12 +50,3 @@ def locked(root: Path, name: str) -> Iterator[None]:
             log.warning("waiting for another process that prepares %s (lock %s)", name, path)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def sync(path: Path) -> None:
-    """Returns once the file or folder at `path` has reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
