@@ -150,6 +150,6 @@ def test_a_card_has_all_its_parts(method):
     """Oracle: the list of sections; the command is the one that `mixbench methods` prints; links lead to cards."""
     card = (CARDS / f"{method.name}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
-    assert headings == ["Formula", "Knobs", "Paper and code", "Cost", "Citation"]
+    assert headings == ["Formula", "Knobs", "Paper and code", "Cost", "Our runs", "Citation"]
     assert method.command in card
     assert all((CARDS / target).is_file() for target in re.findall(r"\]\(([^)]+)\)", card))
