@@ -34,7 +34,8 @@ def test_every_pair_of_seams_composes() -> None:
     for augment, opt, regularizer in itertools.product(
         *(OPTIONS[g] for g in ("augment", "opt", "regularizer"))
     ):
-        config(f"augment={augment}", f"opt={opt}", f"regularizer={regularizer}")
+        run = config(f"augment={augment}", f"opt={opt}", f"regularizer={regularizer}")
+        assert (run.augment.name, run.opt.name, run.regularizer.name) == (augment, opt, regularizer)
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "train"])
