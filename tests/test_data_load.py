@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixbench.data import disk, download, load
+from mixbench.data import download, load
 from mixbench.data.paths import data_dir as resolve
 from mixbench.errors import ConfigError, DataError
 
@@ -100,7 +100,6 @@ def test_digits_work_where_nothing_can_be_written(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     expected = load("digits", data_dir)
-    monkeypatch.setattr(disk, "sync", refuse)
     monkeypatch.setattr("mixbench.data.cache.sync", refuse)
     splits = load("digits", tmp_path)
     np.testing.assert_array_equal(splits.train.images, expected.train.images)
