@@ -76,16 +76,9 @@ def test_what_waits_for_imagenet_composes_but_for_data_set_and_network(key: str)
         typed(composed(["dataset=cifar100", "model=preactresnet50", *rest]))
 
 
-def test_what_waits_for_deformations_has_no_columns_for_them_yet() -> None:
-    """When the columns exist, `needs` has to go."""
-    waiting = [key for key in KEYS if load(key).needs == "deformations"]
-    assert waiting == ["zou2023/table8"]
-    assert not {c for m in load(waiting[0]).metrics for c in m.column} & {*EPOCH_COLUMNS, *RUN_COLUMNS}
-
-
 def test_every_other_need_is_met() -> None:
     """Only what is still missing may be waited for."""
-    assert {load(key).needs for key in KEYS} == {None, "imagenet", "deformations"}
+    assert {load(key).needs for key in KEYS} == {None, "imagenet"}
 
 
 MIXING = ["Mixup", "G-Mix", "BG-Mix", "DG-Mix"]
@@ -400,7 +393,7 @@ def test_relative_numbers_follow_from_the_printed_ones() -> None:
 def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None:
     """Oracle: the record of a run with everything measured; seconds of an epoch are no metric, those of a run are."""
     overrides = ["epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50"]
-    overrides += ["dataset.val_size=50", "train_mixed_every=1"]
+    overrides += ["dataset.val_size=50", "train_mixed_every=1", "deformed_test=true"]
     assert mixbench("train", *overrides).status == 0
     directory = run_dir(typed(composed(overrides)))
     row, summary = read_rows(directory)[-1], read_summary(directory)

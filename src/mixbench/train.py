@@ -197,6 +197,7 @@ def build_loop(config: Train, device: torch.device, splits: data.Splits, model: 
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
+        deformed_test=config.deformed_test,
     )
 
 

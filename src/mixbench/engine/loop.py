@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixbench.data.deformations import COLUMNS, DEFORMATIONS
 from mixbench.data.device import ImageSet
 from mixbench.data.order import derived_seed, epoch_order, step_generator
+from mixbench.data.warp import deformed
 from mixbench.devices import synchronize
 from mixbench.engine.evaluate import evaluate, mixed_accuracy
 from mixbench.engine.metrics import TrainMetrics
@@ -69,6 +71,7 @@ class Loop:
     eval_batch_size: int
     train_clean_every: int
     train_mixed_every: int
+    deformed_test: bool
 
     @property
     def steps(self) -> int:
@@ -143,6 +146,8 @@ class Loop:
         row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
         if self.validation is not None:
             row |= {f"val_{key}": value for key, value in self._evaluate(self.validation).items()}
+        if self.deformed_test:
+            row |= self._deformed_accuracies() if last else dict.fromkeys(COLUMNS, math.nan)
         row = with_gaps(row)
         row["train_seconds"] = position.train_seconds
         row["eval_seconds"] = time.perf_counter() - started
@@ -153,6 +158,16 @@ class Loop:
 
     def _evaluate(self, images: ImageSet) -> dict[str, float]:
         return evaluate(self.model, images.eval_batches(self.eval_batch_size), self.autocast)
+
+    def _deformed_accuracies(self) -> dict[str, float]:
+        return {
+            column: evaluate(
+                self.model,
+                deformed(self.test.eval_batches(self.eval_batch_size), name, len(self.test)),
+                self.autocast,
+            )["acc"]
+            for column, name in zip(COLUMNS, DEFORMATIONS, strict=True)
+        }
 
     def _mixed_accuracy(self, epoch: int) -> float:
         generator = step_generator(self.device, self.seed, epoch, 0, "train_acc_mixed")

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mixbench.data import deformations
+
 TRAIN_ACCURACIES = ("weighted", "first", "clean", "mixed")
 EPOCH_COLUMNS = (
     *(f"{split}_{metric}" for split in ("test", "val") for metric in ("acc", "top5", "loss")),
     *(f"{kind}_{accuracy}" for kind in ("train_acc", "gap") for accuracy in TRAIN_ACCURACIES),
     "train_loss",
     "train_loss_clean",
+    *deformations.COLUMNS,
 )
 # Of the whole run, whatever epoch is selected.
 RUN_COLUMNS = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")

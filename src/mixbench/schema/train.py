@@ -37,6 +37,10 @@ class Train:
         "epochs between measurements of train_acc_mixed (always at the last); 0: never", at_least=0
     )
 
+    deformed_test: bool = knob(
+        "test accuracy on rotated, sheared and zoomed test images after the last epoch", default=False
+    )
+
     device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
     channels_last: bool = knob("memory format of images and convolutions", scientific=False)
     compile: bool = knob("compile the model with torch.compile", scientific=False)
