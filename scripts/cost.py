@@ -23,7 +23,7 @@ from mixbench.losses import cross_entropy
 from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
 from mixbench.regularize import REGULARIZERS
-from mixbench.train import knobs
+from mixbench.build import knobs
 
 METHODS = {
     "ERM": [],

@@ -13,13 +13,13 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from mixbench import data
+from mixbench.build import knobs
 from mixbench.config import run_dir, typed
 from mixbench.engine.evaluate import evaluate, mixed_accuracy
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.explain import composed
 from mixbench.models import MODELS
 from mixbench.record import read_rows, read_summary
-from mixbench.train import knobs
 
 TINY = ("epochs=2", "dataset.train_size=300", "dataset.test_size=100", "batch_size=50")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Callable
@@ -12,15 +10,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
 
 from mixbench import data, tracking
-from mixbench.augment import AUGMENTS, Mixup
+from mixbench.build import build_loop
 from mixbench.config import run_id
-from mixbench.data.device import ImageSet
-from mixbench.data.order import derived_seed
 from mixbench.devices import (
-    autocast,
     device_title,
     peak_memory,
     precision_hint,
@@ -35,12 +29,7 @@ from mixbench.engine.progress import Progress
 from mixbench.environment import environment
 from mixbench.errors import MixbenchError
 from mixbench.files import write_atomic, write_json
-from mixbench.losses import LOSSES
-from mixbench.models import MODELS
-from mixbench.optim.build import build_rule
 from mixbench.record import Row, write_rows
-from mixbench.regularize import REGULARIZERS
-from mixbench.schedule import SCHEDULES
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.signals import Interrupted, StopRequest
@@ -68,18 +57,8 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
         val_size=config.dataset.val_size,
         mirrors=config.dataset.mirrors,
     )
-    spec = splits.spec
-    torch.manual_seed(derived_seed("initial weights", config.seed))
-    model = MODELS[config.model.name](spec.image[2], spec.num_classes, **knobs(config.model))
-    model = model.to(device)
-    if config.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if config.compile:
-        # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
-        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
-    scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
-    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler)
-    loop = build_loop(config, device, splits, model, rule)
+    loop = build_loop(config, device, splits)
+    model, rule = loop.model, loop.rule
 
     log.info(f"method   {method_line(config)}")
     log.info(f"data     {data_line(config, splits)}")
@@ -92,7 +71,7 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
 
     position, metrics = Position(), TrainMetrics(loop.steps, device)
     parts = {"model": model, "optimizer": rule.base, "metrics": metrics, "position": position}
-    parts |= {"scaler": scaler} if scaler is not None else {}
+    parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
     snapshot = checkpoint.Snapshot(directory, run_id(config), **parts)
     damaged = snapshot.restore()
     if damaged is not None:
@@ -158,57 +137,6 @@ def run_epochs(
             track(row)
             progress.end_epoch(row["test_acc"])
             log.info(epoch_line(row, config.epochs))
-
-
-def build_loop(config: Train, device: torch.device, splits: data.Splits, model: nn.Module, rule: Any) -> Loop:
-    """The data on the device and the three seams, as the training loop wants them."""
-    base = config.dataset
-    image_set = functools.partial(
-        ImageSet,
-        mean=base.mean,
-        std=base.std,
-        crop_padding=base.crop_padding if base.base_augment else 0,
-        flip=base.flip and base.base_augment,
-        device=device,
-        channels_last=config.channels_last,
-    )
-    train_set = image_set(*splits.train)
-    validation = image_set(*splits.val) if splits.val is not None else None
-    augment: Any = AUGMENTS[config.augment.name]
-    regularizer: Any = REGULARIZERS[config.regularizer.name]
-    mean_too = {"mean_image": train_set.mean_image()} if regularizer.uses_mean_image else {}
-    model_too = {"model": model} if augment.uses_model else {}
-    return Loop(
-        model=model,
-        augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
-        objective=regularizer(**mean_too, **knobs(config.regularizer)),
-        rule=rule,
-        loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
-        mixup=Mixup(splits.spec.num_classes, alpha=1.0),
-        train=train_set,
-        test=image_set(*splits.test),
-        validation=validation,
-        learning_rate=functools.partial(_learning_rate, config),
-        autocast=autocast(device, config.precision),
-        device=device,
-        seed=config.seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        eval_batch_size=config.eval_batch_size,
-        train_clean_every=config.train_clean_every,
-        train_mixed_every=config.train_mixed_every,
-        deformed_test=config.deformed_test,
-    )
-
-
-def _learning_rate(config: Train, progress: float) -> float:
-    schedule = SCHEDULES[config.schedule.name]
-    return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
-
-
-def knobs(option: Any) -> dict[str, Any]:
-    """An option's knobs as keyword arguments: all its fields but the name."""
-    return {k: v for k, v in dataclasses.asdict(option).items() if k != "name"}
 
 
 def method_line(config: Train) -> str:
