@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "write tables, plots and every run to one self-contained HTML page",
     "runs": "list the runs that exist, by any key, as a table",
     "methods": "list every data set, model, method and knob, with its source",
+    "bench": "measure what a training step of each method costs",
     "data": "list, download, import and verify data sets",
 }
 

@@ -1,0 +1,125 @@
+"""Interleaved timing: every round runs a burst of steps of every subject, so that a busy moment hits all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mixbench.bench.subjects import Subject
+from mixbench.devices import synchronize
+
+WARM_UP = 3  # steps; the first one also compiles, tunes and allocates
+
+
+@dataclass
+class Timing:
+    """The measurements of one subject. Times in seconds per step, one entry per round."""
+
+    name: str
+    batch_size: int
+    first_step: float  # seconds, with compilation and the like
+    flops: float  # of one step: convolutions and matrix products, forward and backward
+    memory: int | None = None  # bytes at the peak of a step: tensors, with weights, gradients and optimizer
+    seconds: list[float] = field(default_factory=list)
+    host_seconds: list[float] = field(default_factory=list)  # until the step was handed to the device
+
+
+def timed(
+    subjects: Sequence[Subject],
+    device: torch.device,
+    *,
+    rounds: int,
+    burst: float,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Timing]:
+    """Measure `subjects` in `rounds` rounds of bursts that take about `burst` seconds each.
+
+    Warm-up comes first and is not part of the rounds. Who begins a round changes from round to round.
+    """
+    timings, counts = [], []
+    for subject in subjects:
+        started = time.perf_counter()
+        next(subject.steps)
+        synchronize(device)
+        first = time.perf_counter() - started
+        timing = Timing(subject.name, subject.batch_size, first, flops(subject))
+        timing.memory = memory(subject, device)
+        for _ in range(WARM_UP):
+            seconds, _ = _burst(subject, 1, device)
+        counts.append(max(1, round(burst / seconds)))
+        timings.append(timing)
+        tell(f"{subject.name}: warm, {counts[-1]} step{'s' if counts[-1] > 1 else ''} a round")
+    for number in range(rounds):
+        for i in rotated(len(subjects), number):
+            seconds, host = _burst(subjects[i], counts[i], device)
+            timings[i].seconds.append(seconds)
+            timings[i].host_seconds.append(host)
+        tell(f"round {number + 1} of {rounds}")
+    return timings
+
+
+def rotated(n: int, by: int) -> list[int]:
+    """0..n-1, beginning at `by` and going round."""
+    return [(by + i) % n for i in range(n)]
+
+
+def _burst(subject: Subject, count: int, device: torch.device) -> tuple[float, float]:
+    """Seconds per step, and of these the ones until the host had handed the steps over."""
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(count):
+        next(subject.steps)
+    handed = time.perf_counter() - started
+    synchronize(device)
+    return (time.perf_counter() - started) / count, handed / count
+
+
+def flops(subject: Subject) -> float:
+    """Floating-point operations of one step, a multiplication and an addition as two."""
+    with FlopCounterMode(display=False) as counter:
+        next(subject.steps)
+    return counter.get_total_flops()
+
+
+def memory(subject: Subject, device: torch.device) -> int | None:
+    """Bytes of tensors at the peak of one step, counting the subject's own state and no other's; None on mps."""
+    if device.type == "cuda":
+        synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        next(subject.steps)
+        return subject.state_bytes + torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        return None
+    with torch.profiler.profile(
+        profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]
+    ) as profile:
+        next(subject.steps)
+    recorded = profile.profiler.kineto_results.events()
+    changes = [(e.start_ns(), e.nbytes()) for e in recorded if e.name() == "[memory]"]
+    level = peak = 0
+    for _, change in sorted(changes):
+        level += change
+        peak = max(peak, level)
+    return subject.state_bytes + peak
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, burst: float = 0.3) -> float:
+    """The device's floating-point operations per second in square matrix products, the best of several sizes."""
+    best = 0.0
+    for n in (1024, 2048, 4096) if device.type == "cpu" else (2048, 4096, 8192, 16384):
+        a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+        torch.mm(a, b)
+        synchronize(device)
+        started, count = time.perf_counter(), 0
+        while count == 0 or time.perf_counter() - started < burst:
+            torch.mm(a, b)
+            count += 1
+            if device.type != "cpu":
+                synchronize(device)
+        best = max(best, count * 2 * n**3 / (time.perf_counter() - started))
+    return best

@@ -1,0 +1,80 @@
+"""The hand-written loop in `benchmarks/plain.py` as a subject, beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torchvision.transforms import v2
+
+from mixbench.bench.subjects import Subject, made_up
+from mixbench.build import build_model
+from mixbench.data import Splits
+from mixbench.data.specs import find
+from mixbench.errors import ConfigError
+from mixbench.schema.train import Train
+
+FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "plain.py"
+METHODS = ("ERM", "Mixup", "CutMix", "SAM", "G-Mix")
+
+
+def hand_written() -> ModuleType:
+    """`benchmarks/plain.py`. Raises ConfigError where only the package is installed."""
+    found = importlib.util.spec_from_file_location("plain", FILE)
+    if not FILE.is_file() or found is None or found.loader is None:
+        raise ConfigError(
+            f"--loop plain: needs {FILE.name} of the repository's folder benchmarks/; clone it."
+        )
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def plain_subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
+    """The hand-written loop with the model, data, batch size and optimizer of `config`, in float32.
+
+    Raises ConfigError for a method that the loop does not have.
+    """
+    plain, dataset, opt = hand_written(), config.dataset, config.opt
+    splits = splits or made_up(find(dataset.name))
+    classes = splits.spec.num_classes
+    mixes = {"none": None, "mixup": v2.MixUp, "cutmix": v2.CutMix}
+    if (
+        config.augment.name not in mixes
+        or config.regularizer.name != "none"
+        or opt.name not in ("sgd", "sam")
+    ):
+        raise ConfigError(f"--loop plain: has no {name}. It has {', '.join(METHODS)}.")
+    mix = mixes[config.augment.name]
+    config = _plainly(config)
+    batches = plain.loader(
+        splits.train.images,
+        splits.train.labels.tolist(),
+        dataset.mean,
+        dataset.std,
+        batch_size=config.batch_size,
+        crop_padding=dataset.crop_padding if dataset.base_augment else 0,
+        flip=dataset.flip and dataset.base_augment,
+        device=device,
+    )
+    model = build_model(config, device, splits)
+    steps = plain.steps(
+        model,
+        batches,
+        device,
+        mix=None if mix is None else mix(alpha=config.augment.alpha, num_classes=classes),
+        rho=opt.rho if opt.name == "sam" else None,
+        lr=opt.lr,
+        momentum=opt.momentum,
+        weight_decay=opt.weight_decay,
+    )
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return Subject(f"{name}, plain loop", steps, config.batch_size, 3 * weights)
+
+
+def _plainly(config: Train) -> Train:
+    """The same network as most code has it: not compiled, in torch's default memory format."""
+    return dataclasses.replace(config, compile=False, channels_last=False)

@@ -1,0 +1,101 @@
+"""How the cost of a step grows: with the batch, the classes, the image, and with runs side by side on one device."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import time
+from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import torch
+
+from mixbench.bench.measure import WARM_UP, Timing, timed
+from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
+from mixbench.data.specs import find
+from mixbench.devices import synchronize
+
+BATCH_SIZES = (32, 64, 128, 256, 512)
+CLASSES = (10, 100, 200, 1000)
+PIXELS = (32, 64, 96)
+PROCESSES = (1, 2, 4)
+
+
+def subjects(method: str, overrides: Sequence[str], device: torch.device) -> list[Subject]:
+    """`method` as it is, then with other batch sizes, numbers of classes and image sizes, one changed at a time."""
+    config = configured(method, overrides)
+    spec = find(config.dataset.name)
+
+    def varied(name: str, batch_size: int, **changes: Any) -> Subject:
+        shape = dataclasses.replace(spec, **changes)
+        images = max(batch_size, IMAGES * spec.image[0] ** 2 // shape.image[0] ** 2)
+        return subject(
+            name, dataclasses.replace(config, batch_size=batch_size), device, made_up(shape, images)
+        )
+
+    base, side, channels = config.batch_size, spec.image[0], spec.image[2]
+    found = [varied(f"{method}: {base} images, {spec.num_classes} classes, {side} pixels", base)]
+    found += [varied(f"{n} images", n) for n in BATCH_SIZES if n != base]
+    found += [varied(f"{n} classes", base, num_classes=n) for n in CLASSES if n != spec.num_classes]
+    found += [varied(f"{n} pixels", base, image=(n, n, channels)) for n in PIXELS if n != side]
+    return found
+
+
+def measured(
+    method: str, overrides: Sequence[str], device: torch.device, *, rounds: int, burst: float
+) -> list[Timing]:
+    """Timings of `subjects`."""
+    return timed(subjects(method, overrides, device), device, rounds=rounds, burst=burst)
+
+
+def side_by_side(
+    method: str, overrides: Sequence[str], device: torch.device, seconds: float
+) -> dict[int, float]:
+    """Images per second of 1, 2 and 4 processes together that each train `method` on one device.
+
+    On a CPU the processes share its threads, at least one each.
+    """
+    threads = torch.get_num_threads()
+    return {n: _together(n, method, overrides, device, seconds, max(1, threads // n)) for n in PROCESSES}
+
+
+def _together(
+    n: int, method: str, overrides: Sequence[str], device: torch.device, seconds: float, threads: int
+) -> float:
+    context = multiprocessing.get_context("spawn")
+    barrier, rates = context.Barrier(n), context.Queue()
+    arguments = (method, list(overrides), str(device), seconds, threads, barrier, rates)
+    processes = [context.Process(target=_worker, args=arguments) for _ in range(n)]
+    for process in processes:
+        process.start()
+    total = sum(rates.get(timeout=600) for _ in processes)
+    for process in processes:
+        process.join()
+    return total
+
+
+def _worker(
+    method: str,
+    overrides: list[str],
+    device_name: str,
+    seconds: float,
+    threads: int,
+    barrier: Barrier,
+    rates: Any,
+) -> None:
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    one = subject(method, configured(method, overrides), device)
+    for _ in range(WARM_UP):
+        next(one.steps)
+    synchronize(device)
+    barrier.wait()
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        next(one.steps)
+        count += 1
+        if device.type != "cpu" and count % 10 == 0:
+            synchronize(device)  # else the queue of kernels, not their work, would be measured
+    synchronize(device)
+    rates.put(count * one.batch_size / (time.perf_counter() - started))

@@ -1,0 +1,105 @@
+"""What is measured: a training loop that gives one step after another, for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mixbench.build import build_loop
+from mixbench.config import typed
+from mixbench.data import Split, Splits
+from mixbench.data.specs import Spec, find
+from mixbench.engine.loop import Position
+from mixbench.engine.metrics import TrainMetrics
+from mixbench.engine.progress import Progress
+from mixbench.errors import ConfigError
+from mixbench.explain import composed
+from mixbench.schema.knob import nearest
+from mixbench.schema.train import Train
+
+# The first one is what the others are compared with.
+METHODS: dict[str, list[str]] = {
+    "ERM": ["augment=none"],
+    "Mixup": ["augment=mixup"],
+    "CutMix": ["augment=cutmix"],
+    "Mixup & CutMix": ["augment=mixup_cutmix"],
+    "HMix": ["augment=hmix"],
+    "GMix": ["augment=gmix"],
+    "PuzzleMix": ["augment=puzzlemix"],
+    "Manifold Mixup": ["augment=manifold_mixup"],
+    "MixupE": ["augment=mixup", "regularizer=mixupe"],
+    "MixupE, batched": ["augment=mixup", "regularizer=mixupe", "regularizer.forward=batched"],
+    "MixupE, exact": ["augment=mixup", "regularizer=mixupe", "regularizer.variant=exact"],
+    "SAM": ["opt=sam"],
+    "ASAM": ["opt=asam"],
+    "G-Mix": ["augment=mixup", "opt=sam"],
+    "BG-Mix": ["augment=mixup", "opt=bgmix"],
+    "BG-Mix, subset": ["augment=mixup", "opt=bgmix", "opt.compute=subset"],
+    "DG-Mix": ["augment=mixup", "opt=dgmix"],
+    "DG-Mix, logit": ["augment=mixup", "opt=dgmix", "opt.decompose=logit"],
+}
+IMAGES = 10_000  # made-up ones: enough that batches come from memory, not from the processor's cache
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loop to measure. Every `next(steps)` is one training step of `batch_size` images."""
+
+    name: str
+    steps: Iterator[Any]
+    batch_size: int
+    state_bytes: int  # weights, gradients and the optimizer's memory
+
+
+def overrides_of(method: str) -> list[str]:
+    """The overrides behind the name of a method, or those that the text itself lists.
+
+    Raises ConfigError for a text that is neither.
+    """
+    for name, overrides in METHODS.items():
+        if name.casefold() == method.casefold():
+            return overrides
+    if "=" in method:
+        return method.split()
+    raise ConfigError(
+        f"{method}: no such method.{nearest(method, list(METHODS))}\nKnown: {'; '.join(METHODS)};"
+        ' or overrides in quotes, such as "augment=mixup opt=sam".'
+    )
+
+
+def configured(method: str, overrides: Sequence[str]) -> Train:
+    """The checked config of a method under further overrides. Raises ConfigError."""
+    return typed(composed([*overrides_of(method), *overrides]))
+
+
+def made_up(spec: Spec, n: int = IMAGES) -> Splits:
+    """`n` random images and labels in the shape of a data set: a step costs the same, and nothing is downloaded."""
+    generator = np.random.default_rng(0)
+
+    def split(size: int) -> Split:
+        images = generator.integers(0, 256, (size, *spec.image), dtype=np.uint8)
+        return Split(images, generator.integers(0, spec.num_classes, size))
+
+    return Splits(spec, train=split(n), val=None, test=split(1), note="")
+
+
+def subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
+    """The training loop of `config`, exactly as `mixbench train` runs it, on `splits` or on made-up images."""
+    splits = splits or made_up(find(config.dataset.name), max(IMAGES, config.batch_size))
+    loop = build_loop(config, device, splits)
+    weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
+    copies = 4 if config.opt.name in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
+
+    def steps() -> Iterator[None]:
+        position, metrics = Position(), TrainMetrics(loop.steps, device)
+        with Progress(1, 0, loop.steps, config.batch_size, shown=False) as progress:
+            while True:
+                yield from loop.run_epoch(position, metrics, progress)
+                position.epoch, position.step = position.epoch + 1, 0
+                metrics.reset()
+
+    return Subject(name, steps(), config.batch_size, copies * weights)
