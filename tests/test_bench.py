@@ -163,17 +163,16 @@ def test_a_subject_trains_as_mixbench_does() -> None:
     """Oracle: the training loop itself, on the same images; weights after seven steps are equal, bit for bit."""
     from mixbench.build import build_loop
     from mixbench.engine.loop import Position
-    from mixbench.engine.metrics import TrainMetrics
     from mixbench.engine.progress import Progress
 
     config = configured("G-Mix", TINY)
     splits = made_up(find("digits"), 96)
     loop = build_loop(config, CPU, splits)
-    position, metrics = Position(), TrainMetrics(loop.steps, CPU)
+    position = Position()
     with Progress(1, 0, 3, 32, shown=False) as progress:
         for epoch in range(2):
             position.epoch, position.step = epoch, 0
-            for _ in loop.run_epoch(position, metrics, progress):
+            for _ in loop.run_epoch(position, progress):
                 pass
     timed_one = subject("G-Mix", config, CPU, splits)
     for _ in range(6):

@@ -188,11 +188,11 @@ def test_a_flipped_bit_in_the_checkpoint_falls_back(
     """Damage in last.pt: named, previous.pt is used, and the end is the same bit for bit."""
     calls = [0]
 
-    def interrupted(self, position, metrics):
+    def interrupted(self, position):
         calls[0] += 1
         if calls[0] == 3:
             raise KeyboardInterrupt
-        return close(self, position, metrics)
+        return close(self, position)
 
     from mixbench.engine.loop import Loop
 

@@ -87,7 +87,7 @@ def test_weighted_train_accuracy_is_the_two_term_formula() -> None:
         lam = float(torch.rand((), generator=generator))
         logits = torch.randn(8, 4, generator=generator)
         y = lam * torch.eye(4)[a] + (1 - lam) * torch.eye(4)[b]
-        metrics.update(step, torch.tensor(float(step)), logits, y, a)
+        metrics.update(torch.tensor(step), torch.tensor(float(step)), logits, y, a)
         for i, p in enumerate(logits.argmax(1).tolist()):
             weighted += lam * (p == a[i]) + (1 - lam) * (p == b[i])
             first += p == int(a[i])
@@ -104,7 +104,7 @@ def test_the_first_bad_step_is_named() -> None:
         metrics = TrainMetrics(4, torch.device("cpu"))
         for step in range(4):
             loss = torch.tensor(math.nan if step >= bad else 1.0)
-            metrics.update(step, loss, torch.zeros(1, 2), torch.eye(2)[:1], torch.tensor([0]))
+            metrics.update(torch.tensor(step), loss, torch.zeros(1, 2), torch.eye(2)[:1], torch.tensor([0]))
         assert metrics.first_bad_step(4) == bad
         assert metrics.first_bad_step(bad) is None
 

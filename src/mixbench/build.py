@@ -15,6 +15,7 @@ from mixbench.data.device import ImageSet
 from mixbench.data.order import derived_seed
 from mixbench.devices import autocast
 from mixbench.engine.loop import Loop
+from mixbench.engine.metrics import TrainMetrics
 from mixbench.losses import LOSSES
 from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
@@ -64,6 +65,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits) -> Loop:
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
+        metrics=TrainMetrics(len(train_set) // config.batch_size, device),
         train=train_set,
         test=image_set(*splits.test),
         validation=validation,
@@ -77,7 +79,22 @@ def build_loop(config: Train, device: torch.device, splits: Splits) -> Loop:
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
         deformed_test=config.deformed_test,
+        cuda_graph=graph_choice(config, device)[0],
     )
+
+
+def graph_choice(config: Train, device: torch.device) -> tuple[bool, str]:
+    """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
+    if device.type != "cuda":
+        return False, ""
+    augment: Any = AUGMENTS[config.augment.name]
+    obstacles = {
+        "cuda_graph=false": not config.cuda_graph,
+        "fp16 looks at the gradients before it scales": config.precision == "fp16",
+        f"augment={config.augment.name} asks the model": augment.uses_model,
+    }
+    found = [reason for reason, given in obstacles.items() if given]
+    return not found, f"steps one by one ({found[0]})" if found else "steps as a CUDA graph (cuda_graph=true)"
 
 
 def _learning_rate(config: Train, progress: float) -> float:

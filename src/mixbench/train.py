@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from mixbench import data, tracking
-from mixbench.build import build_loop
+from mixbench.build import build_loop, graph_choice
 from mixbench.config import run_id
 from mixbench.devices import (
     device_title,
@@ -24,7 +24,6 @@ from mixbench.devices import (
 )
 from mixbench.engine import checkpoint
 from mixbench.engine.loop import Loop, Position
-from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.environment import environment
 from mixbench.errors import MixbenchError
@@ -63,14 +62,15 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     log.info(f"method   {method_line(config)}")
     log.info(f"data     {data_line(config, splits)}")
     log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    log.info(f"device   {device} ({reason}), {device_title(device)}; {config.precision}")
+    how = [config.precision, graph_choice(config, device)[1]]
+    log.info(f"device   {device} ({reason}), {device_title(device)}; {'; '.join(filter(None, how))}")
     if splits.note:
         log.info(f"note     {splits.note}")
     if hint := precision_hint(device, config.precision):
         log.info(f"hint     {hint}")
 
-    position, metrics = Position(), TrainMetrics(loop.steps, device)
-    parts = {"model": model, "optimizer": rule.base, "metrics": metrics, "position": position}
+    position = Position()
+    parts = {"model": model, "optimizer": rule.base, "metrics": loop.metrics, "position": position}
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
     snapshot = checkpoint.Snapshot(directory, run_id(config), **parts)
     damaged = snapshot.restore()
@@ -80,7 +80,7 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
     try:
         with tracking.tracked(config, directory, position.rows) as track:
-            run_epochs(config, directory, loop, position, metrics, snapshot, stop, track)
+            run_epochs(config, directory, loop, position, snapshot, stop, track)
     except torch.OutOfMemoryError as error:
         raise MixbenchError(
             f"{device} is out of memory: {str(error).splitlines()[0]}\n"
@@ -103,7 +103,6 @@ def run_epochs(
     directory: Path,
     loop: Loop,
     position: Position,
-    metrics: TrainMetrics,
     snapshot: checkpoint.Snapshot,
     stop: StopRequest,
     track: Callable[[Row], None],
@@ -117,10 +116,10 @@ def run_epochs(
     ) as progress:
         while position.epoch < config.epochs:
             progress.start_epoch(position.epoch + 1, position.step)
-            for _ in loop.run_epoch(position, metrics, progress):
+            for _ in loop.run_epoch(position, progress):
                 due = config.checkpoint_seconds and time.monotonic() - saved > config.checkpoint_seconds
                 if due or stop.number is not None:
-                    loop.check_finite(position, metrics)
+                    loop.check_finite(position)
                     snapshot.save()
                     saved = time.monotonic()
                 if stop.number is not None:
@@ -129,7 +128,7 @@ def run_epochs(
                         f" of {loop.steps}; the same command goes on from there.",
                         stop.number,
                     )
-            row = loop.close_epoch(position, metrics)
+            row = loop.close_epoch(position)
             if time.monotonic() - saved > config.checkpoint_seconds or position.epoch == config.epochs:
                 snapshot.save()
                 saved = time.monotonic()

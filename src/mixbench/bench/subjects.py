@@ -14,7 +14,6 @@ from mixbench.config import typed
 from mixbench.data import Split, Splits
 from mixbench.data.specs import Spec, find
 from mixbench.engine.loop import Position
-from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.explain import composed
@@ -95,11 +94,11 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
     copies = 4 if config.opt.name in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
 
     def steps() -> Iterator[None]:
-        position, metrics = Position(), TrainMetrics(loop.steps, device)
+        position = Position()
         with Progress(1, 0, loop.steps, config.batch_size, shown=False) as progress:
             while True:
-                yield from loop.run_epoch(position, metrics, progress)
+                yield from loop.run_epoch(position, progress)
                 position.epoch, position.step = position.epoch + 1, 0
-                metrics.reset()
+                loop.metrics.reset()
 
     return Subject(name, steps(), config.batch_size, copies * weights)

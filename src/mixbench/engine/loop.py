@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from mixbench.data.order import derived_seed, epoch_order, step_generator
 from mixbench.data.warp import deformed
 from mixbench.devices import synchronize
 from mixbench.engine.evaluate import evaluate, mixed_accuracy
+from mixbench.engine.graph import StepGraph
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.errors import MixbenchError
@@ -59,6 +61,7 @@ class Loop:
     rule: Any
     loss: Callable[[Tensor, Tensor], Tensor]
     mixup: Any  # Mixup(alpha=1), for train_acc_mixed
+    metrics: TrainMetrics
     train: ImageSet
     test: ImageSet
     validation: ImageSet | None
@@ -72,13 +75,14 @@ class Loop:
     train_clean_every: int
     train_mixed_every: int
     deformed_test: bool
+    cuda_graph: bool
 
     @property
     def steps(self) -> int:
         """Updates per epoch; the last partial batch is left out."""
         return len(self.train) // self.batch_size
 
-    def run_epoch(self, position: Position, metrics: TrainMetrics, progress: Progress) -> Iterator[None]:
+    def run_epoch(self, position: Position, progress: Progress) -> Iterator[None]:
         """Train the rest of the epoch at `position`, yielding after every step.
 
         Raises Diverged, naming the step, once the epoch is done.
@@ -89,22 +93,46 @@ class Loop:
         started, before = time.perf_counter(), position.train_seconds
         for step in range(first, self.steps):
             rate = self.learning_rate(epoch + step / self.steps)
-            loss = self._step(order[step], epoch, step, rate, metrics)
-            progress.step(loss, metrics.sums)
+            loss = self._step(order[step], epoch, step, rate)
+            progress.step(loss, self.metrics.sums)
             position.step = step + 1
             if position.step == self.steps:
                 synchronize(self.device)
             position.train_seconds = before + time.perf_counter() - started
             yield
-        self.check_finite(position, metrics)
+        self.check_finite(position)
 
-    def _step(self, indices: Tensor, epoch: int, step: int, rate: float, metrics: TrainMetrics) -> Tensor:
-        generator = step_generator(self.device, self.seed, epoch, step, "augment")
-        torch.manual_seed(derived_seed("model", self.seed, epoch, step))  # dropout's masks
-        images, labels = self.train.batch(indices, generator)
-        x, y = self.augment(images, labels, generator=generator)
+    def _step(self, indices: Tensor, epoch: int, step: int, rate: float) -> Tensor:
+        reseed = partial(self._reseed, epoch, step)
+        if self.cuda_graph:
+            return self._graph.run(indices, step, rate, reseed)
         for group in self.rule.base.param_groups:
             group["lr"] = rate
+        reseed()
+        return self._compute(indices, torch.tensor(step, device=self.device))
+
+    def _reseed(self, epoch: int, step: int) -> None:
+        self._generator.manual_seed(derived_seed("augment", self.seed, epoch, step))
+        torch.manual_seed(derived_seed("model", self.seed, epoch, step))  # dropout's masks
+
+    @cached_property
+    def _generator(self) -> torch.Generator:
+        return torch.Generator(self.device)
+
+    @cached_property
+    def _graph(self) -> StepGraph:
+        return StepGraph(self._compute, self.rule.base, self._generator, self._changing, self.batch_size)
+
+    def _changing(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        memory = [v for state in self.rule.base.state.values() for v in state.values() if torch.is_tensor(v)]
+        weights = [*self.model.parameters(), *self.model.buffers()]
+        return [*weights, *memory, self.metrics.sums, self.metrics.step_losses]
+
+    def _compute(self, indices: Tensor, step: Tensor) -> Tensor:
+        """The step itself, without a wait for the device: a CUDA graph may record it."""
+        images, labels = self.train.batch(indices, self._generator)
+        x, y = self.augment(images, labels, generator=self._generator)
         first_logits: list[Tensor] = []
 
         def losses() -> Tensor:
@@ -115,25 +143,25 @@ class Loop:
             return each
 
         loss = self.rule.step(losses)
-        metrics.update(step, loss, first_logits[0], y, labels)
+        self.metrics.update(step, loss, first_logits[0], y, labels)
         return loss
 
-    def check_finite(self, position: Position, metrics: TrainMetrics) -> None:
+    def check_finite(self, position: Position) -> None:
         """Raise Diverged when one of the epoch's losses so far is not finite. Reads the device."""
-        bad = metrics.first_bad_step(position.step)
+        bad = self.metrics.first_bad_step(position.step)
         if bad is not None:
-            value = metrics.step_losses[bad].item()
+            value = self.metrics.step_losses[bad].item()
             raise Diverged(
                 f"the training loss became {value} in epoch {position.epoch + 1}, step {bad + 1} of {self.steps}.\n"
                 "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
                 " or precision=float32 in place of fp16."
             )
 
-    def close_epoch(self, position: Position, metrics: TrainMetrics) -> Row:
+    def close_epoch(self, position: Position) -> Row:
         """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch."""
         epoch = position.epoch
         row: Row = {"epoch": epoch + 1, "lr": self.learning_rate(epoch + (self.steps - 1) / self.steps)}
-        row |= metrics.read()
+        row |= self.metrics.read()
         started = time.perf_counter()
         last = epoch + 1 == self.epochs
         if self.train_clean_every:
@@ -153,7 +181,7 @@ class Loop:
         row["eval_seconds"] = time.perf_counter() - started
         position.rows.append(row)
         position.epoch, position.step, position.train_seconds = epoch + 1, 0, 0.0
-        metrics.reset()
+        self.metrics.reset()
         return row
 
     def _evaluate(self, images: ImageSet) -> dict[str, float]:

@@ -31,14 +31,16 @@ class TrainMetrics:
         self.sums.zero_()
 
     @torch.no_grad()
-    def update(self, step: int, loss: Tensor, logits: Tensor, targets: Tensor, labels: Tensor) -> None:
-        """Add a batch: mean loss (), logits (B,K), soft targets (B,K), labels (B,) of the un-mixed images."""
+    def update(self, step: Tensor, loss: Tensor, logits: Tensor, targets: Tensor, labels: Tensor) -> None:
+        """Add a batch: its place in the epoch, int64 () on the device, mean loss (), logits (B,K), soft targets (B,K),
+        labels (B,) of the un-mixed images.
+        """
         predicted = logits.argmax(1)
         weighted = targets.gather(1, predicted[:, None]).sum()
         first = (predicted == labels).sum()
         count = torch.full_like(first, len(labels))
         self.sums += torch.stack([weighted.to(self.sums.dtype), first, count])
-        self.step_losses[step] = loss
+        self.step_losses.index_copy_(0, step[None], loss[None])
 
     def first_bad_step(self, steps_done: int) -> int | None:
         """The first of the epoch's first `steps_done` steps whose loss is not finite. Reads the device."""

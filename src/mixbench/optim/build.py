@@ -26,7 +26,7 @@ def build_rule(
     if name in ("adam", "adamw"):
         betas = knobs.pop("beta1"), knobs.pop("beta2")
         kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-        base = eager(kind, parameters, betas=betas, **knobs, fused=True)
+        base = eager(kind, parameters, betas=betas, **knobs, fused=True, capturable=parameters[0].is_cuda)
         return RULES[name](model, base, scaler=scaler)
     shared = {key: knobs.pop(key) for key in ("lr", "momentum", "nesterov", "weight_decay")}
     base = eager(torch.optim.SGD, parameters, **shared, fused=True)

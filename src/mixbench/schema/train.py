@@ -44,6 +44,9 @@ class Train:
     device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
     channels_last: bool = knob("memory format of images and convolutions", scientific=False)
     compile: bool = knob("compile the model with torch.compile", scientific=False)
+    cuda_graph: bool = knob(
+        "replay whole steps as a CUDA graph, where a GPU and the method allow", scientific=False
+    )
     deterministic: bool = knob("ask torch for deterministic kernels", scientific=False)
     eval_batch_size: int = knob("images per evaluation batch", at_least=1, scientific=False)
     checkpoint_seconds: float = knob(
