@@ -34,11 +34,11 @@ def test_a_killed_sweep_runs_only_what_is_missing(mixbench, workplace: Path, mon
     epochs: list[int] = []
     close = Loop.close_epoch
 
-    def counted(self, position, metrics):
+    def counted(self, position):
         if len(epochs) == 5:
             raise KeyboardInterrupt
         epochs.append(position.epoch)
-        return close(self, position, metrics)
+        return close(self, position)
 
     monkeypatch.setattr(Loop, "close_epoch", counted)
     with pytest.raises(KeyboardInterrupt):
