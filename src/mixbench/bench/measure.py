@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from mixbench.bench.subjects import Subject
 from mixbench.devices import synchronize
@@ -80,9 +82,21 @@ def _burst(subject: Subject, count: int, device: torch.device) -> tuple[float, f
 
 def flops(subject: Subject) -> float:
     """Floating-point operations of one step, a multiplication and an addition as two."""
-    with FlopCounterMode(display=False) as counter:
+    with _Operations() as counted:
         next(subject.steps)
-    return counter.get_total_flops()
+    return counted.total
+
+
+class _Operations(TorchDispatchMode):
+    """torch's FlopCounterMode without its account by module, whose hooks fail inside torch.autograd.grad."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def memory(subject: Subject, device: torch.device) -> int | None:

@@ -94,7 +94,10 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
     found.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these methods")
     found.add_argument("--cols", nargs="+", default=[], metavar="NAME", help="only these columns")
     found.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="runs side by side on this machine (default: 1)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs side by side (default: 1 on a CPU; what fits on a GPU, up to 4)",
     )
     found.add_argument(
         "--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm"

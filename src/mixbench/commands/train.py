@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
@@ -22,6 +24,7 @@ from mixbench.run import execute
 from mixbench.schema.knob import allowed
 from mixbench.schema.train import GROUPS, Train
 from mixbench.signals import Interrupted
+from mixbench.together import slots, train_together
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +32,8 @@ def main(argv: list[str]) -> int:
     if "-h" in argv or "--help" in argv:
         print(help_text())
         return 0
-    arguments = get_args_parser().parse_args(argv)
+    argv, jobs = _jobs(argv)
+    arguments = get_args_parser().parse_intermixed_args(argv)  # -m may stand between overrides
     overrides = canonical(arguments.overrides)
     options = [a for a in argv if a not in arguments.overrides]
     if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
@@ -39,12 +43,22 @@ def main(argv: list[str]) -> int:
         return 0
     first = composed(_first_cell(overrides), arguments.config_dir, hydra=True)
     if arguments.multirun or first.hydra.mode == RunMode.MULTIRUN:
-        return _sweep([*options, *overrides], overrides, first, arguments.config_dir)
+        return _sweep([*options, *overrides], overrides, first, arguments.config_dir, jobs)
+    if jobs is not None:
+        raise ConfigError("--jobs: a single run is one process; it belongs to a sweep (-m).")
     swept = [o for o in overrides if _values(o) > 1]
     if swept:
         raise ConfigError(f"{swept[0]}: several values for one run; add -m to sweep over them.")
     execute(typed(first))
     return 0
+
+
+def _jobs(argv: list[str]) -> tuple[list[str], int | None]:
+    """The command line without our own option --jobs, which Hydra does not know, and its value."""
+    parser = argparse.ArgumentParser(prog="mixbench train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--jobs", type=int)
+    found, rest = parser.parse_known_args(argv)
+    return rest, found.jobs
 
 
 def _values(override: str) -> int:
@@ -71,8 +85,14 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     return BasicSweeper.split_arguments(parsed, None)[0]
 
 
-def _sweep(argv: list[str], overrides: list[str], first: DictConfig, config_dir: str | None) -> int:
-    """Check every cell before the first one starts, run them with Hydra's launcher, count how they ended."""
+def _sweep(
+    argv: list[str], overrides: list[str], first: DictConfig, config_dir: str | None, jobs: int | None
+) -> int:
+    """Check every cell before the first one starts, run them, count how they ended.
+
+    They run through the Hydra launcher that was chosen. Hydra's own default has them one after another; where several
+    fit on the machine, or `jobs` says so, they run side by side instead.
+    """
     params = [f"{k}={v}" for k, v in (first.hydra.sweeper.get("params") or {}).items()]
     cells = expand([*params, *overrides])
     runs = []
@@ -83,7 +103,15 @@ def _sweep(argv: list[str], overrides: list[str], first: DictConfig, config_dir:
             raise ConfigError(f"in the sweep's cell {' '.join(cell)}:\n{error}") from None
     places = {run_dir(run): run for run in runs}
     print(f"sweep: {len(cells)} runs, {len(places)} different, {_count(places, 'finished')} already finished")
-    _hydra(argv if "-m" in argv or "--multirun" in argv else ["-m", *argv])
+    basic = first.hydra.launcher._target_.endswith("BasicLauncher")
+    if not basic and jobs is not None:
+        raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
+    room, sentence = slots(jobs, first.device) if basic else ([], "")
+    if len(room) > 1:
+        print(sentence, flush=True)
+        _side_by_side(dict(zip(map(run_dir, runs), cells, strict=True)), first.force, room, config_dir)
+    else:
+        _hydra(argv if "-m" in argv or "--multirun" in argv else ["-m", *argv])
     finished = _count(places, "finished")
     print(f"sweep: {finished} of {len(places)} runs finished")
     for place, run in places.items():
@@ -91,6 +119,23 @@ def _sweep(argv: list[str], overrides: list[str], first: DictConfig, config_dir:
         if summary["state"] != "finished":
             print(f"  {summary['state']}: {place} (seed {run.seed}) {summary.get('error', '')}".rstrip())
     return 0 if finished == len(places) else 1
+
+
+def _side_by_side(
+    cells: dict[Path, list[str]], force: bool, room: list[list[str]], config_dir: str | None
+) -> None:
+    """Train the cells of a sweep that are not finished, by their directories."""
+    extra = [f"--config-dir={config_dir}"] if config_dir else []
+    waiting = {
+        place: [*cell, *extra]
+        for place, cell in cells.items()
+        if force or (read_summary(place) or {}).get("state") != "finished"
+    }
+
+    def done(i: int, status: int) -> None:
+        print(f"{'done' if status == 0 else 'FAILED'}: {list(waiting)[i]}", flush=True)
+
+    train_together(list(waiting.values()), room, done)
 
 
 def _count(places: dict, state: str) -> int:
@@ -150,6 +195,7 @@ def help_text() -> str:
         "",
         "options:",
         "  -m, --multirun      sweep over comma-separated values",
+        "  --jobs N            runs of a sweep side by side (default: 1 on a CPU; what fits on a GPU, up to 4)",
         "  --cfg job           print the composed config and stop",
         "  --config-dir DIR    a folder with option files of your own, e.g. DIR/augment/mine.yaml",
         "  --info              where Hydra finds its configs",

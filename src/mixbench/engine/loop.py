@@ -132,7 +132,8 @@ class Loop:
     def _compute(self, indices: Tensor, step: Tensor) -> Tensor:
         """The step itself, without a wait for the device: a CUDA graph may record it."""
         images, labels = self.train.batch(indices, self._generator)
-        x, y = self.augment(images, labels, generator=self._generator)
+        with self.autocast:  # for those that ask the model; the others have nothing that it would round
+            x, y = self.augment(images, labels, generator=self._generator)
         first_logits: list[Tensor] = []
 
         def losses() -> Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from mixbench.papers.cells import Planned, overrides
+from mixbench.together import slots, train_together
 
 
 def unfinished(planned: Sequence[Planned]) -> list[Planned]:
@@ -16,23 +14,25 @@ def unfinished(planned: Sequence[Planned]) -> list[Planned]:
     return list(waiting.values())
 
 
-def train(planned: Sequence[Planned], jobs: int = 1) -> None:
+def train(planned: Sequence[Planned], jobs: int | None = None) -> None:
     """Train what is unfinished, `jobs` processes at a time, each a `mixbench train` of its own.
 
-    A run that fails says so in its record and on standard error; the others go on.
+    Without `jobs`, as many as `together.slots` finds room for. A run that fails says so in its record and on standard
+    error; the others go on. Raises Interrupted when a signal ends it.
     """
     waiting = unfinished(planned)
+    if not waiting:
+        return
+    places, sentence = slots(jobs, waiting[0].config.device if waiting[0].config else "auto")
+    if sentence:
+        print(sentence, flush=True)
 
-    def one(run: Planned) -> None:
-        command = [sys.executable, "-m", "mixbench", "train", *overrides(run), "progress=false"]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL if jobs > 1 else None)
-        cell = f"{run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
-        if done.returncode in (130, 143):  # Ctrl-C or SIGTERM: what is left is not wanted either
-            raise KeyboardInterrupt
-        print(f"{'done' if done.returncode == 0 else 'FAILED'}: {cell}", flush=True)
+    def done(i: int, status: int) -> None:
+        cell = waiting[i].cell
+        outcome = "done" if status == 0 else "FAILED"
+        print(f"{outcome}: {cell.row}, {cell.column}, seed {cell.seed}", flush=True)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, waiting))
+    train_together([overrides(run) for run in waiting], places, done)
 
 
 def launch(planned: Sequence[Planned], launcher: str) -> None:
