@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mixbench.bench import measure, profile, result
 from mixbench.bench.measure import Timing, matrix_rate, rotated, timed
+from mixbench.bench.sheet import Sheet
 from mixbench.bench.subjects import METHODS, Subject, configured, made_up, overrides_of, subject
 from mixbench.data.specs import find
 from mixbench.errors import ConfigError
@@ -65,7 +66,7 @@ def test_statistics(seconds: list[float], factor: float) -> None:
     """Oracle: numpy.percentile; a method that takes `factor` times as long in every round has exactly that ratio."""
     first = Timing("ERM", 128, 1.0, 2e9, None, seconds, seconds)
     other = Timing("SAM", 128, 1.0, 4e9, 2**20, [factor * s for s in seconds], seconds)
-    base, line = result.lines([first, other], matrix_rate=1e10, asynchronous=False)
+    base, line = result.lines([first, other], 1e10, asynchronous=False)
     median = np.median(np.multiply(seconds, factor))
     assert (base.ratio, base.ratio_low, base.ratio_high) == (1, 1, 1)
     np.testing.assert_allclose([line.ratio_low, line.ratio, line.ratio_high], factor)
@@ -194,32 +195,68 @@ def test_methods_by_name_and_by_overrides() -> None:
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command_prints_and_writes(mixbench: Callable, workplace: Path) -> None:
-    """The printed table, the CSV and the JSON say the same; the JSON reads back as it was."""
+def test_the_command_prints_and_writes(mixbench: Callable) -> None:
+    """The printed table, the CSV and the JSON say the same."""
     done = mixbench("bench", *TINY, "precision=float32", "--rounds=2", "--seconds=0.01", "--", "ERM", "SAM")
     assert done.status == 0, done.err
     assert "small_cnn, digits, 32 images a step, float32" in done.out
-    read = result.Result.read(Path("outputs/bench/bench.json"))
-    assert [line.name for line in read.lines] == ["ERM", "SAM"]
-    assert f"{read.lines[1].ratio:.2f} (" in done.out
-    with Path("outputs/bench/bench.csv").open() as file:
+    sheet = Sheet.read(Path("outputs/bench/methods.json"))
+    assert sheet.text() in done.out
+    with Path("outputs/bench/methods.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["ms"]) for row in rows] == [line.ms for line in read.lines]
-    read.write(workplace / "again")
-    assert json.loads((workplace / "again/bench.json").read_text()) == json.loads(
-        Path("outputs/bench/bench.json").read_text()
-    )
+    assert [row["name"] for row in rows] == [row[0] for row in sheet.rows] == ["ERM", "SAM"]
+    assert [f"{float(r['ratio']):.2f}" for r in rows] == [row[3].split()[0] for row in sheet.rows]
+    assert json.loads(Path("outputs/bench/methods.env.json").read_text())["device"] == "cpu"
 
 
 @pytest.mark.slow
 def test_beside_the_plain_loop(mixbench: Callable) -> None:
-    """Each method has two lines, ours first, and all took their time."""
+    """Each method has two lines, ours first, which the other's ratio refers to."""
     overrides = ["dataset=cifar10", "model=small_cnn", "batch_size=32", "precision=float32"]
-    done = mixbench("bench", *overrides, "--rounds=2", "--seconds=0.01", "--loop=plain", "--", "Mixup")
+    options = ["--rounds=2", "--seconds=0.01", "--loop=plain"]
+    done = mixbench("bench", *overrides, *options, "--", "ERM", "Mixup")
     assert done.status == 0, done.err
-    lines = result.Result.read(Path("outputs/bench/bench.json")).lines
-    assert [line.name for line in lines] == ["Mixup", "Mixup, plain loop"]
-    assert min(line.ms for line in lines) > 0
+    rows = Sheet.read(Path("outputs/bench/plain.json")).rows
+    assert [row[0] for row in rows] == ["ERM", "ERM, plain loop", "Mixup", "Mixup, plain loop"]
+    assert [row[3] == "1.00 (1.00 to 1.00)" for row in rows] == [True, False, True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "first"),
+    [("scaling", "ERM: 32 images, 10 classes, 8 pixels"), ("together", "1"), ("startup", "import")],
+)
+def test_other_modes(mode: str, first: str, mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each prints the sheet that it writes, beginning with what the others are compared with."""
+    from mixbench.bench import scaling
+
+    monkeypatch.setattr(scaling, "PIXELS", (8, 12))
+    monkeypatch.setattr(scaling, "BATCH_SIZES", (16, 32))
+    done = mixbench(
+        "bench", *TINY, "precision=float32", "--rounds=2", "--seconds=0.01", f"--{mode}", "--", "ERM"
+    )
+    assert done.status == 0, done.err
+    sheet = Sheet.read(Path(f"outputs/bench/{mode}.json"))
+    assert sheet.text() in done.out
+    assert sheet.rows[0][0].startswith(first)
+
+
+def test_profile_shares_add_up(mixbench: Callable) -> None:
+    """Closed form: shares of one whole, to rounding; a network of convolutions spends time in them."""
+    assert mixbench("bench", *TINY, "--profile", "--", "SAM").status == 0
+    rows = dict(Sheet.read(Path("outputs/bench/profile.json")).rows)
+    shares = {group: float(share.rstrip(" %")) for group, share in rows.items()}
+    assert sum(shares.values()) == pytest.approx(100, abs=0.05 * len(shares))
+    assert shares["convolution, forward"] > 0
+    assert shares["optimizer and SAM"] > 0
+
+
+def test_markdown_of_a_sheet() -> None:
+    """By hand."""
+    sheet = Sheet("Cost", "a CPU", "mixbench bench", ["method", "ms"], [["ERM", "1.0"], ["SAM", "2.0"]])
+    assert sheet.markdown() == (
+        "| method | ms |\n| --- | ---: |\n| ERM | 1.0 |\n| SAM | 2.0 |\n\nCost: a CPU. Made with `mixbench bench`."
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +268,8 @@ def test_beside_the_plain_loop(mixbench: Callable) -> None:
         (["--", "GMixx"], "GMixx: no such method"),
         (["--", "opt.rho=abc"], "opt.rho"),
         (["model=wrn17"], "model=wrn17: no such option"),
-        (["--profile=Nothing"], "Nothing: no such method"),
+        (["--profile", "--", "Nothing"], "Nothing: no such method"),
+        (["--scaling", "--", "ERM", "SAM"], "ERM SAM: here it is one METHOD at a time"),
     ],
 )
 def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], message: str) -> None:
@@ -247,8 +285,7 @@ def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], mess
 def test_on_a_gpu(mixbench: Callable) -> None:
     """Host time is at most the time of a step, and memory is the allocator's."""
     assert mixbench("bench", *TINY, "--rounds=2", "--seconds=0.05", "--", "ERM", "G-Mix").status == 0
-    for line in result.Result.read(Path("outputs/bench/bench.json")).lines:
-        assert line.host_ms is not None
-        assert 0 < line.host_ms <= line.ms * 1.05
-        assert line.memory_mib is not None
-        assert line.memory_mib > 0
+    with Path("outputs/bench/methods.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert 0 < float(row["host_ms"]) <= float(row["ms"]) * 1.05
+            assert float(row["memory_mib"]) > 0

@@ -1,10 +1,9 @@
-"""The result of a benchmark: numbers for each subject, and the conditions they were measured under."""
+"""The numbers of a benchmark, and the sheet that shows them."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from mixbench.bench.measure import Timing
+from mixbench.bench.sheet import Sheet
 from mixbench.files import write_atomic, write_json
+
+EXPLAINED = """\
+ms, ratio: median over rounds (lower to upper quartile); ratio: time of a step relative to the first line's, or to ours
+beside a loop written by hand, round by round. MiB: tensors at the peak of a step. GFLOP: convolutions and matrix
+products of a step; share: of the rate that the device reaches in large matrix products. first: seconds of the first
+step, with compilation."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Line:
     ms: float  # per step
     ms_low: float  # lower quartile
     ms_high: float
-    ratio: float  # time of a step relative to the first subject's
+    ratio: float  # time of a step relative to another subject's
     ratio_low: float
     ratio_high: float
     host_ms: float | None  # until the step is handed to the device; None where that is the whole step
@@ -36,42 +42,23 @@ class Line:
     first_step_seconds: float
 
 
-@dataclass(frozen=True)
-class Result:
-    """All lines, with what they were measured on and with."""
-
-    title: str
-    command: str
-    settings: dict[str, Any]  # model, dataset, batch_size, precision, rounds
-    environment: dict[str, Any]
-    matrix_gflops_per_second: float
-    lines: list[Line]
-
-    def write(self, directory: Path) -> None:
-        """bench.json with everything, bench.csv with the lines. Raises OutputError."""
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "bench.json", asdict(self))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(asdict(self.lines[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in self.lines)
-        write_atomic(directory / "bench.csv", text.getvalue().encode())
-
-    @classmethod
-    def read(cls, path: Path) -> Result:
-        """The result in a bench.json."""
-        given = json.loads(path.read_text())
-        return cls(**{**given, "lines": [Line(**line) for line in given["lines"]]})
-
-
-def lines(timings: Sequence[Timing], matrix_rate: float, *, asynchronous: bool) -> list[Line]:
-    """Statistics of the timings; the first one is what the ratios refer to."""
-    return [_line(timing, timings[0], matrix_rate, asynchronous) for timing in timings]
+def lines(
+    timings: Sequence[Timing],
+    matrix_rate: float,
+    *,
+    asynchronous: bool,
+    references: Sequence[int] | None = None,
+) -> list[Line]:
+    """Statistics of the timings. `references` says for each which one its ratio refers to; without it, the first."""
+    to = references or [0] * len(timings)
+    return [_line(t, timings[i], matrix_rate, asynchronous) for t, i in zip(timings, to, strict=True)]
 
 
 def _line(timing: Timing, reference: Timing, matrix_rate: float, asynchronous: bool) -> Line:
     low, median, high = quartiles(timing.seconds)
-    ratio_low, ratio, ratio_high = quartiles(np.divide(timing.seconds, reference.seconds))
+    # Relative to images, so that another batch size compares as well.
+    paired = np.divide(timing.seconds, reference.seconds) * (reference.batch_size / timing.batch_size)
+    ratio_low, ratio, ratio_high = quartiles(paired)
     return Line(
         name=timing.name,
         images_per_second=timing.batch_size / median,
@@ -94,3 +81,41 @@ def quartiles(values: Any) -> tuple[float, float, float]:
     """Lower quartile, median, upper quartile, interpolated linearly."""
     low, median, high = np.percentile(values, [25, 50, 75])
     return float(low), float(median), float(high)
+
+
+def sheet(found: Sequence[Line], title: str, conditions: str, command: str) -> Sheet:
+    """The lines as texts; columns that were not measured are left out."""
+    head = ["method", "images/s", "ms/step", "ratio", "MiB", "GFLOP", "GFLOP/s", "share", "first (s)"]
+    rows = [_texts(line) for line in found]
+    if any(line.host_ms is not None for line in found):
+        head.insert(4, "host (ms)")
+        for row, line in zip(rows, found, strict=True):
+            row.insert(4, "-" if line.host_ms is None else f"{line.host_ms:.2f}")
+    return Sheet(title, conditions, command, head, rows, EXPLAINED)
+
+
+def _texts(line: Line) -> list[str]:
+    return [
+        line.name,
+        f"{line.images_per_second:,.0f}",
+        f"{line.ms:.2f} ({line.ms_low:.2f} to {line.ms_high:.2f})",
+        f"{line.ratio:.2f} ({line.ratio_low:.2f} to {line.ratio_high:.2f})",
+        "-" if line.memory_mib is None else f"{line.memory_mib:,.0f}",
+        f"{line.gflops:,.1f}",
+        f"{line.gflops_per_second:,.0f}",
+        f"{100 * line.share:.0f} %",
+        f"{line.first_step_seconds:.2f}",
+    ]
+
+
+def write(
+    found: Sequence[Line], made: Sheet, environment: dict[str, Any], directory: Path, name: str
+) -> None:
+    """NAME.csv with the lines, NAME.json with the sheet, NAME.env.json with what it was measured on."""
+    made.write(directory / f"{name}.json")
+    write_json(directory / f"{name}.env.json", environment)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(asdict(found[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in found)
+    write_atomic(directory / f"{name}.csv", text.getvalue().encode())

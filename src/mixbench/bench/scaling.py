@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mixbench.bench.measure import WARM_UP, Timing, timed
+from mixbench.bench.measure import WARM_UP
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
 from mixbench.data.specs import find
 from mixbench.devices import synchronize
@@ -22,12 +22,12 @@ PIXELS = (32, 64, 96)
 PROCESSES = (1, 2, 4)
 
 
-def subjects(method: str, overrides: Sequence[str], device: torch.device) -> list[Subject]:
+def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[Subject]:
     """`method` as it is, then with other batch sizes, numbers of classes and image sizes, one changed at a time."""
     config = configured(method, overrides)
     spec = find(config.dataset.name)
 
-    def varied(name: str, batch_size: int, **changes: Any) -> Subject:
+    def variant(name: str, batch_size: int, **changes: Any) -> Subject:
         shape = dataclasses.replace(spec, **changes)
         images = max(batch_size, IMAGES * spec.image[0] ** 2 // shape.image[0] ** 2)
         return subject(
@@ -35,18 +35,11 @@ def subjects(method: str, overrides: Sequence[str], device: torch.device) -> lis
         )
 
     base, side, channels = config.batch_size, spec.image[0], spec.image[2]
-    found = [varied(f"{method}: {base} images, {spec.num_classes} classes, {side} pixels", base)]
-    found += [varied(f"{n} images", n) for n in BATCH_SIZES if n != base]
-    found += [varied(f"{n} classes", base, num_classes=n) for n in CLASSES if n != spec.num_classes]
-    found += [varied(f"{n} pixels", base, image=(n, n, channels)) for n in PIXELS if n != side]
+    found = [variant(f"{method}: {base} images, {spec.num_classes} classes, {side} pixels", base)]
+    found += [variant(f"{n} images", n) for n in BATCH_SIZES if n != base]
+    found += [variant(f"{n} classes", base, num_classes=n) for n in CLASSES if n != spec.num_classes]
+    found += [variant(f"{n} pixels", base, image=(n, n, channels)) for n in PIXELS if n != side]
     return found
-
-
-def measured(
-    method: str, overrides: Sequence[str], device: torch.device, *, rounds: int, burst: float
-) -> list[Timing]:
-    """Timings of `subjects`."""
-    return timed(subjects(method, overrides, device), device, rounds=rounds, burst=burst)
 
 
 def side_by_side(

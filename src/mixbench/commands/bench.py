@@ -6,22 +6,19 @@ import argparse
 import os
 import shlex
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    import torch
-
-    from mixbench.bench.result import Result
 
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=bf16"]
 EPILOG = """what is measured:
   default        a step of each METHOD as it really runs: batch, crop and flip, mixing, all passes, update
   --loop plain   the same, beside the loop that one writes by hand (benchmarks/plain.py of the repository)
-  --scaling      one METHOD with other batches, classes, image sizes, and several runs at once on the device
-  --profile      where the time of a step of one METHOD goes, by kind of operation
+  --scaling      a METHOD with other batches, classes and image sizes
+  --together     1, 2 and 4 runs of a METHOD at once on the device
+  --profile      where the time of a step of a METHOD goes, by kind of operation
   --startup      from the prompt to the first step, beside importing torch and building the model
 
 examples:
@@ -31,7 +28,19 @@ examples:
   mixbench bench --loop plain -- ERM Mixup SAM G-Mix
 
 Images are made up, so nothing is downloaded; a step costs the same. Methods take turns in every round, so that a busy
-moment of the machine hits all of them, and ratios are taken within rounds."""
+moment of the machine hits all of them, and ratios are taken within rounds. The numbers are written as CSV and JSON."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked."""
+
+    overrides: list[str]
+    methods: list[str]
+    rounds: int
+    seconds: float
+    out: Path
+    command: str
 
 
 def main(argv: list[str]) -> int:
@@ -39,8 +48,7 @@ def main(argv: list[str]) -> int:
     given, methods = argv, []
     if "--" in argv:
         given, methods = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-    arguments = parser().parse_args(given)
-    overrides = [*BASE, *arguments.override]
+    arguments = parser().parse_intermixed_args(given)
     wrong = [o for o in arguments.override if "=" not in o]
     if wrong:
         raise ConfigError(f"{wrong[0]}: is no KEY=VALUE; methods stand behind ' -- '.")
@@ -48,21 +56,17 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--rounds {arguments.rounds}: must be >= 2, to have a spread.")
     if not arguments.seconds > 0:
         raise ConfigError(f"--seconds {arguments.seconds:g}: must be > 0.")
-    command = shlex.join(["mixbench", "bench", *argv])
+    request = Request(
+        overrides=[*BASE, *arguments.override],
+        methods=methods,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        out=arguments.out,
+        command=shlex.join(["mixbench", "bench", *argv]),
+    )
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch is loaded: the profiler is talkative
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if arguments.startup:
-        return _startup(overrides, arguments.rounds)
-    if arguments.profile:
-        return _profile(arguments.profile, overrides)
-    result = _measured(arguments, overrides, methods, command)
-    from mixbench.bench import render
-
-    print(f"\n{render.text(result)}")
-    result.write(arguments.out)
-    print(f"\nwritten: {arguments.out / 'bench.json'}, {arguments.out / 'bench.csv'}")
-    if arguments.scaling:
-        _side_by_side(methods, overrides, arguments.seconds)
+    MODES[arguments.mode](request)
     return 0
 
 
@@ -83,67 +87,152 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/bench"), metavar="DIR", help="default: outputs/bench"
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--loop", choices=["plain"], help="compare with a loop written by hand")
-    what.add_argument("--scaling", action="store_true")
-    what.add_argument("--profile", metavar="METHOD")
-    what.add_argument("--startup", action="store_true")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--loop", choices=["plain"], dest="mode", default="methods")
+    for name in ("scaling", "together", "profile", "startup"):
+        mode.add_argument(f"--{name}", action="store_const", const=name, dest="mode")
     return parser
 
 
-def _measured(
-    arguments: argparse.Namespace, overrides: list[str], methods: list[str], command: str
-) -> Result:
+def _methods(request: Request) -> None:
     from mixbench.bench.subjects import METHODS, configured
 
-    if arguments.loop:
-        from mixbench.bench.plain import METHODS as plain_methods
-
-        methods = methods or list(plain_methods)
-    methods = methods or (["G-Mix"] if arguments.scaling else list(METHODS))
+    methods = request.methods or list(METHODS)
     configs = {
-        method: configured(method, overrides) for method in methods
-    }  # all mistakes before torch is loaded
+        method: configured(method, request.overrides) for method in methods
+    }  # all mistakes, before torch
 
-    from mixbench.bench.measure import matrix_rate, timed
-    from mixbench.bench.result import Result, lines
     from mixbench.bench.subjects import subject
-    from mixbench.devices import DTYPES, resolve_device, set_determinism
+
+    subjects = [subject(name, config, _device(request)) for name, config in configs.items()]
+    _timed(request, subjects, "Cost of a training step", "methods")
+
+
+def _plain(request: Request) -> None:
+    from mixbench.bench.subjects import configured, subject
+
+    methods = request.methods or ["ERM", "Mixup", "CutMix", "SAM", "G-Mix"]
+    configs = {method: configured(method, request.overrides) for method in methods}
+
+    from mixbench.bench.plain import plain_subject
+
+    device = _device(request)
+    subjects = [
+        one
+        for name, config in configs.items()
+        for one in (subject(name, config, device), plain_subject(name, config, device))
+    ]
+    references = [i - i % 2 for i in range(len(subjects))]
+    _timed(request, subjects, "Beside the loop written by hand (float32)", "plain", references)
+
+
+def _scaling(request: Request) -> None:
+    from mixbench.bench.scaling import varied
+
+    subjects = varied(_one_method(request), request.overrides, _device(request))
+    _timed(request, subjects, "Growth of the cost of an image", "scaling")
+
+
+def _timed(
+    request: Request, subjects: Sequence, title: str, name: str, references: Sequence[int] | None = None
+) -> None:
+    from mixbench.bench import result
+    from mixbench.bench.measure import matrix_rate, timed
+    from mixbench.bench.subjects import configured
+    from mixbench.devices import DTYPES
+    from mixbench.environment import environment
+
+    device = _device(request)
+    rate = matrix_rate(device, DTYPES[configured("ERM", request.overrides).precision])
+    timings = timed(subjects, device, rounds=request.rounds, burst=request.seconds, tell=_tell)
+    found = result.lines(timings, rate, asynchronous=device.type != "cpu", references=references)
+    conditions = f"{_conditions(request)}; matrix products {rate / 1e9:,.0f} GFLOP/s; {request.rounds} rounds"
+    made = result.sheet(found, title, conditions, request.command)
+    result.write(found, made, environment(device), request.out, name)
+    print(f"\n{made.text()}\n\nwritten: {request.out / name}.csv, .json, .env.json")
+
+
+def _together(request: Request) -> None:
+    from mixbench.bench.scaling import side_by_side
+
+    rates = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
+    rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
+    head = ["runs at once", "images/s together", "relative to one"]
+    _listed(request, f"Runs of {_one_method(request)} at once on one device", head, rows, "together")
+
+
+def _profile(request: Request) -> None:
+    from mixbench.bench.subjects import configured
+
+    method = _one_method(request)
+    config = configured(method, request.overrides)
+
+    from mixbench.bench.profile import profiled
+    from mixbench.bench.subjects import subject
+
+    device = _device(request)
+    found = profiled(subject(method, config, device), device)
+    rows = [[group, f"{100 * share:.1f} %"] for group, share in found]
+    _listed(request, f"Where the time of a step of {method} goes", ["operations", "share"], rows, "profile")
+
+
+def _startup(request: Request) -> None:
+    from mixbench.bench.startup import measured, programs
+
+    with tempfile.TemporaryDirectory() as scratch:
+        found = measured(*programs(request.overrides, scratch), request.rounds)
+    labels = {
+        "bare": "import torch, build the model (s)",
+        "train": "mixbench train to the end of its first step (s)",
+        "ratio": "ratio",
+    }
+    rows = []
+    for key, label in labels.items():
+        low, median, high = found[key]
+        rows.append([label, f"{median:.2f}", f"{low:.2f} to {high:.2f}"])
+    _listed(request, "Start-up", ["from the prompt", "median", "quartiles"], rows, "startup")
+
+
+def _listed(request: Request, title: str, head: list[str], rows: list[list[str]], name: str) -> None:
+    from mixbench.bench.sheet import Sheet
+
+    sheet = Sheet(title, _conditions(request), request.command, head, rows)
+    sheet.write(request.out / f"{name}.json")
+    print(f"{sheet.text()}\n\nwritten: {request.out / name}.json")
+
+
+def _one_method(request: Request) -> str:
+    if len(request.methods) > 1:
+        raise ConfigError(f"{' '.join(request.methods)}: here it is one METHOD at a time.")
+    return request.methods[0] if request.methods else "G-Mix"
+
+
+def _device(request: Request):  # type: ignore[no-untyped-def]  # a torch.device, and torch is not to be loaded here
+    from mixbench.bench.subjects import configured
+    from mixbench.devices import resolve_device, set_determinism
+
+    config = configured("ERM", request.overrides)
+    set_determinism(config.deterministic)
+    return resolve_device(config.device)[0]
+
+
+def _conditions(request: Request) -> str:
+    """Device, versions, model, data, batch, precision, commit."""
+    from mixbench.bench.subjects import configured
     from mixbench.environment import environment
     from mixbench.schema.model import label
 
-    first = next(iter(configs.values()))
-    device, _ = resolve_device(first.device)
-    set_determinism(first.deterministic)
-    if arguments.scaling:
-        from mixbench.bench.scaling import subjects as varied
-
-        title, subjects = "Growth of the cost of a step", varied(methods[0], overrides, device)
-    else:
-        title = "Cost of a training step"
-        subjects = [subject(name, config, device) for name, config in configs.items()]
-    if arguments.loop:
-        from mixbench.bench.plain import plain_subject
-
-        title = "A training step beside the loop written by hand (float32)"
-        by_hand = [plain_subject(name, config, device) for name, config in configs.items()]
-        subjects = [s for pair in zip(subjects, by_hand, strict=True) for s in pair]
-    rate = matrix_rate(device, DTYPES[first.precision])
-    timings = timed(subjects, device, rounds=arguments.rounds, burst=arguments.seconds, tell=_tell)
-    return Result(
-        title=title,
-        command=command,
-        settings={
-            "model": label(first.model),
-            "dataset": first.dataset.name,
-            "batch_size": first.batch_size,
-            "precision": first.precision,
-            "compile": first.compile,
-            "rounds": arguments.rounds,
-        },
-        environment=environment(device),
-        matrix_gflops_per_second=rate / 1e9,
-        lines=lines(timings, rate, asynchronous=device.type != "cpu"),
+    config, made = configured("ERM", request.overrides), environment(_device(request))
+    on = f"{made['cpu']}, {made['threads']} threads"
+    if made["device"] != "cpu":
+        on = f"{made['device_name']}, driver {made['driver']}"
+    commit = (made["commit"] or f"mixbench {made['mixbench']}")[:10] + (
+        " with changes" if made["uncommitted"] else ""
+    )
+    compiled = ", compiled" if config.compile else ""
+    return (
+        f"{label(config.model)}, {config.dataset.name}, {config.batch_size} images a step,"
+        f" {config.precision}{compiled}; {on}; torch {made['packages']['torch']}; commit {commit}"
     )
 
 
@@ -151,47 +240,11 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def _device(overrides: list[str]) -> torch.device:
-    from mixbench.bench.subjects import configured
-    from mixbench.devices import resolve_device
-
-    return resolve_device(configured("ERM", overrides).device)[0]
-
-
-def _side_by_side(methods: list[str], overrides: list[str], seconds: float) -> None:
-    from mixbench.bench.render import aligned
-    from mixbench.bench.scaling import side_by_side
-
-    rates = side_by_side((methods or ["G-Mix"])[0], overrides, _device(overrides), 5 * seconds)
-    rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
-    print("\nRuns side by side on one device: images/s of all together\n")
-    print("\n".join(aligned(["runs", "images/s", "relative to one"], rows)))
-
-
-def _profile(method: str, overrides: list[str]) -> int:
-    from mixbench.bench.subjects import configured
-
-    config = configured(method, overrides)
-    from mixbench.bench.profile import profiled
-    from mixbench.bench.render import aligned
-    from mixbench.bench.subjects import subject
-
-    device = _device(overrides)
-    found = profiled(subject(method, config, device), device)
-    print("\n".join(aligned([f"a step of {method}", "share"], [[g, f"{100 * s:.1f} %"] for g, s in found])))
-    return 0
-
-
-def _startup(overrides: list[str], rounds: int) -> int:
-    from mixbench.bench.render import aligned
-    from mixbench.bench.startup import measured, programs
-
-    with tempfile.TemporaryDirectory() as scratch:
-        found = measured(*programs(overrides, scratch), rounds)
-    labels = {"bare": "import torch, build the model (s)", "train": "mixbench train to the first step (s)"}
-    rows = [
-        [labels.get(name, "ratio"), f"{median:.2f}", f"{low:.2f} to {high:.2f}"]
-        for name, (low, median, high) in found.items()
-    ]
-    print("\n".join(aligned(["start-up", "median", "quartiles"], rows)))
-    return 0
+MODES = {
+    "methods": _methods,
+    "plain": _plain,
+    "scaling": _scaling,
+    "together": _together,
+    "profile": _profile,
+    "startup": _startup,
+}
