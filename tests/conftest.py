@@ -14,6 +14,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note in the report which row of the fault table a test belongs to; scripts/faults.py reads it there."""
+    for item in items:
+        mark = item.get_closest_marker("fault")
+        if mark is not None:
+            item.user_properties.append(("fault", mark.args[0]))
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that the tests of one worker share; the digits are prepared into it when first used."""
