@@ -9,6 +9,7 @@ survived where the test passes and lost where it fails. The exit status is pytes
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -30,26 +31,20 @@ ROWS = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run the tests, print the table, return pytest's exit status."""
-    repository = Path(__file__).resolve().parents[1]
+    parser = argparse.ArgumentParser(description="Run the tests that inject faults, and print their table.")
+    parser.add_argument("-m", metavar="MARKS", default="", help="only the tests with these marks")
+    arguments, others = parser.parse_known_args(argv)
+    marks = f"fault and ({arguments.m})" if arguments.m else "fault"
     with tempfile.TemporaryDirectory() as folder:
         junit = Path(folder) / "junit.xml"
-        command = [sys.executable, "-m", "pytest", "-m", _marks(arguments), f"--junitxml={junit}", *arguments]
+        command = [sys.executable, "-m", "pytest", "-m", marks, f"--junitxml={junit}", *others]
+        repository = Path(__file__).resolve().parents[1]
         status = subprocess.run(command, cwd=repository, stdout=sys.stderr).returncode
         if junit.exists():
             print(table(junit))
     return status
-
-
-def _marks(arguments: list[str]) -> str:
-    """The expression for pytest's -m, which is taken out of `arguments` where it is among them."""
-    if "-m" not in arguments:
-        return "fault"
-    at = arguments.index("-m")
-    _, expression = arguments[at : at + 2]
-    del arguments[at : at + 2]
-    return f"fault and ({expression})"
 
 
 def table(junit: Path) -> str:

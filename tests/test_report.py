@@ -17,6 +17,7 @@ from run_records import ENVIRONMENT, leave
 from mixbench.papers import render, table
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.spec import Figure, Table, load
+from mixbench.record import read_summary, write_summary
 from mixbench.report import plots
 from mixbench.report.html import Html, tag
 from mixbench.report.page import curve, page
@@ -84,12 +85,13 @@ def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
     names = dict.fromkeys(("id", "dataset", "model", "method", "data_note", "error", "started"), HOSTILE)
     for number, run in enumerate(plan(load("li2023/table2"), columns=[COLUMN], seeds=2, epochs=2)):
         leave(run, [1.0, 2.0])
-        summary = json.loads((run.directory / "summary.json").read_text())
+        summary = read_summary(run.directory)
+        assert summary is not None
         if number % 2:
             summary |= names
         summary["config"] |= {**config, "epochs": HOSTILE if number % 3 == 0 else 2}
         summary["selections"]["last"]["test_acc"] = HOSTILE
-        (run.directory / "summary.json").write_text(json.dumps(summary))
+        write_summary(run.directory, summary)
         environment = dict.fromkeys(ENVIRONMENT, HOSTILE) | {"packages": {HOSTILE: HOSTILE}}
         (run.directory / "env.json").write_text(json.dumps(environment))
     text = report()

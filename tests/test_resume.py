@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mixbench import files
+from mixbench import record
 from mixbench.engine import checkpoint
 from mixbench.record import read_rows
 
@@ -79,7 +79,7 @@ def test_stopped_at_every_file_operation(mixbench, workplace: Path, reference: t
     for name in operations:
         monkeypatch.setattr(os, name, counted(name))
     # A dead process writes no summary: cut off what a real kill would never reach.
-    monkeypatch.setattr("mixbench.run.write_summary", _unless_dying(files.write_json))
+    monkeypatch.setattr("mixbench.run.write_summary", _unless_dying(record.write_summary))
     deaths, limit = 0, 1
     while limit < 200:
         countdown[0] = limit
@@ -98,7 +98,7 @@ def test_stopped_at_every_file_operation(mixbench, workplace: Path, reference: t
 def _unless_dying(write):
     def write_summary(directory: Path, summary: dict) -> None:
         if not isinstance(sys.exc_info()[1], Killed):
-            write(directory / "summary.json", summary)
+            write(directory, summary)
 
     return write_summary
 

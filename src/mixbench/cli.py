@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -36,7 +37,12 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    try:
+        status = run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.signals
+        print("mixbench: stopped by Ctrl-C.", file=sys.stderr)
+        status = 128 + signal.SIGINT
+    sys.exit(status)
 
 
 def run(argv: list[str]) -> int:

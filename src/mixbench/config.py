@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import check
 from mixbench.schema.train import GROUPS, Train
+from mixbench.trust import check_composed, check_overrides
 
 CONFIG_NAME = "train"
 ALIASES = {"augmenter": "augment", "optimizer": "opt"}
@@ -64,10 +65,12 @@ def canonical(overrides: Sequence[str]) -> list[str]:
 def compose_config(
     overrides: Sequence[str], config_dir: str | None = None, *, hydra: bool = False
 ) -> DictConfig:
-    """The composed config, unchecked; with the `hydra` node when asked. Raises Hydra's own exceptions.
+    """The composed config, unchecked; with the `hydra` node when asked. Raises Hydra's own exceptions, and
+    ConfigError for one that names code to call (see mixbench.trust).
 
     `config_dir` is a user's folder with groups of their own, searched besides ours.
     """
+    check_overrides(overrides)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if hydra or config_dir or not all(_is_plain(o) for o in parsed):
         extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
@@ -100,7 +103,9 @@ def _is_plain(override: Override) -> bool:
 def _composed_by_hydra(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
+        config = compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
+    check_composed(config)
+    return config
 
 
 @functools.cache

@@ -6,10 +6,11 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Iterator
 
 import torch
 
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, MixbenchError
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -92,3 +93,19 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextlib.contextmanager
+def memory_errors_in_words() -> Iterator[None]:
+    """Turn the error of a device or machine that is out of memory into a MixbenchError that says what to try."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)  # a plain RuntimeError
+        if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        reason = next(iter(str(error).splitlines()), "")
+        raise MixbenchError(
+            f"{'the machine' if on_cpu else 'the device'} is out of memory. {reason}\n"
+            "Try precision=bf16, a smaller eval_batch_size, or a smaller batch_size (which is another run)."
+        ) from None

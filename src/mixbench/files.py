@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ REASONS = {
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "the limit on the size of a file (ulimit -f) is reached",
     errno.EACCES: "no permission to write there",
 }
 
@@ -43,16 +45,24 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise output_error(path, error) from None
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Delete what killed writers left beside their files; nobody may be writing into `directory` meanwhile."""
+    for path in directory.iterdir():
+        if re.fullmatch(r"\..+\.\d+", path.name):
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """`content` as indented JSON, atomically. NaN is written as null, which every JSON reader accepts."""
-    write_atomic(path, (json.dumps(_plain(content), indent=2) + "\n").encode())
+    write_atomic(path, (json.dumps(plain(content), indent=2) + "\n").encode())
 
 
-def _plain(content: Any) -> Any:
+def plain(content: Any) -> Any:
+    """`content` as JSON gives it back: lists for tuples, None for NaN."""
     if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
+        return {key: plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_plain(value) for value in content]
+        return [plain(value) for value in content]
     return None if isinstance(content, float) and content != content else content
 
 

@@ -5,6 +5,10 @@
     summary.json   state, selections, times       model.safetensors   final weights
     train.log      what was printed               claim         lock of the process that works here
 
+summary.json ends with a checksum of itself and, while nobody works on the run, holds those of config.yaml, epochs.csv
+and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
+wrote no checksums are read as they are.
+
 Nothing here imports torch; tables can be made where torch is not installed.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -24,10 +29,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import MixbenchError
-from mixbench.files import output_error, write_atomic, write_json
+from mixbench.errors import DataError, MixbenchError
+from mixbench.files import output_error, plain, write_atomic, write_json
 
 Row = dict[str, Any]
+
+CHECKED = ("config.yaml", "epochs.csv", "model.safetensors")
 
 
 class RunBusy(MixbenchError):
@@ -38,20 +45,70 @@ class RunBusy(MixbenchError):
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
-    """summary.json of a run, or None where there is none (or none that can be read)."""
+    """summary.json of a run, or None where there is none.
+
+    Of one that is damaged nothing is left but the state `unreadable`, and in `error` the file and what is wrong.
+    """
+    path = directory / "summary.json"
     try:
-        return json.loads((directory / "summary.json").read_text())
-    except (OSError, ValueError):
+        summary = json.loads(path.read_bytes())
+        expected, found = summary.pop("sha256", None), _digest(summary)
+        summary["files"] = dict(summary.get("files", {}))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        return {"state": "unreadable", "error": f"{path} cannot be read: {error}"}
+    if expected not in (None, found):
+        return {"state": "unreadable", "error": _damage(path, expected, found)}
+    return summary
 
 
 def read_rows(directory: Path) -> list[Row]:
-    """The rows of epochs.csv, numbers as numbers, an empty cell as NaN; empty where there is no such file."""
+    """The rows of epochs.csv, numbers as numbers, an empty cell as NaN; empty where there is no such file.
+
+    Raises DataError naming the file where it is no table of numbers, or another one than summary.json says.
+    """
+    path = directory / "epochs.csv"
     try:
-        text = (directory / "epochs.csv").read_text()
+        content = path.read_bytes()
     except FileNotFoundError:
         return []
-    return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
+    expected = (read_summary(directory) or {}).get("files", {}).get("epochs.csv")
+    found = hashlib.sha256(content).hexdigest()
+    if expected not in (None, found):
+        raise DataError(_damage(path, expected, found))
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode()))
+        return [{key: _number(value) for key, value in row.items()} for row in rows]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} is not a table of epochs: {error}") from None
+
+
+def damages(directory: Path) -> list[str]:
+    """A line for each file of a run that is not what summary.json says it is, or summary.json itself."""
+    summary = read_summary(directory) or {}
+    if summary.get("state") == "unreadable":
+        return [summary["error"]]
+    lines = []
+    for name, expected in summary.get("files", {}).items():
+        found = _checksum(directory / name)
+        if found != expected:
+            lines.append(_damage(directory / name, expected, found))
+    return lines
+
+
+def _checksum(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+def _digest(summary: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
+
+
+def _damage(path: Path, expected: object, found: str | None) -> str:
+    if found is None:
+        return f"{path} is missing"
+    return f"{path} is damaged (checksum expected {str(expected)[:12]}..., found {found[:12]}...)"
 
 
 def _number(text: str) -> float | int:
@@ -119,8 +176,11 @@ def write_config(directory: Path, config: Any) -> None:
 
 
 def write_summary(directory: Path, summary: dict[str, Any]) -> None:
-    """Replace summary.json."""
-    write_json(directory / "summary.json", summary)
+    """Replace summary.json, with its checksum and, unless the run goes on, those of the other files."""
+    content = plain(summary)
+    if summary["state"] != "running":
+        content["files"] = {name: found for name in CHECKED if (found := _checksum(directory / name))}
+    write_json(directory / "summary.json", {**content, "sha256": _digest(content)})
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from mixbench import tracking
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import MixbenchError
-from mixbench.files import OutputError, output_error
+from mixbench.errors import DataError, MixbenchError
+from mixbench.files import OutputError, output_error, remove_leftovers
 from mixbench.record import claimed, move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
@@ -27,10 +27,16 @@ log = logging.getLogger("mixbench")
 def execute(config: Train) -> None:
     """Train the run that `config` describes, or go on with it, or show it when it is finished.
 
-    Raises MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
+    Raises DataError for a record that is damaged, and MixbenchError with the state recorded in summary.json: `failed`
+    or `interrupted`.
     """
     directory = run_dir(config)
     summary = read_summary(directory)
+    if summary is not None and summary["state"] == "unreadable" and not config.force:
+        raise DataError(
+            f"{summary['error']}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
+            " starts over and keeps the directory under another name."
+        )
     if summary is not None and summary["state"] == "finished" and not config.force:
         print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
         return
@@ -38,6 +44,7 @@ def execute(config: Train) -> None:
     if config.force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory), _logging(directory):
+        remove_leftovers(directory)
         log.info(f"run      {directory}")
         with _recorded(config, directory) as summary, stop_on_signals() as stop:
             from mixbench.train import train
@@ -90,11 +97,23 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class _LogFile(logging.FileHandler):
+    """train.log. Where the disk is full, the error to report is that of the run's next checkpoint or row."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line."""
+
+    def close(self) -> None:
+        """Close the file, whether its last lines could be written or not."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def _logging(directory: Path) -> Iterator[None]:
     """Send the log to standard output and to the run's train.log."""
     try:
-        handlers = [_TqdmHandler(), logging.FileHandler(directory / "train.log")]
+        handlers = [_TqdmHandler(), _LogFile(directory / "train.log")]
     except OSError as error:
         raise output_error(directory / "train.log", error) from None
     log.setLevel(logging.INFO)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mixbench.errors import ConfigError
+from mixbench.record import read_summary
 from mixbench.schema.knob import nearest
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -57,13 +57,15 @@ def frame(root: Path, select: str = "last") -> pd.DataFrame:
 
 def _row(directory: Path, select: str) -> dict[str, Any]:
     try:
-        summary = json.loads((directory / "summary.json").read_bytes())
+        summary = read_summary(directory) or {}
+        if summary.get("state") == "unreadable":
+            return {"id": directory.name, **summary, "dir": str(directory)}
         named = {key: summary[key] for key in (*RUN, *COST) if key in summary}
         metrics = summary.get("selections", {}).get(select, {})
         # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
         # Its times are the whole run's, while those among the metrics are one epoch's.
         return {**summary["config"], **metrics, **named, "dir": str(directory)}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         return {"id": directory.name, "state": "unreadable", "error": str(error), "dir": str(directory)}
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 
 from mixbench import data, tracking
 from mixbench.build import build_loop, graph_choice
 from mixbench.config import run_id
 from mixbench.devices import (
     device_title,
+    memory_errors_in_words,
     peak_memory,
     precision_hint,
     reset_peak_memory,
@@ -26,7 +26,6 @@ from mixbench.engine import checkpoint
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.environment import environment
-from mixbench.errors import MixbenchError
 from mixbench.files import write_atomic, write_json
 from mixbench.record import Row, write_rows
 from mixbench.schema.model import label
@@ -37,6 +36,7 @@ from mixbench.summary import epoch_line, totals
 log = logging.getLogger("mixbench")
 
 
+@memory_errors_in_words()
 def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     """Train the run of `config` in `directory` to its end, from its last checkpoint where there is one.
 
@@ -78,14 +78,8 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
         for line in damaged:
             log.warning(line)
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
-    try:
-        with tracking.tracked(config, directory, position.rows) as track:
-            run_epochs(config, directory, loop, position, snapshot, stop, track)
-    except torch.OutOfMemoryError as error:
-        raise MixbenchError(
-            f"{device} is out of memory: {str(error).splitlines()[0]}\n"
-            "Try precision=bf16, a smaller eval_batch_size, or a smaller batch_size (which is another run)."
-        ) from None
+    with tracking.tracked(config, directory, position.rows) as track:
+        run_epochs(config, directory, loop, position, snapshot, stop, track)
 
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))

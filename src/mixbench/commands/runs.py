@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixbench.record import damages
 from mixbench.runs import column, frame, query
 
 COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
@@ -17,18 +18,21 @@ EPILOG = """examples:
   mixbench runs dataset=cifar100 opt.rho>=0.1         by any key of the config (quote > and < in the shell)
   mixbench runs state=failed --columns id,error,dir   why runs failed, and where they lie
   mixbench runs --sort test_acc --descending          the best test accuracy first
+  mixbench runs --verify state=finished               compare every file with its checksum
   mixbench runs --format csv --columns all            everything, for other programs
 """
 
 
 def main(argv: list[str]) -> int:
-    """The exit status of `mixbench runs ARGV`. Raises ConfigError for an unknown key or condition."""
+    """The exit status of `mixbench runs ARGV`, 1 where --verify finds damage. Raises ConfigError for a mistake."""
     arguments = parser().parse_args(argv)
     runs = frame(Path(arguments.output_dir), arguments.select)
     if runs.empty:
         print(f"no runs below {arguments.output_dir}; `mixbench train` makes one.")
         return 0
     runs = query(runs, arguments.conditions)
+    if arguments.verify:
+        return _verify(runs)
     if arguments.sort:
         column(runs, arguments.sort)
         runs = runs.sort_values(arguments.sort, ascending=not arguments.descending, kind="stable")
@@ -62,7 +66,16 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--descending", action="store_true", help="the largest first")
     found.add_argument("--columns", default="", metavar="A,B,...", help="the columns to show, or all")
     found.add_argument("--format", default="text", choices=FORMATS)
+    found.add_argument(
+        "--verify", action="store_true", help="compare rows, config and weights with their checksums instead"
+    )
     return found
+
+
+def _verify(runs: pd.DataFrame) -> int:
+    lines = [line for directory in runs["dir"] for line in damages(Path(directory))]
+    print("\n".join([*lines, f"{len(runs)} runs, {len(lines)} damaged files"]))
+    return 1 if lines else 0
 
 
 def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:

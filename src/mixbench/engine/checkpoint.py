@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,19 @@ class Snapshot:
         state, damaged = read(self.directory)
         if state is None:
             return None
-        if state["identity"] != self.identity:
+        if state.get("identity") != self.identity:
             raise CheckpointError(
-                f"{self.directory / LAST} belongs to run {state['identity']}, not to {self.identity}:"
+                f"{self.directory / LAST} belongs to run {state.get('identity')}, not to {self.identity}:"
                 " the directory was copied or renamed. force=true starts the run over."
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.directory / LAST} does not fit the run ({type(error).__name__}: {error}): another version of"
+                " mixbench, or somebody else, wrote it. force=true starts the run over."
+            ) from None
         return damaged
 
 
@@ -82,8 +89,9 @@ def write(directory: Path, state: dict[str, Any]) -> None:
 def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest checkpoint that is whole, and a line about each one that is not.
 
-    (None, []) where there is no checkpoint yet. Raises CheckpointError when there are some, all damaged. A kill
-    between save's two renames leaves the newest state in next.pt, so that is looked at first.
+    (None, []) where there is no checkpoint yet. Raises CheckpointError when there are some, all damaged, and for one
+    that holds code: it is never run. A kill between save's two renames leaves the newest state in next.pt, so that is
+    looked at first.
     """
     damaged: list[str] = []
     for name in (NEXT, LAST, PREVIOUS):
@@ -94,8 +102,7 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
         content, expected = data[:-DIGEST], data[-DIGEST:].decode(errors="replace")
         found = hashlib.sha256(content).hexdigest()
         if found == expected:
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            return state, damaged
+            return _state(path, content), damaged
         damaged.append(
             f"{path} is damaged ({len(data)} bytes; checksum expected {expected[:12]}..., found {found[:12]}...)"
         )
@@ -106,3 +113,16 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
             " directory under another name)."
         )
     return None, damaged
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    """The content of a whole file. A checksum says nothing of who wrote it, so no code in it is run."""
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of mixbench, and is not loaded: {str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no checkpoint of mixbench: it holds a {type(state).__name__}.")
+    return state

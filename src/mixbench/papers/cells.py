@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -11,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.config import flat, run_dir, run_id, typed
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, DataError
 from mixbench.explain import composed
 from mixbench.papers.spec import Cell, Spec
 from mixbench.record import read_rows, read_summary
 from mixbench.schema.train import Train
 
-STATES = ("finished", "partial", "failed", "missing", "unavailable")
+STATES = ("finished", "partial", "failed", "missing", "unreadable", "unavailable")
 
 
 @dataclass(frozen=True)
 class Planned:
     """One run of a table: its cell, its config, and what there is of it.
 
-    `state` is finished, partial (some epochs are done), failed, missing, or unavailable (the spec needs what
-    mixbench does not have yet; `config` is then None). `changes` says what was asked for differently from the
-    spec, such as "epochs 4, not 200".
+    `state` is finished, partial (some epochs are done), failed, missing, unreadable (its summary is damaged), or
+    unavailable (the spec needs what mixbench does not have yet; `config` is then None). `changes` says what was asked
+    for differently from the spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
@@ -119,8 +120,9 @@ def _found(cell: Cell, config: Train, changes: tuple[str, ...]) -> Planned:
     state = summary.get("state", "missing")
     done = config.epochs if state == "finished" else 0
     if state in ("running", "interrupted"):
-        done = len(read_rows(directory))
         state = "partial"
+        with contextlib.suppress(DataError):  # the checkpoint has the rows too, and writes them again
+            done = len(read_rows(directory))
     return Planned(cell, config, directory, state, summary, done, changes)
 
 

@@ -7,13 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixbench.errors import DataError
 from mixbench.papers.cells import Planned
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
 from mixbench.papers.statistics import estimate
 from mixbench.plots import Line, Panel
-from mixbench.record import Row, read_rows
+from mixbench.record import read_rows
 
 # A run's numbers by what they stand against: the epoch, the swept knob, or None for a row without that knob.
 Points = dict[float | None, float]
@@ -50,7 +49,7 @@ def assemble(
 
     A line is the finished runs. In a figure against the epoch, where a line has none yet, it is the unfinished
     ones, up to the epoch that all of them have. `select` replaces the spec's selection rule, which only a swept
-    figure needs. Raises DataError for an epochs.csv that cannot be read.
+    figure needs. Raises DataError for an epochs.csv that cannot be trusted.
     """
     rule = select or spec.select
     columns = list(dict.fromkeys(run.cell.column for run in planned))
@@ -159,17 +158,10 @@ def _by_seed(
             points.setdefault(run.cell.seed, {})[run.cell.x] = metric.value(run.record(rule))
         return points
     for run in finished or [run for run in own if run.state == "partial"]:
-        points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in _rows(run)}
+        points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in read_rows(run.directory)}
     points = {seed: found for seed, found in points.items() if found}
     shared = set.intersection(*map(set, points.values())) if points else set()
     return {seed: {x: v for x, v in found.items() if x in shared} for seed, found in points.items()}
-
-
-def _rows(run: Planned) -> list[Row]:
-    try:
-        return read_rows(run.directory)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{run.directory / 'epochs.csv'}: not a table of epochs: {error}.") from None
 
 
 def _against(own: dict[int, Points], reference: dict[int, Points], metric: Metric) -> dict[int, Points]:

@@ -155,7 +155,7 @@ def one(run: Run, anchor: str) -> Html:
         "details",
         tag("summary", *head),
         tag("p", tag("code", str(run.directory))),
-        tag("pre", str(summary["error"])) if summary.get("error") else None,
+        tag("pre", run.error) if run.error else None,
         _selections(run),
         curve(run),
         pairs(facts),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, DataError
 from mixbench.papers.statistics import Estimate, estimate
-from mixbench.record import Row, read_rows
+from mixbench.record import Row, read_rows, read_summary
 from mixbench.runs import directories
 from mixbench.schema.train import GROUPS, Train
 
@@ -28,7 +28,7 @@ TOTALS = ("train_seconds", "eval_seconds")
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. `summary` and `environment` are empty where their files cannot be read."""
+    """One run directory. `summary` holds at most an error, and `environment` nothing, where they cannot be read."""
 
     directory: Path
     summary: dict[str, Any]
@@ -51,12 +51,22 @@ class Run:
         return (*place, self.config.get("seed", "?"))
 
     @functools.cached_property
-    def rows(self) -> list[Row]:
-        """One row for each epoch that is done; empty where epochs.csv cannot be read."""
+    def _read(self) -> tuple[list[Row], str]:
+        """The rows, and what is wrong with them."""
         try:
-            return [row for row in read_rows(self.directory) if "epoch" in row]
-        except (OSError, ValueError, AttributeError):
-            return []
+            return [row for row in read_rows(self.directory) if "epoch" in row], ""
+        except (OSError, DataError) as error:
+            return [], str(error)
+
+    @property
+    def rows(self) -> list[Row]:
+        """One row for each epoch that is done; empty where epochs.csv cannot be trusted."""
+        return self._read[0]
+
+    @property
+    def error(self) -> str:
+        """Why the run stopped, and which of its files is damaged; empty where all is well."""
+        return "\n".join(filter(None, (str(self.summary.get("error") or ""), self._read[1])))
 
     def metric(self, key: str, select: str = "best_test") -> float:
         """A number of the selected epoch, or one of the whole run; NaN where there is none."""
@@ -91,7 +101,7 @@ def collect(places: Sequence[Path]) -> list[Run]:
 
 def _read(directory: Path) -> Run:
     """A run of which nothing but numbers is left where numbers belong; without a summary if that makes no sense."""
-    summary, environment = (_json(directory / name) for name in ("summary.json", "env.json"))
+    summary, environment = read_summary(directory) or {}, _json(directory / "env.json")
     given = summary.get("selections")
     summary["selections"] = {
         name: {key: value for key, value in row.items() if is_number(value)}
@@ -99,7 +109,9 @@ def _read(directory: Path) -> Run:
         if isinstance(row, dict)
     }
     whole = summary.get("state") != "finished" or {"last", "best_test"} <= summary["selections"].keys()
-    return Run(directory, summary if whole and isinstance(summary.get("config"), dict) else {}, environment)
+    if not whole or not isinstance(summary.get("config"), dict):
+        summary = {"error": summary.get("error", "")}
+    return Run(directory, summary, environment)
 
 
 def _json(path: Path) -> dict[str, Any]:
