@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-import torch
+from whole_runs import RUN, assert_same, only_run, result
 
 from mixbench import record
 from mixbench.engine import checkpoint
-from mixbench.record import read_rows
-
-RUN = (
-    "augment=gmix", "opt=sam", "epochs=3", "batch_size=50", "train_mixed_every=1",
-    "dataset.train_size=400", "dataset.test_size=100", "dataset.val_size=100",
-)  # fmt: skip
-
-
-def only_run(root: Path) -> Path:
-    (summary,) = root.rglob("summary.json")
-    return summary.parent
-
-
-def result(root: Path) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """Final weights and the rows without their times."""
-    directory = only_run(root)
-    assert json.loads((directory / "summary.json").read_text())["state"] == "finished"
-    weights = safetensors.torch.load_file(directory / "model.safetensors")
-    rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_rows(directory)]
-    return weights, rows
-
-
-def assert_same(one: tuple, two: tuple) -> None:
-    assert one[1] == two[1]
-    assert one[0].keys() == two[0].keys()
-    for name, tensor in one[0].items():
-        assert torch.equal(tensor, two[0][name]), name
-
-
-@pytest.fixture
-def reference(mixbench, workplace: Path) -> tuple:
-    """The run, never stopped."""
-    done = mixbench("train", *RUN, "output_dir=reference")
-    assert done.status == 0, done.err
-    return result(workplace / "reference")
 
 
 class Killed(BaseException):
     """Stands in for SIGKILL: no handler of ours may catch it, nothing after it runs."""
 
 
-def test_stopped_at_every_file_operation(mixbench, workplace: Path, reference: tuple, monkeypatch) -> None:
+@pytest.mark.fault("kill")
+def test_stopped_at_every_file_operation(
+    mixbench, workplace: Path, reference: tuple, monkeypatch, record_property
+) -> None:
     """Brute force: die at the n-th write, flush or rename of the process, for n = 1, 2, 3, ... until none is left.
 
     Oracle: the run that was never stopped, bit for bit. The process dies anew after every restart, so one run
@@ -91,6 +54,7 @@ def test_stopped_at_every_file_operation(mixbench, workplace: Path, reference: t
             continue
         assert done.status == 0, done.err
         break
+    record_property("faults", deaths)
     assert deaths > 30
     assert_same(result(workplace / "killed"), reference)
 
@@ -103,78 +67,32 @@ def _unless_dying(write):
     return write_summary
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mixbench", "train", *RUN, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+REASONS = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "Input/output error",
+}
 
 
-@pytest.mark.slow
-def test_sigkill_at_random_moments(workplace: Path, reference: tuple) -> None:
-    """Real kills of real processes, also while they write. Oracle: the run that was never stopped."""
-    moments = random.Random(0)
-    kills = 0
-    for _ in range(40):
-        process = start("checkpoint_seconds=0.01", "output_dir=killed", "epochs=3")
-        deadline = time.monotonic() + 60
-        while not list(workplace.glob("killed/**/last.pt")) and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        # After the first checkpoint the process is somewhere between imports, steps and writes.
-        time.sleep(moments.uniform(0, 1.5) if kills else 0.05)
-        if kills >= 5 or process.poll() is not None:
-            assert process.wait(timeout=120) == 0, process.stdout.read()
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    assert kills >= 3
-    assert_same(result(workplace / "killed"), reference)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_polite_signal_saves_within_a_step(
-    workplace: Path, reference: tuple, number: signal.Signals
+@pytest.mark.fault("disk")
+@pytest.mark.parametrize("code", REASONS)
+def test_a_disk_that_refuses_in_the_middle_keeps_the_last_checkpoint(
+    mixbench, workplace: Path, reference: tuple, monkeypatch, code: int
 ) -> None:
-    """Exit status 128 + signal, a checkpoint, one message, no traceback; then bit-exact to the end."""
-    process = start("output_dir=stopped", "checkpoint_seconds=3600")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 1/"):
-            break
-    process.send_signal(number)
-    rest = process.stdout.read()
-    assert process.wait(timeout=60) == 128 + number, rest
-    assert "Traceback" not in rest
-    assert "the same command goes on from there" in rest
-    directory = only_run(workplace / "stopped")
-    assert json.loads((directory / "summary.json").read_text())["state"] == "interrupted"
-    assert checkpoint.read(directory)[0] is not None
-    again = start("output_dir=stopped")
-    assert again.wait(timeout=120) == 0
-    assert_same(result(workplace / "stopped"), reference)
-
-
-def test_a_full_disk_in_the_middle_keeps_the_last_checkpoint(
-    mixbench, workplace: Path, reference: tuple, monkeypatch
-) -> None:
-    """ENOSPC at a later fsync: status 2, one message; with room again the run goes on, bit for bit."""
+    """An error at a later fsync: status 2, one message; with room again the run goes on, bit for bit."""
     fsync, count = os.fsync, [0]
 
     def full(handle: int) -> None:
         count[0] += 1
         if count[0] > 12:
-            raise OSError(28, "No space left on device")
+            raise OSError(code, os.strerror(code))
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
     broken = mixbench("train", *RUN, "output_dir=full", "checkpoint_seconds=0")
     assert broken.status == 2
-    assert "no space left on the device" in broken.err
+    assert REASONS[code] in broken.err
     assert "Traceback" not in broken.err
     monkeypatch.setattr(os, "fsync", fsync)
     assert checkpoint.read(only_run(workplace / "full"))[0] is not None
@@ -182,6 +100,7 @@ def test_a_full_disk_in_the_middle_keeps_the_last_checkpoint(
     assert_same(result(workplace / "full"), reference)
 
 
+@pytest.mark.fault("damage")
 def test_a_flipped_bit_in_the_checkpoint_falls_back(
     mixbench, workplace: Path, reference: tuple, monkeypatch
 ) -> None:
@@ -212,6 +131,7 @@ def test_a_flipped_bit_in_the_checkpoint_falls_back(
     assert_same(result(workplace / "flipped"), reference)
 
 
+@pytest.mark.fault("claims")
 def test_a_second_process_is_refused(mixbench, workplace: Path) -> None:
     """While one process trains a run, another is told which one, with status 1."""
     from mixbench.config import run_dir, typed
