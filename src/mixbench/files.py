@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises OutputError when it cannot be written; the old file is then still in place.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Random, not the process number: on a shared disk two machines may have the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

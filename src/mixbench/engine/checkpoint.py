@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mixbench.claim import check
 from mixbench.errors import MixbenchError
 from mixbench.files import output_error, write_atomic
 
@@ -59,16 +60,21 @@ class Snapshot:
 
 
 def remove(directory: Path) -> None:
-    """Delete the checkpoints of a finished run; its weights are in model.safetensors."""
+    """Delete the checkpoints of a finished run; its weights are in model.safetensors. Raises ClaimLost."""
+    check(directory)
     for name in (PREVIOUS, LAST, NEXT):
         (directory / name).unlink(missing_ok=True)
 
 
 def write(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` as last.pt; what was last.pt becomes previous.pt. Raises OutputError, leaving both whole."""
+    """Write `state` as last.pt; what was last.pt becomes previous.pt.
+
+    Raises OutputError, leaving both whole, and ClaimLost, touching nothing.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
+    check(directory)
     coming = directory / NEXT
     write_atomic(coming, data + hashlib.sha256(data).hexdigest().encode())
     try:
