@@ -14,8 +14,7 @@ from tqdm import tqdm
 from mixbench import tracking
 from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import MixbenchError
-from mixbench.files import OutputError, output_error
+from mixbench.errors import MixbenchError, OutputError, output_error
 from mixbench.record import move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
