@@ -3,7 +3,7 @@
     config.yaml    the composed config            env.json      commit, versions, device, command line
     epochs.csv     one row per epoch              last.pt       what an exact resume needs
     summary.json   state, selections, times       model.safetensors   final weights
-    train.log      what was printed               claim         lock of the process that works here
+    train.log      what was printed               claim         the process that works here, while it does
 
 summary.json ends with a checksum of itself and, while nobody works on the run, holds those of config.yaml, epochs.csv
 and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
@@ -16,36 +16,28 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
 import math
-import os
-import socket
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import DataError, MixbenchError
-from mixbench.files import output_error, plain, write_atomic, write_json
+from mixbench.claim import CLAIM, claimed, holder
+from mixbench.errors import DataError
+from mixbench.files import plain, write_atomic, write_json
 
 Row = dict[str, Any]
 
 CHECKED = ("config.yaml", "epochs.csv", "model.safetensors")
 
 
-class RunBusy(MixbenchError):
-    """Another process works on this run."""
-
-
 # ---------------------------------------------------------------- reading
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
-    """summary.json of a run, or None where there is none.
+    """summary.json of a run, or None where there is none. One `running` that no process holds is `interrupted`.
 
     Of one that is damaged nothing is left but the state `unreadable`, and in `error` the file and what is wrong.
     """
@@ -60,6 +52,8 @@ def read_summary(directory: Path) -> dict[str, Any] | None:
         return {"state": "unreadable", "error": f"{path} cannot be read: {error}"}
     if expected not in (None, found):
         return {"state": "unreadable", "error": _damage(path, expected, found)}
+    if summary.get("state") == "running" and holder(directory) is None:
+        summary["state"] = "interrupted"
     return summary
 
 
@@ -183,36 +177,6 @@ def write_summary(directory: Path, summary: dict[str, Any]) -> None:
     write_json(directory / "summary.json", {**content, "sha256": _digest(content)})
 
 
-@contextmanager
-def claimed(directory: Path) -> Iterator[None]:
-    """Hold the run for this process: create its directory and lock its claim file until the block ends.
-
-    The lock is the kernel's (flock), so it ends with the process however that dies; the file's text only tells
-    others who holds it. Raises RunBusy naming the holder, OutputError where the directory cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / "claim", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise output_error(directory, error) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 4096, 0).decode(errors="replace").strip() or "another process"
-            raise RunBusy(
-                f"{directory} is being trained by {holder}.\n"
-                "Wait for it, or change the config (another seed is another run)."
-            ) from None
-        os.ftruncate(handle, 0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode(), 0)
-        yield
-        os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
-
-
 def move_aside(directory: Path) -> Path | None:
     """Rename a run's directory so that it can start over; nothing is deleted. Returns the new place, if any."""
     if not directory.exists():
@@ -222,4 +186,5 @@ def move_aside(directory: Path) -> Path | None:
         while (aside := directory.with_name(f"{directory.name}.old{number}")).exists():
             number += 1
         directory.rename(aside)
+        (aside / CLAIM).unlink(missing_ok=True)
     return aside

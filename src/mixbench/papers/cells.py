@@ -18,16 +18,16 @@ from mixbench.papers.spec import Cell, Spec
 from mixbench.record import read_rows, read_summary
 from mixbench.schema.train import Train
 
-STATES = ("finished", "partial", "failed", "missing", "unreadable", "unavailable")
+STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
 
 
 @dataclass(frozen=True)
 class Planned:
     """One run of a table: its cell, its config, and what there is of it.
 
-    `state` is finished, partial (some epochs are done), failed, missing, unreadable (its summary is damaged), or
-    unavailable (the spec needs what mixbench does not have yet; `config` is then None). `changes` says what was asked
-    for differently from the spec, such as "epochs 4, not 200".
+    `state` is finished, running (a process works on it), partial (some epochs are done), failed, missing, unreadable
+    (its summary is damaged), or unavailable (the spec needs what mixbench does not have yet; `config` is then None).
+    `changes` says what was asked for differently from the spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
@@ -120,7 +120,7 @@ def _found(cell: Cell, config: Train, changes: tuple[str, ...]) -> Planned:
     state = summary.get("state", "missing")
     done = config.epochs if state == "finished" else 0
     if state in ("running", "interrupted"):
-        state = "partial"
+        state = "partial" if state == "interrupted" else state
         with contextlib.suppress(DataError):  # the checkpoint has the rows too, and writes them again
             done = len(read_rows(directory))
     return Planned(cell, config, directory, state, summary, done, changes)
