@@ -153,7 +153,7 @@ def test_damaged_runs_are_shown_as_such(workplace: Path, report) -> None:
     (runs[2].directory / "summary.json").write_text('{"state": "finished", "config": {"seed": 0}}')
     (runs[5].directory / "env.json").unlink()
     text = Document(report()).text
-    for words in ("runs6: ", "2 unreadable", "2 finished", "1 failed", "1 running", "no space left"):
+    for words in ("runs6: ", "2 unreadable", "2 finished", "1 failed", "1 interrupted", "no space left"):
         assert words in text
 
 
