@@ -290,7 +290,7 @@ def test_the_command_trains_and_draws(mixbench, workplace: Path) -> None:
     options = ("mine.yaml", "--cols", "A", "--seeds", "1", "--epochs", "1")
     none = mixbench("figure", *options)
     assert none.status == 1
-    assert "none of its 2 runs has begun" in none.err
+    assert "of its 2 runs, 2 missing" in none.err
     assert not list(workplace.rglob("*.png"))
     assert "2 missing" in mixbench("figure", *options, "--dry-run").out
     done = mixbench("figure", *options, "--run")

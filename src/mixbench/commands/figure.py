@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mixbench.commands.table import add_run_options, dry_run, planned_runs, train
+from mixbench.commands.table import add_run_options, counts, dry_run, planned_runs, train
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.papers.parse import SELECTIONS
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     drawing = figure.assemble(spec, planned, arguments.select, arguments.protocol)
     if not drawing.panels:
         raise MixbenchError(
-            f"{arguments.key}: nothing to draw, none of its {len(planned)} runs has begun."
+            f"{arguments.key}: nothing to draw; of its {len(planned)} runs, {counts(planned)}."
             " Add --run to train them, --dry-run to list them; runs of other options need the same options here."
         )
     content = picture(

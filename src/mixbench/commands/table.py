@@ -150,11 +150,15 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
             continue
         lines.append(f"{head}{_progress(run, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
-    counts = [f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned))]
     lines.append(
-        f"{len(planned)} runs: {', '.join(counts)}; {duration(seconds_left(planned))} left, one after another"
+        f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
     )
     return "\n".join(lines)
+
+
+def counts(planned: Sequence[Planned]) -> str:
+    """How many runs are in which state, such as "2 finished, 1 missing"."""
+    return ", ".join(f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned)))
 
 
 def _progress(run: Planned, epochs: int) -> str:

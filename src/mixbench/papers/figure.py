@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,14 +92,13 @@ def _standing(planned: Sequence[Planned], column: str) -> list[str]:
     words = []
     for row in dict.fromkeys(run.cell.row for run in planned):
         runs = [run for run in planned if (run.cell.row, run.cell.column) == (row, column)]
-        finished, failed, running, partial = (
-            sum(r.state == s for r in runs) for s in ("finished", "failed", "running", "partial")
-        )
+        states = Counter(run.state for run in runs)
+        finished, under_way = states["finished"], states["running"] + states["partial"]
         if finished == len(runs):
             continue
         told = [f"{finished} of {len(runs)} runs"] if finished else ["no finished run"]
-        told += [f"{failed} failed"] if failed else []
-        told += [f"{running + partial} under way"] if running + partial else []
+        told += [f"{states[s]} {s}" for s in ("failed", "unreadable") if states[s]]
+        told += [f"{under_way} under way"] if under_way else []
         words.append(f"{row} ({', '.join(told)})")
     return words
 

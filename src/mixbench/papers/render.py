@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from mixbench.papers.metric import Metric
 from mixbench.papers.table import Comparison, Entry, Result
 
+# What a cell without a finished run says: the first of these states that one of its runs is in, else missing.
+UNFINISHED = ("unavailable", "unreadable", "failed", "running", "partial")
 MEDALS = {0: "", 1: " (1)", 2: " (2)", 3: " (3)"}
 
 
@@ -59,8 +61,8 @@ def _has_run(result: Result, row: str, column: str) -> bool:
 def _ours(result: Result, row: str, column: str, entry: Entry, metric: Metric) -> str:
     states = result.states[row, column]
     if not states.get("finished"):
-        return next((s for s in ("unavailable", "failed", "running", "partial") if states.get(s)), "missing")
-    failed = f", {states['failed']} failed" if states.get("failed") else ""
+        return next((s for s in UNFINISHED if states.get(s)), "missing")
+    failed = "".join(f", {states[s]} {s}" for s in ("failed", "unreadable") if states.get(s))
     if entry.ours.n == 0:
         return f"- (0{failed})"
     spread = "" if math.isnan(entry.ours.std) else f" ± {entry.ours.std:.{metric.digits}f}"
