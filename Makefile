@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test tables figures report bench performance lint format clean
+.PHONY: help env demo test tables figures report bench numbers lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 env: $(READY) ## make the virtual environment in .venv
 
@@ -44,8 +44,8 @@ report: env ## one HTML page about all runs: report.html in outputs
 bench: env ## measure a training step of every method on this machine
 	$(BIN)/mixbench bench
 
-performance: env ## put the numbers in results/bench into docs/performance.md
-	$(BIN)/python scripts/performance.py
+numbers: env ## put the measured numbers in results/ into README.md and docs
+	$(BIN)/python scripts/measured.py
 
 lint: env ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -29,15 +29,21 @@ def rotation(degrees: float) -> torch.Tensor:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(DEFORMATIONS)), st.integers(1, 20), st.integers(1, 20), st.integers(1, 5))
 def test_scipy(name: str, height: int, width: int, n: int) -> None:
-    """Oracle: scipy.ndimage.affine_transform with order 0 and a constant 0 outside, about H/2 + 1/2, W/2 + 1/2."""
+    """Oracle: scipy.ndimage.affine_transform with order 0 and a constant 0 outside, about H/2 + 1/2, W/2 + 1/2.
+
+    Without the places that lie on a border to the last bit: which side they fall to depends on the order of sums.
+    """
     images, matrix = picture(height, width, n), matrices(name, n)
     centre = np.array([height / 2 + 0.5, width / 2 + 0.5])
+    places = np.stack(np.mgrid[:height, :width], -1)
     for image, m, ours in zip(images, matrix.numpy(), warp(images, matrix), strict=True):
+        doubled = 2 * ((places - centre) @ m.T + centre)  # edges at whole numbers, midpoints at odd ones
+        clear = (np.abs(doubled - np.round(doubled)) > 1e-9).all(-1)
         for channel, found in zip(image.numpy(), ours.numpy(), strict=True):
             expected = scipy.ndimage.affine_transform(
                 channel, m, offset=centre - m @ centre, order=0, mode="constant", cval=0.0
             )
-            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(found[clear], expected[clear])
 
 
 @pytest.mark.parametrize("degrees", [-33.0, 7.5, 20.0])
