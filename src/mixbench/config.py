@@ -20,6 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import check
@@ -127,7 +128,10 @@ def typed(config: DictConfig) -> Train:
         config = copy.deepcopy(config)
         with read_write(config), open_dict(config):
             del config["hydra"]
-    run = cast(Train, OmegaConf.to_object(config))
+    try:
+        run = cast(Train, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:  # of a reference to a key that is not there, or to itself
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from None
     problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mixbench.config import compose_config
 from mixbench.errors import ConfigError
@@ -21,10 +23,18 @@ from mixbench.schema.train import GROUPS
 def composed(overrides: Sequence[str], config_dir: str | None = None, *, hydra: bool = False) -> DictConfig:
     """`compose_config`, with every mistake in the overrides raised as a ConfigError."""
     for override in overrides:
-        if "=" not in override and not override.startswith("~"):
+        if override.startswith("~"):
+            raise ConfigError(
+                f"{override}: nothing can be left out; choose another option or value, such as opt=sgd."
+            )
+        if override.startswith("+") and not override.lstrip("+").startswith("hydra"):
+            raise ConfigError(f"{override}: nothing can be added; keys that exist are set without a +.")
+        if "=" not in override:
             raise ConfigError(
                 f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix."
             )
+    if config_dir and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: no such folder.")
     try:
         return compose_config(overrides, config_dir, hydra=hydra)
     except OverrideParseException as error:
@@ -33,6 +43,16 @@ def composed(overrides: Sequence[str], config_dir: str | None = None, *, hydra: 
         raise ConfigError(_missing_option(error)) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_bad_override(overrides, config_dir, error)) from None
+    except YAMLError as error:  # its text names the file and the line
+        raise ConfigError(f"--config-dir {config_dir}: a file cannot be read as YAML: {error}") from None
+    except ValueError as error:  # Hydra's words for a number where the name of an option belongs
+        raise ConfigError(f"{_unnamed_option(overrides)}: {_last(error)}.") from None
+
+
+def _unnamed_option(overrides: Sequence[str]) -> str:
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    groups = [o for o in parsed if o.key_or_group in GROUPS or "/" in o.key_or_group]
+    return next((str(o.input_line) for o in groups if not isinstance(o.value(), str)), " ".join(overrides))
 
 
 def _last(error: BaseException) -> str:
@@ -51,7 +71,10 @@ def _bad_override(overrides: Sequence[str], config_dir: str | None, error: Excep
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS]
-    config = compose_config(choices, config_dir)
+    try:
+        config = compose_config(choices, config_dir)
+    except HydraException as mistake:
+        return _last(mistake)
     for override in parsed:
         key = override.key_or_group
         if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -20,6 +21,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises OutputError when it cannot be written, and ClaimLost when `path` lies in a run that this process has lost;
     the old file is then still in place.
     """
+    if path.is_dir():
+        raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder, not a file"))
     # Random, not the process number: on a shared disk two machines may have the same.
     temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:

@@ -26,6 +26,9 @@ from mixbench.schema.train import GROUPS, Train
 from mixbench.signals import Interrupted
 from mixbench.together import slots, train_together
 
+# Hydra's options that make no sense here; the last one would load a pickle.
+FOREIGN = ("config_path", "config_name", "package", "experimental_rerun")
+
 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench train ARGV`."""
@@ -33,7 +36,14 @@ def main(argv: list[str]) -> int:
         print(help_text())
         return 0
     argv, jobs = _jobs(argv)
-    arguments = get_args_parser().parse_intermixed_args(argv)  # -m may stand between overrides
+    parser = get_args_parser()
+    parser.prog, parser.usage = "mixbench train", "mixbench train [KEY=VALUE ...] [-m [--jobs N]] [--help]"
+    arguments = parser.parse_intermixed_args(argv)  # -m may stand between overrides
+    for option in FOREIGN:
+        if getattr(arguments, option) is not None:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: not an option of mixbench. See mixbench train --help."
+            )
     overrides = canonical(arguments.overrides)
     options = [a for a in argv if a not in arguments.overrides]
     if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
