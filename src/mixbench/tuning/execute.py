@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 from mixbench.config import run_dir
 from mixbench.errors import ConfigError, MixbenchError
@@ -24,6 +24,7 @@ from mixbench.tuning.study import Study, Trial
 
 POLL_SECONDS = 0.1
 BUSY_SECONDS = 5.0  # between looks at a run that another process works on
+TRAIN = (sys.executable, "-m", "mixbench", "train")
 
 
 class Worker:
@@ -33,7 +34,7 @@ class Worker:
         self.trial, self.slot = trial, slot
         self.directory, self.epochs = run_dir(config), config.epochs
         self._overrides = overrides
-        self._process: subprocess.Popen | None = None
+        self._process: Popen | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # the process's standard error, as long as we live
         self._pruned = self._asked = False
         self._not_before = 0.0
@@ -79,12 +80,12 @@ class Worker:
 
     def _start(self, environment: dict[str, str]) -> None:
         self._errors.truncate(0)
-        command = [sys.executable, "-m", "mixbench", "train", *self._overrides, *self.slot, "progress=false"]
+        command = [*TRAIN, *self._overrides, *self.slot, "progress=false"]
         # In a session of its own: Ctrl-C at the terminal reaches it once, through us.
-        self._process = subprocess.Popen(
+        self._process = Popen(
             command,
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=DEVNULL,
             stderr=self._errors,
             start_new_session=True,
         )

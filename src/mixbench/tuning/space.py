@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Transformer
 from hydra.errors import OverrideParseException
 
 from mixbench.errors import ConfigError
@@ -23,7 +23,7 @@ from mixbench.errors import ConfigError
 
 @dataclass(frozen=True)
 class Choice:
-    """A key that takes one of a few values, kept as they are written on a command line."""
+    """A key that takes one of a few values, in a form that can stand on a command line."""
 
     key: str
     values: tuple[str, ...]
@@ -82,10 +82,10 @@ def parse(overrides: Sequence[str]) -> tuple[list[str], list[Dimension]]:
         raise ConfigError(
             "nothing to search: give a key several values, such as opt.lr=0.01,0.1 or opt.lr=interval(0.01, 0.3)."
         )
-    keys = [dimension.key for dimension in space]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ConfigError(f"{key}: is searched twice; give all its values at once.")
+    keys = [override.key_or_group for override in parsed]
+    for dimension in space:
+        if keys.count(dimension.key) > 1:
+            raise ConfigError(f"{dimension.key}: is given twice; give all its values at once.")
     return fixed, space
 
 
@@ -97,7 +97,7 @@ def _dimension(override: Override) -> Dimension:
         raise ConfigError(f"{given}: write the values out, such as {key}=A,B,C.")
     if not isinstance(value, IntervalSweep):
         # Hydra's range and choice; doubled values would count as two to the sampler.
-        return Choice(key, tuple(dict.fromkeys(override.sweep_string_iterator())))
+        return Choice(key, tuple(dict.fromkeys(str(v) for v in override.sweep_iterator(Transformer.encode))))
     if value.start is None or value.end is None or not value.start < value.end:
         raise ConfigError(f"{given}: the first end must be below the second.")
     log = "log" in value.tags

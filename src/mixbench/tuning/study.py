@@ -76,7 +76,7 @@ class Trial:
         self._study.tell(self.number, state=TrialState.PRUNED)
 
     def fail(self, error: str) -> None:
-        """These values do not work. The sampler avoids pruned trials, while it would ignore failed ones and come back."""
+        """These values do not work. The sampler avoids pruned trials; failed ones it would ignore."""
         self._trial.set_user_attr(ERROR, error)
         self.prune()
 
