@@ -201,3 +201,135 @@ def test_pruning_follows_the_median_rule(tune, workplace: Path) -> None:
         if state == "COMPLETE":
             before.append(values["opt.lr"])
     assert 5 <= len(before) < 20
+
+
+# ---------------------------------------------------------------- what fails
+
+
+def test_values_that_fail_are_recorded_and_avoided(tune, workplace: Path) -> None:
+    """The stand-in fails above 1: such trials count, say why, and are the search's worst, so it leaves them alone."""
+    result = tune("opt.lr=tag(log,interval(0.01,100))", *VAL, "--trials", "25", "--pruner", "none")
+    assert result.status == 0, result.err
+    found = trials(workplace)
+    failed = [t[0] for t in found if t[5]]
+    assert failed == [t[0] for t in found if t[3]["opt.lr"] > 1]
+    assert "the training loss became nan" in result.out
+    assert f"{len(failed)} failed" in result.out
+    late = [number for number in failed if number >= 10]  # ten are drawn at random, half of them above 1
+    assert len(late) / 15 < len(set(failed) - set(late)) / 10
+
+
+def test_values_that_do_not_go_together_are_a_failed_trial(tune, workplace: Path) -> None:
+    """Each is right beside the other's first value, but not both: known only when the trial's config is made."""
+    result = tune("augment=none,manifold_mixup", "opt=bgmix", "opt.compute=masked,subset", *VAL, "--trials", "8")
+    assert result.status == 0, result.err
+    failed = {tuple(t[3].values()) for t in trials(workplace) if t[5]}
+    assert failed == {("manifold_mixup", "subset")}
+
+
+def test_nothing_finished_is_an_exit_status(tune) -> None:
+    """All values fail: 1, and the table says so."""
+    result = tune("opt.lr=2,3", *VAL, "--trials", "2")
+    assert result.status == 1
+    assert "2 of 2 trials: 2 failed" in result.out
+
+
+def test_a_damaged_study_is_named_and_not_touched(tune, workplace: Path) -> None:
+    """Garbage in study.db: one message that names the file; it stays as it is."""
+    file = workplace / search([LR, *VAL]).directory / "study.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"garbage" * 1000)
+    for option in ((), ("--dry-run",)):
+        result = tune(LR, *VAL, *option)
+        assert result.status == 1
+        assert "study.db cannot be used" in result.err
+        assert "Traceback" not in result.err
+    assert file.read_bytes() == b"garbage" * 1000
+
+
+def test_what_stops_every_run_stops_the_search(mixbench, workplace: Path) -> None:
+    """A device that is not there, found by the run itself (a real one): its message, once, and status 1."""
+    result = mixbench("tune", LR, *VAL, "device=cuda:63", "--trials", "5")
+    assert result.status == 1
+    assert result.err.count("cuda:63") == 1
+    assert "trial 0 cannot be trained" in result.err
+    assert [t[1] for t in trials(workplace)] == ["RUNNING"]
+
+
+# ---------------------------------------------------------------- going on
+
+SEARCH = (LR, "opt.momentum=interval(0,0.9)", *VAL)
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: no handler of ours may catch it."""
+
+
+def test_killed_at_every_write_to_the_study(tune, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brute force: die before and after the n-th change of the study, n = 1, 2, ..., and start again.
+
+    Oracle: the same search, never stopped: every trial's values, reports and end. With 14 trials both kinds of draw
+    are met, the sampler's random ones and the joint ones after ten.
+    """
+    assert tune(*SEARCH, "--trials", "14", "output_dir=reference").status == 0
+    expected = trials(workplace / "reference")
+    storage = optuna.storages.RDBStorage
+    countdown = [0]
+
+    def mortal(name: str):
+        whole = getattr(storage, name)
+
+        def change(*arguments, **named):
+            for moment in ("before", "after"):
+                countdown[0] -= 1
+                if countdown[0] == 0:
+                    raise Killed(name)
+                result = whole(*arguments, **named) if moment == "before" else result
+            return result
+
+        monkeypatch.setattr(storage, name, change)
+
+    for name in ("create_new_trial", "set_trial_param", "set_trial_intermediate_value", "set_trial_state_values"):
+        mortal(name)
+    deaths = 0
+    while True:
+        countdown[0] = deaths % 7 + 1  # far enough to get on, near enough to meet every kind of change
+        try:
+            assert tune(*SEARCH, "--trials", "14", "output_dir=killed").status == 0
+            break
+        except Killed:
+            deaths += 1
+    assert deaths > 20
+    assert trials(workplace / "killed") == expected
+
+
+def test_a_lost_study_is_made_again_without_training(tune, workplace: Path) -> None:
+    """study.db moved away: the same trials from the runs that are there, and no process is started."""
+    assert tune(*SEARCH, "--trials", "12").status == 0
+    expected = trials(workplace)
+    (file,) = workplace.rglob("study.db")
+    file.unlink()
+    Instant.started.clear()
+    assert tune(*SEARCH, "--trials", "12").status == 0
+    assert Instant.started == []
+    assert trials(workplace) == expected
+
+
+def test_more_trials_are_the_same_study(tune, workplace: Path) -> None:
+    """4 and then 8 are 8; a further look with --dry-run changes nothing."""
+    tune(*SEARCH, "--trials", "8", "output_dir=whole")
+    tune(*SEARCH, "--trials", "4", "output_dir=parts")
+    again = tune(*SEARCH, "--trials", "8", "output_dir=parts")
+    assert "4 trials are there" in again.out
+    assert trials(workplace / "parts") == trials(workplace / "whole")
+    shown = tune(*SEARCH, "--trials", "8", "output_dir=parts", "--dry-run")
+    assert shown.status == 0
+    assert shown.out.splitlines()[-8:] == again.out.splitlines()[-8:]
+
+
+def test_two_trials_with_the_same_values_share_a_run(tune, workplace: Path) -> None:
+    """Two values, six trials, three at a time: each value is trained once."""
+    result = tune("opt.lr=0.01,0.1", *VAL, "--trials", "6", "--jobs", "3", "--pruner", "none")
+    assert result.status == 0, result.err
+    assert len(Instant.started) == 2
+    assert "6 of 6 trials: 6 finished" in result.out

@@ -24,7 +24,7 @@ from mixbench.tuning.study import Study, Trial
 
 POLL_SECONDS = 0.1
 BUSY_SECONDS = 5.0  # between looks at a run that another process works on
-TRAIN = (sys.executable, "-m", "mixbench", "train")
+TRAIN: Sequence[str] = (sys.executable, "-m", "mixbench", "train")
 
 
 class Worker:
