@@ -5,7 +5,6 @@ Trainings are stood in for by a formula (training_stand_in), with the records th
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import subprocess
@@ -15,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import training_stand_in
-from mixbench.errors import ConfigError
-from mixbench.record import read_rows
+from training_stand_in import Instant, validation_accuracy
+
 from mixbench.tuning.search import search
 from mixbench.tuning.space import Choice, Interval, parse
-from training_stand_in import Instant, validation_accuracy
 
 optuna = pytest.importorskip("optuna")
 from sqlalchemy import event  # noqa: E402  # Optuna's
@@ -168,7 +165,9 @@ def test_validation_and_test_set_choose_differently(tune, workplace: Path) -> No
     assert chosen.status == 0, chosen.err
     assert "opt.lr=0.1\n" in chosen.out.split("best ")[1]
     assert "no estimate" not in chosen.out
-    told = tune(values, *VAL, "--trials", "12", "--pruner", "none", "output_dir=test", "--tune-on-the-test-set")
+    told = tune(
+        values, *VAL, "--trials", "12", "--pruner", "none", "output_dir=test", "--tune-on-the-test-set"
+    )
     assert "opt.lr=0.001\n" in told.out.split("best ")[1]
     assert "no estimate for images never seen" in told.out
     assert "chosen on the test set" in told.out
@@ -177,7 +176,7 @@ def test_validation_and_test_set_choose_differently(tune, workplace: Path) -> No
 
 
 def test_the_search_finds_the_best(tune, workplace: Path) -> None:
-    """Closed form: the maximum lies at 0.1; 25 trials come within a factor of 1.5, and the best is the largest value."""
+    """Closed form: the maximum lies at 0.1; 25 trials come within a factor of 1.5; the best has the largest value."""
     result = tune(LR, *VAL, "--trials", "25")
     assert result.status == 0, result.err
     finished = [t for t in trials(workplace) if t[1] == "COMPLETE"]
@@ -232,7 +231,9 @@ def test_values_that_fail_are_recorded_and_avoided(tune, workplace: Path) -> Non
 
 def test_values_that_do_not_go_together_are_a_failed_trial(tune, workplace: Path) -> None:
     """Each is right beside the other's first value, but not both: known only when the trial's config is made."""
-    result = tune("augment=none,manifold_mixup", "opt=bgmix", "opt.compute=masked,subset", *VAL, "--trials", "8")
+    result = tune(
+        "augment=none,manifold_mixup", "opt=bgmix", "opt.compute=masked,subset", *VAL, "--trials", "8"
+    )
     assert result.status == 0, result.err
     failed = {tuple(t[3].values()) for t in trials(workplace) if t[5]}
     assert failed == {("manifold_mixup", "subset")}
@@ -288,20 +289,28 @@ def test_killed_at_every_write_to_the_study(tune, workplace: Path, monkeypatch: 
     storage = optuna.storages.RDBStorage
     countdown = [0]
 
+    def die_when_counted(name: str) -> None:
+        countdown[0] -= 1
+        if countdown[0] == 0:
+            raise Killed(name)
+
     def mortal(name: str):
         whole = getattr(storage, name)
 
         def change(*arguments, **named):
-            for moment in ("before", "after"):
-                countdown[0] -= 1
-                if countdown[0] == 0:
-                    raise Killed(name)
-                result = whole(*arguments, **named) if moment == "before" else result
+            die_when_counted(name)
+            result = whole(*arguments, **named)
+            die_when_counted(name)
             return result
 
         monkeypatch.setattr(storage, name, change)
 
-    for name in ("create_new_trial", "set_trial_param", "set_trial_intermediate_value", "set_trial_state_values"):
+    for name in (
+        "create_new_trial",
+        "set_trial_param",
+        "set_trial_intermediate_value",
+        "set_trial_state_values",
+    ):
         mortal(name)
     deaths = 0
     while True:

@@ -16,6 +16,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+from run_records import rows_of
+
 from mixbench.config import typed
 from mixbench.errors import MixbenchError
 from mixbench.explain import composed
@@ -23,7 +25,6 @@ from mixbench.record import read_rows, write_rows
 from mixbench.run import execute
 from mixbench.signals import Interrupted
 from mixbench.summary import totals
-from run_records import rows_of
 
 SECONDS = float(os.environ.get("STAND_IN_SECONDS", 0))  # that an epoch takes
 BEST = 0.1  # the learning rate with the highest validation accuracy; on the test set the smallest is best
@@ -36,10 +37,12 @@ def validation_accuracy(lr: float, epoch: int) -> float:
 
 def _rows(lr: float, epochs: int) -> list[dict[str, Any]]:
     accuracies = [validation_accuracy(lr, epoch) for epoch in range(1, epochs + 1)]
-    return rows_of([50 - math.log10(lr)] * epochs, val_acc=accuracies, val_top5=accuracies, val_loss=accuracies)
+    return rows_of(
+        [50 - math.log10(lr)] * epochs, val_acc=accuracies, val_top5=accuracies, val_loss=accuracies
+    )
 
 
-def train(config: Any, directory: Path, stop: Any) -> dict[str, Any]:
+def train(config: Any, directory: Path, stop: Any, *_: Any) -> dict[str, Any]:
     """In place of mixbench.train.train: a row for each epoch; a learning rate above 1 fails."""
     done, lr = len(read_rows(directory)), config.opt.lr
     if lr > 1:
@@ -50,7 +53,12 @@ def train(config: Any, directory: Path, stop: Any) -> dict[str, Any]:
         time.sleep(SECONDS)
         if SECONDS or last == config.epochs:
             write_rows(directory, _rows(lr, last))
-    return {**totals(_rows(lr, config.epochs), 100), "peak_memory_bytes": 0, "peak_memory_of": "nothing", "data_note": ""}
+    return {
+        **totals(_rows(lr, config.epochs), 100),
+        "peak_memory_bytes": 0,
+        "peak_memory_of": "nothing",
+        "data_note": "",
+    }
 
 
 MODULE = types.ModuleType("mixbench.train")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
+from mixbench.claim import claimed
 from mixbench.config import canonical
 from mixbench.errors import ConfigError
-from mixbench.record import claimed
 from mixbench.together import slots
 from mixbench.tuning.search import PRUNERS, SAMPLERS, Search, search
 

@@ -21,6 +21,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from mixbench.claim import check
 from mixbench.errors import MixbenchError
 from mixbench.record import read_rows
 from mixbench.tuning.search import Search
@@ -100,7 +101,11 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def next(self, limit: int) -> Trial | None:
-        """A trial to work on: one that was left unfinished, else a new one; None where there are `limit` in all."""
+        """A trial to work on: one that was left unfinished, else a new one; None where there are `limit` in all.
+
+        Raises ClaimLost where another process has taken the search over.
+        """
+        check(self.search.directory)
         if self._left:
             # By its key in the storage: there is no public way to take up a trial of another process.
             return Trial(self.search, optuna.Trial(self._study, self._left.pop(0)._trial_id))
