@@ -80,8 +80,13 @@ class SAM(Descent):
         self.perturb = perturb
         self.bn_stats = bn_stats
         self.decay_in_ascent = decay_in_ascent
-        self.together = ranks if ascent == "synchronised" else ALONE  # those who ascend and select as one
+        self.ascent = ascent
         self._named_weight = {p for name, p in model.named_parameters() if "weight" in name.split(".")[-1]}
+
+    @property
+    def together(self) -> Ranks:
+        """The ranks that ascend and select as one."""
+        return self.ranks if self.ascent == "synchronised" else ALONE
 
     def step(self, closure: Closure) -> Tensor:
         """As `Descent.step`, with the gradient of the second pass; returns the mean loss of the first."""
