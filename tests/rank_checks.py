@@ -31,7 +31,14 @@ from mixbench.ranks import ALONE, Ranks, SeveralRanks, joined
 
 CPU = torch.device("cpu")
 OFF = torch.autocast("cpu", enabled=False)
-EPOCH = ["devices=2", "epochs=1", "dataset.train_size=640", "dataset.val_size=101", "train_mixed_every=1", "eval_batch_size=77"]
+EPOCH = [
+    "devices=2",
+    "epochs=1",
+    "dataset.train_size=640",
+    "dataset.val_size=101",
+    "train_mixed_every=1",
+    "eval_batch_size=77",
+]
 METHODS = {
     "ERM": [],
     "Adam": ["opt=adam"],
