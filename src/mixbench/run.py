@@ -158,12 +158,13 @@ def _logging(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(directory / "train.log", error) from None
     log.setLevel(logging.INFO)
-    log.propagate = False
+    propagate, log.propagate = log.propagate, False
     for handler in handlers:
         log.addHandler(handler)
     try:
         yield
     finally:
+        log.propagate = propagate
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
