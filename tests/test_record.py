@@ -1,12 +1,8 @@
-"""The run directory: rows, selections, claims, atomic files."""
+"""The run directory: rows, selections, atomic files."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixbench import files, record
-from mixbench.files import OutputError
+from mixbench.claim import RunBusy, claimed
+from mixbench.errors import OutputError
 
 floats = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -78,29 +75,6 @@ def test_atomic_write_keeps_the_old_file_when_the_disk_is_full(tmp_path: Path, m
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-HOLD = (
-    "import sys, time; from pathlib import Path; from mixbench.record import claimed\n"
-    "with claimed(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-)
-
-
-def test_a_claim_is_exclusive_and_dies_with_its_process(tmp_path: Path) -> None:
-    """A second process is refused with the first one's number; after SIGKILL the run is free at once."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(record.RunBusy, match=f"process {holder.pid} on "), record.claimed(tmp_path):
-            pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        with record.claimed(tmp_path):
-            assert f"process {os.getpid()} on" in (tmp_path / "claim").read_text()
-        assert (tmp_path / "claim").read_text() == ""
-    finally:
-        holder.kill()
-
-
 def test_moving_aside_deletes_nothing_and_respects_a_claim(tmp_path: Path) -> None:
     """Numbered names; a run under way is not moved."""
     run = tmp_path / "abc"
@@ -110,9 +84,10 @@ def test_moving_aside_deletes_nothing_and_respects_a_claim(tmp_path: Path) -> No
         aside = record.move_aside(run)
         assert aside is not None
         assert aside.name == f"abc.old{number}"
+        assert sorted(p.name for p in aside.iterdir()) == ["mark"]
         assert (aside / "mark").read_text() == str(number)
     run.mkdir()
-    with record.claimed(run), pytest.raises(record.RunBusy):
+    with claimed(run), pytest.raises(RunBusy):
         record.move_aside(run)
     assert run.exists()
     assert record.move_aside(tmp_path / "none") is None

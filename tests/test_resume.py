@@ -214,9 +214,9 @@ def test_a_flipped_bit_in_the_checkpoint_falls_back(
 
 def test_a_second_process_is_refused(mixbench, workplace: Path) -> None:
     """While one process trains a run, another is told which one, with status 1."""
+    from mixbench.claim import claimed
     from mixbench.config import run_dir, typed
     from mixbench.explain import composed
-    from mixbench.record import claimed
 
     with claimed(run_dir(typed(composed([*RUN])))):
         refused = mixbench("train", *RUN)

@@ -3,7 +3,7 @@
     config.yaml    the composed config            env.json      commit, versions, device, command line
     epochs.csv     one row per epoch              last.pt       what an exact resume needs
     summary.json   state, selections, times       model.safetensors   final weights
-    train.log      what was printed               claim         lock of the process that works here
+    train.log      what was printed               claim         the process that works here, while it does
 
 Nothing here imports torch; tables can be made where torch is not installed.
 """
@@ -12,35 +12,39 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import io
 import json
 import math
-import os
-import socket
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import MixbenchError
-from mixbench.files import output_error, write_atomic, write_json
+from mixbench.claim import CLAIM, claimed, holder
+from mixbench.files import write_atomic, write_json
 
 Row = dict[str, Any]
-
-
-class RunBusy(MixbenchError):
-    """Another process works on this run."""
 
 
 # ---------------------------------------------------------------- reading
 
 
+def load_summary(directory: Path) -> dict[str, Any]:
+    """summary.json of a run; a `running` one that no process holds any more is `interrupted`.
+
+    Raises OSError and ValueError for a summary that is not there or cannot be read.
+    """
+    summary = json.loads((directory / "summary.json").read_bytes())
+    if not isinstance(summary, dict):
+        raise ValueError("summary.json holds no object")
+    if summary.get("state") == "running" and holder(directory) is None:
+        summary["state"] = "interrupted"
+    return summary
+
+
 def read_summary(directory: Path) -> dict[str, Any] | None:
-    """summary.json of a run, or None where there is none (or none that can be read)."""
+    """The same, or None where there is none (or none that can be read)."""
     try:
-        return json.loads((directory / "summary.json").read_text())
+        return load_summary(directory)
     except (OSError, ValueError):
         return None
 
@@ -123,36 +127,6 @@ def write_summary(directory: Path, summary: dict[str, Any]) -> None:
     write_json(directory / "summary.json", summary)
 
 
-@contextmanager
-def claimed(directory: Path) -> Iterator[None]:
-    """Hold the run for this process: create its directory and lock its claim file until the block ends.
-
-    The lock is the kernel's (flock), so it ends with the process however that dies; the file's text only tells
-    others who holds it. Raises RunBusy naming the holder, OutputError where the directory cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / "claim", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise output_error(directory, error) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 4096, 0).decode(errors="replace").strip() or "another process"
-            raise RunBusy(
-                f"{directory} is being trained by {holder}.\n"
-                "Wait for it, or change the config (another seed is another run)."
-            ) from None
-        os.ftruncate(handle, 0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode(), 0)
-        yield
-        os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
-
-
 def move_aside(directory: Path) -> Path | None:
     """Rename a run's directory so that it can start over; nothing is deleted. Returns the new place, if any."""
     if not directory.exists():
@@ -162,4 +136,5 @@ def move_aside(directory: Path) -> Path | None:
         while (aside := directory.with_name(f"{directory.name}.old{number}")).exists():
             number += 1
         directory.rename(aside)
+        (aside / CLAIM).unlink(missing_ok=True)
     return aside

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from mixbench import tracking
+from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import ConfigError, MixbenchError
-from mixbench.files import OutputError, output_error
-from mixbench.record import claimed, move_aside, read_summary, write_config, write_summary
+from mixbench.errors import ConfigError, MixbenchError, OutputError, output_error
+from mixbench.record import move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.signals import Interrupted, stop_on_signals
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("mixbench")
 
 
-def execute(config: Train) -> None:
+def execute(config: Train, patience: float = 0.0) -> None:
     """Train the run that `config` describes, or go on with it, or show it when it is finished.
 
-    Raises MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
+    While another process works on it, waits `patience` seconds for that to end, then raises RunBusy. Raises
+    MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
     """
     _check_launch(config.devices)
     if config.devices == 1:
-        _lead(config)
+        _lead(config, patience)
         return
     from mixbench.ranks import joined
 
     with joined(run_id(config), config.rank_timeout) as ranks:
         if ranks.rank == 0:
-            _lead(config, ranks)
+            _lead(config, patience, ranks)
         else:
             _follow(config, ranks)
 
@@ -64,28 +65,40 @@ def _check_launch(devices: int) -> None:
     )
 
 
-def _lead(config: Train, ranks: Ranks | None = None) -> None:
+def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     """Train with a record: a process alone, or rank 0."""
     directory = run_dir(config)
-    summary = read_summary(directory)
-    if summary is not None and summary["state"] == "finished" and not config.force:
-        print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
-        if ranks is not None:
-            ranks.told(False)
+    # torchrun's restart goes on with the run that its first start began afresh.
+    force = config.force and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    if not force and _shown(directory, ranks):
         return
     tracking.require(config.tracker.name)
-    if config.force and (aside := move_aside(directory)) is not None:
+    if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
-    with claimed(directory), _logging(directory):
-        log.info(f"run      {directory}")
-        with _recorded(config, directory) as summary, stop_on_signals() as stop:
-            from mixbench.ranks import ALONE
-            from mixbench.train import train
+    with claimed(directory, patience):
+        if _shown(directory, ranks):  # another process may have finished it in the meantime
+            return
+        with _logging(directory):
+            log.info(f"run      {directory}")
+            with _recorded(config, directory) as summary, stop_on_signals() as stop:
+                from mixbench.ranks import ALONE
+                from mixbench.train import train
 
-            ranks = ranks or ALONE
-            ranks.told(True)
-            summary |= train(config, directory, stop, ranks)
-        log.info(table(summary, directory))
+                ranks = ranks or ALONE
+                ranks.told(True)
+                summary |= train(config, directory, stop, ranks)
+            log.info(table(summary, directory))
+
+
+def _shown(directory: Path, ranks: Ranks | None) -> bool:
+    """Whether the run is finished; it is then shown, and the other ranks are sent home."""
+    summary = read_summary(directory)
+    if summary is None or summary.get("state") != "finished":
+        return False
+    print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
+    if ranks is not None:
+        ranks.told(False)
+    return True
 
 
 def _follow(config: Train, ranks: SeveralRanks) -> None:
@@ -125,11 +138,13 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
     try:
         yield summary
         summary |= {"state": "finished", "ended": _now()}
+    except ClaimLost:
+        raise  # the record is another process's now
     except BaseException as error:
         stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
         message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
         summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
-        with contextlib.suppress(OutputError):  # a full disk is the error being reported
+        with contextlib.suppress(OutputError, ClaimLost):  # a full disk is the error being reported
             write_summary(directory, summary)
         if isinstance(error, OutputError):
             raise OutputError(

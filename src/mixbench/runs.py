@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mixbench.errors import ConfigError
+from mixbench.record import load_summary
 from mixbench.schema.knob import nearest
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -57,7 +57,7 @@ def frame(root: Path, select: str = "last") -> pd.DataFrame:
 
 def _row(directory: Path, select: str) -> dict[str, Any]:
     try:
-        summary = json.loads((directory / "summary.json").read_bytes())
+        summary = load_summary(directory)
         named = {key: summary[key] for key in (*RUN, *COST) if key in summary}
         metrics = summary.get("selections", {}).get(select, {})
         # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixbench.claim import holder
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
@@ -147,14 +148,20 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
         if run.config is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        done = f" ({run.epochs_done} of {run.config.epochs} epochs)" if run.state == "partial" else ""
-        lines.append(f"{head}{done}: {run.directory}")
+        lines.append(f"{head}{_progress(run, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     counts = [f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned))]
     lines.append(
         f"{len(planned)} runs: {', '.join(counts)}; {duration(seconds_left(planned))} left, one after another"
     )
     return "\n".join(lines)
+
+
+def _progress(run: Planned, epochs: int) -> str:
+    if run.state not in ("running", "partial"):
+        return ""
+    by = f", by {owner}" if (owner := holder(run.directory)) else ""
+    return f" ({run.epochs_done} of {epochs} epochs{by})"
 
 
 def _quoted(override: str) -> str:

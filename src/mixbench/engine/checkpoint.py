@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from mixbench.errors import MixbenchError
-from mixbench.files import output_error, write_atomic
+from mixbench.claim import check
+from mixbench.errors import MixbenchError, output_error
+from mixbench.files import write_atomic
 from mixbench.ranks import ALONE, Ranks
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
@@ -63,7 +64,8 @@ class Snapshot:
 
 
 def remove(directory: Path) -> None:
-    """Delete the checkpoints of a finished run; its weights are in model.safetensors."""
+    """Delete the checkpoints of a finished run; its weights are in model.safetensors. Raises ClaimLost."""
+    check(directory)
     for name in (PREVIOUS, LAST, NEXT):
         (directory / name).unlink(missing_ok=True)
 
@@ -75,6 +77,7 @@ def write(directory: Path, state: dict[str, Any]) -> None:
     data = buffer.getvalue()
     coming = directory / NEXT
     write_atomic(coming, data + hashlib.sha256(data).hexdigest().encode())
+    check(directory)  # the renames below are not write_atomic's
     try:
         if (directory / LAST).exists():
             os.replace(directory / LAST, directory / PREVIOUS)

@@ -17,16 +17,16 @@ from mixbench.papers.spec import Cell, Spec
 from mixbench.record import read_rows, read_summary
 from mixbench.schema.train import Train
 
-STATES = ("finished", "partial", "failed", "missing", "unavailable")
+STATES = ("finished", "running", "partial", "failed", "missing", "unavailable")
 
 
 @dataclass(frozen=True)
 class Planned:
     """One run of a table: its cell, its config, and what there is of it.
 
-    `state` is finished, partial (some epochs are done), failed, missing, or unavailable (the spec needs what
-    mixbench does not have yet; `config` is then None). `changes` says what was asked for differently from the
-    spec, such as "epochs 4, not 200".
+    `state` is finished, running (a process works on it), partial (some epochs are done), failed, missing, or
+    unavailable (the spec needs what mixbench does not have yet; `config` is then None). `changes` says what was
+    asked for differently from the spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
@@ -120,7 +120,7 @@ def _found(cell: Cell, config: Train, changes: tuple[str, ...]) -> Planned:
     done = config.epochs if state == "finished" else 0
     if state in ("running", "interrupted"):
         done = len(read_rows(directory))
-        state = "partial"
+        state = "partial" if state == "interrupted" else state
     return Planned(cell, config, directory, state, summary, done, changes)
 
 

@@ -92,14 +92,14 @@ def _standing(planned: Sequence[Planned], column: str) -> list[str]:
     words = []
     for row in dict.fromkeys(run.cell.row for run in planned):
         runs = [run for run in planned if (run.cell.row, run.cell.column) == (row, column)]
-        finished, failed, partial = (
-            sum(r.state == s for r in runs) for s in ("finished", "failed", "partial")
+        finished, failed, running, partial = (
+            sum(r.state == s for r in runs) for s in ("finished", "failed", "running", "partial")
         )
         if finished == len(runs):
             continue
         told = [f"{finished} of {len(runs)} runs"] if finished else ["no finished run"]
         told += [f"{failed} failed"] if failed else []
-        told += [f"{partial} under way"] if partial else []
+        told += [f"{running + partial} under way"] if running + partial else []
         words.append(f"{row} ({', '.join(told)})")
     return words
 
@@ -158,7 +158,7 @@ def _by_seed(
         for run in finished:
             points.setdefault(run.cell.seed, {})[run.cell.x] = metric.value(run.record(rule))
         return points
-    for run in finished or [run for run in own if run.state == "partial"]:
+    for run in finished or [run for run in own if run.state in ("running", "partial")]:
         points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in _rows(run)}
     points = {seed: found for seed, found in points.items() if found}
     shared = set.intersection(*map(set, points.values())) if points else set()

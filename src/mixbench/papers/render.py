@@ -59,7 +59,7 @@ def _has_run(result: Result, row: str, column: str) -> bool:
 def _ours(result: Result, row: str, column: str, entry: Entry, metric: Metric) -> str:
     states = result.states[row, column]
     if not states.get("finished"):
-        return next((s for s in ("unavailable", "failed", "partial") if states.get(s)), "missing")
+        return next((s for s in ("unavailable", "failed", "running", "partial") if states.get(s)), "missing")
     failed = f", {states['failed']} failed" if states.get("failed") else ""
     if entry.ours.n == 0:
         return f"- (0{failed})"

@@ -133,7 +133,7 @@ def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
     run = by_id.get(run_id(planned.config)) if planned.config is not None else None
     if run is None or not run.rows:
         return dataclasses.replace(planned, state="missing", summary={}, epochs_done=0)
-    state = "partial" if run.state in ("running", "interrupted") else run.state
+    state = "partial" if run.state == "interrupted" else run.state
     return dataclasses.replace(
         planned, directory=run.directory, state=state, summary=run.summary, epochs_done=len(run.rows)
     )

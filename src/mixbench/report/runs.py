@@ -14,7 +14,7 @@ from typing import Any
 
 from mixbench.errors import ConfigError
 from mixbench.papers.statistics import Estimate, estimate
-from mixbench.record import Row, read_rows
+from mixbench.record import Row, read_rows, read_summary
 from mixbench.runs import directories
 from mixbench.schema.train import GROUPS, Train
 
@@ -91,7 +91,7 @@ def collect(places: Sequence[Path]) -> list[Run]:
 
 def _read(directory: Path) -> Run:
     """A run of which nothing but numbers is left where numbers belong; without a summary if that makes no sense."""
-    summary, environment = (_json(directory / name) for name in ("summary.json", "env.json"))
+    summary, environment = read_summary(directory) or {}, _json(directory / "env.json")
     given = summary.get("selections")
     summary["selections"] = {
         name: {key: value for key, value in row.items() if is_number(value)}
