@@ -12,6 +12,7 @@ import contextlib
 import io
 import itertools
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from mixbench.errors import ConfigError, MixbenchError
 from mixbench.signals import Interrupted
 
 ANSWER_SECONDS = 5.0  # after a failed exchange, for the others to say that they are alive
+MEETING_POLL = 0.05  # seconds between rank 0's looks at who has come
 NCCL_SECONDS = 60.0  # that NCCL waits longer than gloo: its time-out aborts the process without a word
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class Ranks:
 
     rank = 0
     size = 1
+    first = True  # False where torchrun has restarted the ranks
 
     def use(self, device: torch.device) -> None:
         """Make exchanges of tensors on `device` possible. All ranks call it at the same point, as everything below."""
@@ -90,12 +93,14 @@ class SeveralRanks(Ranks):
     def __init__(self, identity: str, timeout: float) -> None:
         self.timeout = timedelta(seconds=timeout)
         store, self.rank, self.size = next(rendezvous("env://", timeout=self.timeout))
-        self.store = dist.PrefixStore("mixbench", store)
-        self.store.set_timeout(self.timeout)
+        store.set_timeout(self.timeout)
+        meeting = _meeting(dist.PrefixStore("mixbench", store), self.rank, self.size, timeout)
+        self.first = meeting == 1
+        self.store = dist.PrefixStore(f"mixbench {meeting}", store)
         self.store.set(f"who/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
         self.check_same("the config", identity)
         dist.init_process_group(
-            "gloo", store=store, rank=self.rank, world_size=self.size, timeout=self.timeout
+            "gloo", store=self.store, rank=self.rank, world_size=self.size, timeout=self.timeout
         )
         self.groups: dict[str, Any] = {"cpu": dist.group.WORLD}
 
@@ -162,7 +167,7 @@ class SeveralRanks(Ranks):
         """Tell the others that this rank ends, with `error` or well."""
         with contextlib.suppress(RuntimeError):  # the store may have died
             if not isinstance(error, RankLost):  # which is another's fault
-                self.store.set(f"alive/{self.rank}", str(error or ""))
+                self.store.set(f"alive/{self.rank}", "" if error is None else _words(error))
             if self.rank == 0:
                 self.store.set("closed", "")
         if error is None or isinstance(error, (Interrupted, SystemExit)):
@@ -202,6 +207,35 @@ class SeveralRanks(Ranks):
             return self.store.get(f"who/{rank}").decode()
         except RuntimeError:
             return "unknown"
+
+
+def _meeting(store: dist.Store, rank: int, size: int, timeout: float) -> int:
+    """The number of this meeting of the ranks, from 1 on, the same on all of them.
+
+    torchrun keeps one store over its restarts, in which the words of ranks that are gone are still found: gloo would
+    connect to their addresses. So each rank calls with a word never used before, and rank 0 answers all calls, the old
+    ones too, until everyone has heard. torchrun's own count of restarts differs between machines.
+    """
+    if rank > 0:
+        word = secrets.token_hex(8)
+        store.set(f"call {rank}", word)
+        number = int(store.get(f"answer {word}"))
+        store.add(f"heard {number}", 1)
+        return number
+    number = store.add("meetings", 1)
+    until = time.monotonic() + timeout
+    while (heard := store.add(f"heard {number}", 0)) < size - 1:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{heard + 1} of {size} came")
+        for other in range(1, size):
+            if store.check([f"call {other}"]):
+                store.set(f"answer {store.get(f'call {other}').decode()}", str(number))
+        time.sleep(MEETING_POLL)
+    return number
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
 
 
 @torch.no_grad()

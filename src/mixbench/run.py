@@ -68,8 +68,8 @@ def _check_launch(devices: int) -> None:
 def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     """Train with a record: a process alone, or rank 0."""
     directory = run_dir(config)
-    # torchrun's restart goes on with the run that its first start began afresh.
-    force = config.force and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    # Restarted by torchrun, the ranks go on with the run that they began afresh.
+    force = config.force and (ranks is None or ranks.first)
     if not force and _shown(directory, ranks):
         return
     tracking.require(config.tracker.name)
