@@ -121,24 +121,29 @@ def test_only_rank_0_speaks_and_a_finished_run_is_shown(torchrun: Start, workpla
         ("torchrun", signal.SIGUSR1),
         ("0", signal.SIGTERM),
         ("1", signal.SIGUSR1),
+        ("all", signal.SIGTERM),
     ],
 )
 def test_a_signal_to_any_rank_or_to_torchrun_stops_all_with_a_checkpoint(
     torchrun: Start, workplace: Path, reference: tuple, target: str, number: int
 ) -> None:
-    """Rank 0 says so, once; its status is 128 + signal; the same command gives the bits of a run left alone."""
+    """Rank 0 says so, once; its status is 128 + signal; the same command gives the bits of a run left alone.
+
+    All: as SLURM does, and torchrun among them passes it on, so that each rank gets it twice.
+    """
     process = torchrun("out", options=("--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1"))
     read_until(process, "epoch 2/")
-    victim = psutil.Process(process.pid) if target == "torchrun" else rank_process(process, int(target))
-    first = rank_process(process, 0)
-    victim.send_signal(number)
+    launcher, first, second = psutil.Process(process.pid), rank_process(process, 0), rank_process(process, 1)
+    targets = {"torchrun": [launcher], "0": [first], "1": [second], "all": [launcher, first, second]}
+    for victim in targets[target]:
+        victim.send_signal(number)
     status, out = end_of(process)
     assert status != 0
     assert out.count("the same command goes on from there") == 1, out
     assert not psutil.pid_exists(first.pid)
     assert summary(workplace / "out")["state"] == "interrupted"
     assert checkpoint.read(only_run(workplace / "out"))[0] is not None
-    if target != "torchrun":  # which, asked itself to stop, does not report how its processes ended
+    if target in "01":  # torchrun, asked itself to stop, does not report how its processes ended
         assert f"exitcode  : {128 + number}" in out
     status, out = end_of(torchrun("out"))
     assert status == 0
@@ -151,8 +156,11 @@ def test_a_signal_to_any_rank_or_to_torchrun_stops_all_with_a_checkpoint(
 def test_after_a_killed_rank_torchrun_restarts_and_resumes(
     torchrun: Start, workplace: Path, reference: tuple, rank: int
 ) -> None:
-    """SIGKILL of either rank; torchrun's own restart resumes from last.pt and gives the bits of a run left alone."""
-    process = torchrun("out", options=("--max-restarts", "1"))
+    """SIGKILL of either rank; torchrun's own restart resumes from last.pt and gives the bits of a run left alone.
+
+    force=true starts over once, not at every restart.
+    """
+    process = torchrun("out", "force=true", options=("--max-restarts", "1"))
     read_until(process, "epoch 3/")
     rank_process(process, rank).kill()
     status, out = end_of(process)

@@ -153,9 +153,11 @@ class SeveralRanks(Ranks):
         return largest.tolist()
 
     def check_same(self, what: str, value: str) -> None:
-        if self.rank == 0:
-            self.store.set(what, value)
-        elif (first := self.store.get(what).decode()) != value:
+        with self._watched():
+            if self.rank == 0:
+                self.store.set(what, value)
+            first = self.store.get(what).decode()
+        if first != value:
             raise ConfigError(f"{what} of rank {self.rank} ({value}) is not that of rank 0 ({first}).")
 
     def await_first(self) -> None:
