@@ -103,15 +103,20 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
         ) from None
 
     if ranks.rank == 0:
-        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
-        checkpoint.remove(directory)
+        _keep(model, directory)
     return {
         **totals(position.rows, loop.steps * config.batch_size),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
     }
+
+
+def _keep(model: nn.Module, directory: Path) -> None:
+    """The final weights, in place of the checkpoints."""
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
+    checkpoint.remove(directory)
 
 
 def run_epochs(
