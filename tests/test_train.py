@@ -121,8 +121,7 @@ def test_mixed_accuracy_of_a_perfect_model_has_its_ceiling() -> None:
     oracle = torch.nn.Flatten()  # on one-hot "images" the mixture itself says which label is heavier
     accuracy = mixed_accuracy(
         oracle,
-        [(images, labels)],
-        lambda x, y: mix(x, y, generator=generator),
+        [mix(images, labels, generator=generator)],
         torch.autocast("cpu", enabled=False),
     )
     assert accuracy == pytest.approx(75.0, abs=1.0)

@@ -19,6 +19,7 @@ from mixbench.engine.metrics import TrainMetrics
 from mixbench.losses import LOSSES
 from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
+from mixbench.ranks import ALONE, Ranks
 from mixbench.regularize import REGULARIZERS
 from mixbench.schedule import SCHEDULES
 from mixbench.schema.train import Train
@@ -37,11 +38,11 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
     return model
 
 
-def build_loop(config: Train, device: torch.device, splits: Splits) -> Loop:
+def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
     """The model, the data on the device and the three seams, as the training loop wants them."""
     model = build_model(config, device, splits)
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
-    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler)
+    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler, ranks=ranks)
     base = config.dataset
     image_set = functools.partial(
         ImageSet,
@@ -65,7 +66,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits) -> Loop:
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
-        metrics=TrainMetrics(len(train_set) // config.batch_size, device),
+        metrics=TrainMetrics(len(train_set) // config.batch_size, device, ranks),
         train=train_set,
         test=image_set(*splits.test),
         validation=validation,
@@ -80,6 +81,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits) -> Loop:
         train_mixed_every=config.train_mixed_every,
         deformed_test=config.deformed_test,
         cuda_graph=graph_choice(config, device)[0],
+        ranks=ranks,
     )
 
 
@@ -90,6 +92,7 @@ def graph_choice(config: Train, device: torch.device) -> tuple[bool, str]:
     augment: Any = AUGMENTS[config.augment.name]
     obstacles = {
         "cuda_graph=false": not config.cuda_graph,
+        f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
         "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
     }

@@ -175,6 +175,11 @@ def _size_problems(run: Train) -> Iterator[str]:
             rest = f" besides val_size={held_out}" if key == "train_size" and held_out else ""
             yield f"dataset.{key}={getattr(dataset, key)}: {spec.name} allows 1 to {limit}{rest}."
             return
+    if run.batch_size % run.devices:
+        yield (
+            f"batch_size={run.batch_size}: is for all devices together, and devices={run.devices} does not divide it;"
+            f" allowed: multiples of {run.devices}."
+        )
     examples = dataset.train_size or spec.train_size - held_out
     if run.batch_size > examples:
         yield (

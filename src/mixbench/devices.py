@@ -34,6 +34,27 @@ def resolve_device(name: str) -> tuple[torch.device, str]:
     return torch.device(name), "as asked"
 
 
+def rank_device(name: str, local_rank: int) -> tuple[torch.device, str]:
+    """The device of one of several ranks, the `local_rank`-th on its machine, and why it was chosen.
+
+    Raises ConfigError where it has none of its own.
+    """
+    cuda = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not cuda):
+        return torch.device("cpu"), "as asked" if name == "cpu" else "auto: no CUDA device"
+    if name not in ("auto", "cuda"):
+        raise ConfigError(
+            f"device={name}: with several devices each rank has its own; allowed: auto, cpu, cuda."
+        )
+    if local_rank >= cuda:
+        raise ConfigError(
+            f"device={name}: this machine has {cuda} CUDA devices, and rank {local_rank} on it needs one of its own;"
+            f" allowed: torchrun --nproc-per-node 1 to {cuda}, or device=cpu."
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank), "one for each rank"
+
+
 def device_title(device: torch.device) -> str:
     """The device's product name, or the number of CPU threads."""
     if device.type == "cuda":

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from mixbench import tracking
 from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import DataError, MixbenchError, OutputError, output_error
+from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError, output_error
 from mixbench.files import remove_leftovers
 from mixbench.record import move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.signals import Interrupted, stop_on_signals
 from mixbench.summary import table
+
+if TYPE_CHECKING:
+    from mixbench.ranks import Ranks, SeveralRanks
 
 log = logging.getLogger("mixbench")
 
@@ -31,27 +37,66 @@ def execute(config: Train, patience: float = 0.0) -> None:
     While another process works on it, waits `patience` seconds for that to end, then raises RunBusy. Raises DataError
     for a record that is damaged, and MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
     """
+    _check_launch(config.devices)
+    if config.devices == 1:
+        _lead(config, patience)
+        return
+    from mixbench.ranks import joined
+
+    with joined(run_id(config), config.rank_timeout) as ranks:
+        if ranks.rank == 0:
+            _lead(config, patience, ranks)
+        else:
+            _follow(config, ranks)
+
+
+def _check_launch(devices: int) -> None:
+    """Raise ConfigError unless as many processes were started as the run has devices."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if devices == started:
+        return
+    if started == 1:
+        raise ConfigError(
+            f"devices={devices}: this is a process alone. Start one for each device:"
+            f" torchrun --nproc-per-node {devices} -m mixbench train devices={devices} ..."
+        )
+    raise ConfigError(
+        f"devices={devices}: torchrun has started {started} processes; allowed here: devices={started}."
+        " The number is part of the run's identity."
+    )
+
+
+def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
+    """Train with a record: a process alone, or rank 0."""
     directory = run_dir(config)
-    if not config.force and _shown(directory):
+    # Restarted by torchrun, the ranks go on with the run that they began afresh.
+    force = config.force and (ranks is None or ranks.first)
+    if not force and _shown(directory, ranks):
         return
     tracking.require(config.tracker.name)
-    if config.force and (aside := move_aside(directory)) is not None:
+    if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory, patience):
-        if _shown(directory):  # another process may have finished it in the meantime
+        if _shown(directory, ranks):  # another process may have finished it in the meantime
             return
         remove_leftovers(directory)
         with _logging(directory):
             log.info(f"run      {directory}")
             with _recorded(config, directory) as summary, stop_on_signals() as stop:
+                from mixbench.ranks import ALONE
                 from mixbench.train import train
 
-                summary |= train(config, directory, stop)
+                ranks = ranks or ALONE
+                ranks.told(True)
+                summary |= train(config, directory, stop, ranks)
             log.info(table(summary, directory))
 
 
-def _shown(directory: Path) -> bool:
-    """Whether the run is finished, and then shown. Raises DataError for one whose summary is damaged."""
+def _shown(directory: Path, ranks: Ranks | None) -> bool:
+    """Whether the run is finished; it is then shown, and the other ranks are sent home.
+
+    Raises DataError for one whose summary is damaged.
+    """
     summary = read_summary(directory) or {}
     if summary.get("state") == "unreadable":
         raise DataError(
@@ -61,7 +106,27 @@ def _shown(directory: Path) -> bool:
     if summary.get("state") != "finished":
         return False
     print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
+    if ranks is not None:
+        ranks.told(False)
     return True
+
+
+def _follow(config: Train, ranks: SeveralRanks) -> None:
+    """Train as rank 0 does, which alone keeps the record, and leave after it."""
+    if not ranks.told(True):
+        return
+    from mixbench.engine.loop import Diverged
+    from mixbench.schema.tracker import NoTracker
+    from mixbench.train import train
+
+    silent = dataclasses.replace(config, tracker=NoTracker(), progress=False)
+    try:
+        with stop_on_signals() as stop:
+            train(silent, run_dir(config), stop, ranks)
+        ranks.await_first()
+    except (Interrupted, Diverged) as end:  # rank 0 ends in the same way, and says so
+        ranks.await_first()
+        sys.exit(end.exit_status)
 
 
 @contextlib.contextmanager

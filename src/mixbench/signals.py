@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +12,9 @@ from types import FrameType
 from mixbench.errors import MixbenchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Within which a signal that comes again is the same one: SLURM sends it to all processes of a job step, and torchrun
+# among them passes it on.
+ECHO_SECONDS = 1.0
 
 
 class Interrupted(MixbenchError):
@@ -22,7 +26,7 @@ class Interrupted(MixbenchError):
 
 
 class StopRequest:
-    """Set by the first signal; a second one of the same kind then acts as it would have without us."""
+    """Set by the first signal; a later one of the same kind then acts as it would have without us."""
 
     number: int | None = None
 
@@ -38,10 +42,14 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
         return
     before = {int(number): signal.getsignal(number) for number in SIGNALS}
+    asked: dict[int, float] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.number = number
-        signal.signal(number, before[number])
+        now = time.monotonic()
+        if now - asked.setdefault(number, now) > ECHO_SECONDS:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, ask)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from torch import nn
 
 from mixbench import data, tracking
 from mixbench.build import build_loop, graph_choice
@@ -18,6 +21,7 @@ from mixbench.devices import (
     memory_errors_in_words,
     peak_memory,
     precision_hint,
+    rank_device,
     reset_peak_memory,
     resolve_device,
     set_determinism,
@@ -27,6 +31,7 @@ from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.environment import environment
 from mixbench.files import write_atomic, write_json
+from mixbench.ranks import Ranks
 from mixbench.record import Row, write_rows
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
@@ -37,16 +42,22 @@ log = logging.getLogger("mixbench")
 
 
 @memory_errors_in_words()
-def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
+def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> dict[str, Any]:
     """Train the run of `config` in `directory` to its end, from its last checkpoint where there is one.
 
+    Of several `ranks`, rank 0 alone writes to the directory.
     Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
     finite, DataError, OutputError, and MixbenchError when the device is out of memory.
     """
-    device, reason = resolve_device(config.device)
+    if ranks.size > 1:
+        device, reason = rank_device(config.device, int(os.environ["LOCAL_RANK"]))
+    else:
+        device, reason = resolve_device(config.device)
+    ranks.use(device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)
-    write_json(directory / "env.json", environment(device))
+    if ranks.rank == 0:
+        write_json(directory / "env.json", environment(device))
 
     splits = data.load(
         config.dataset.name,
@@ -56,13 +67,15 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
         val_size=config.dataset.val_size,
         mirrors=config.dataset.mirrors,
     )
-    loop = build_loop(config, device, splits)
+    loop = build_loop(config, device, splits, ranks)
     model, rule = loop.model, loop.rule
 
     log.info(f"method   {method_line(config)}")
     log.info(f"data     {data_line(config, splits)}")
     log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
     how = [config.precision, graph_choice(config, device)[1]]
+    if ranks.size > 1:
+        how.append(f"each of {ranks.size} ranks takes {config.batch_size // ranks.size} images of a batch")
     log.info(f"device   {device} ({reason}), {device_title(device)}; {'; '.join(filter(None, how))}")
     if splits.note:
         log.info(f"note     {splits.note}")
@@ -72,24 +85,32 @@ def train(config: Train, directory: Path, stop: StopRequest) -> dict[str, Any]:
     position = Position()
     parts = {"model": model, "optimizer": rule.base, "metrics": loop.metrics, "position": position}
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
-    snapshot = checkpoint.Snapshot(directory, run_id(config), **parts)
+    snapshot = checkpoint.Snapshot(directory, run_id(config), ranks, **parts)
     damaged = snapshot.restore()
     if damaged is not None:
         for line in damaged:
             log.warning(line)
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
+    if ranks.size > 1:
+        ranks.check_same("the checksum of the weights at the start", digest(model))
     with tracking.tracked(config, directory, position.rows) as track:
         run_epochs(config, directory, loop, position, snapshot, stop, track)
 
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
-    checkpoint.remove(directory)
+    if ranks.rank == 0:
+        _keep(model, directory)
     return {
         **totals(position.rows, loop.steps * config.batch_size),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
     }
+
+
+def _keep(model: nn.Module, directory: Path) -> None:
+    """The final weights, in place of the checkpoints."""
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
+    checkpoint.remove(directory)
 
 
 def run_epochs(
@@ -102,7 +123,8 @@ def run_epochs(
     track: Callable[[Row], None],
 ) -> None:
     """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
-    if position.rows:
+    ranks = loop.ranks
+    if position.rows and ranks.rank == 0:
         write_rows(directory, position.rows)  # a kill may have come between the checkpoint and the rows
     saved = time.monotonic()
     with Progress(
@@ -112,24 +134,35 @@ def run_epochs(
             progress.start_epoch(position.epoch + 1, position.step)
             for _ in loop.run_epoch(position, progress):
                 due = config.checkpoint_seconds and time.monotonic() - saved > config.checkpoint_seconds
-                if due or stop.number is not None:
+                # A signal to any rank stops all after the same step.
+                due, number = ranks.agreed(bool(due), stop.number or 0)
+                if due or number:
                     loop.check_finite(position)
                     snapshot.save()
                     saved = time.monotonic()
-                if stop.number is not None:
+                if number:
                     raise Interrupted(
-                        f"stopped by signal {stop.number} in epoch {position.epoch + 1} after step {position.step}"
+                        f"stopped by signal {number} in epoch {position.epoch + 1} after step {position.step}"
                         f" of {loop.steps}; the same command goes on from there.",
-                        stop.number,
+                        number,
                     )
             row = loop.close_epoch(position)
             if time.monotonic() - saved > config.checkpoint_seconds or position.epoch == config.epochs:
                 snapshot.save()
                 saved = time.monotonic()
-            write_rows(directory, position.rows)
+            if ranks.rank == 0:
+                write_rows(directory, position.rows)
             track(row)
             progress.end_epoch(row["test_acc"])
             log.info(epoch_line(row, config.epochs))
+
+
+def digest(model: nn.Module) -> str:
+    """Sixteen hexadecimal digits of all weights and buffers, on the CPU as on a GPU."""
+    found = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def method_line(config: Train) -> str:

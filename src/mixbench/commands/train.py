@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import textwrap
 import traceback
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> int:
         return 0
     first = composed(_first_cell(overrides), arguments.config_dir, hydra=True)
     if arguments.multirun or first.hydra.mode == RunMode.MULTIRUN:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("-m: a sweep under torchrun; start torchrun once for each of its runs instead.")
         return _sweep([*options, *overrides], overrides, first, arguments.config_dir, jobs)
     if jobs is not None:
         raise ConfigError("--jobs: a single run is one process; it belongs to a sweep (-m).")

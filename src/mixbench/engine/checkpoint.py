@@ -18,6 +18,7 @@ import torch
 from mixbench.claim import check
 from mixbench.errors import MixbenchError, output_error
 from mixbench.files import write_atomic
+from mixbench.ranks import ALONE, Ranks
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 DIGEST = 64  # hexadecimal characters of a SHA-256
@@ -31,14 +32,16 @@ class Snapshot:
     """The parts of a run that change while it trains, saved and restored together.
 
     Every part has `state_dict()` and `load_state_dict(state)`. `identity` is the run's id: a checkpoint of
-    another run is refused.
+    another run is refused. Of several `ranks`, which are all in one state, rank 0 alone writes and reads files.
     """
 
-    def __init__(self, directory: Path, identity: str, **parts: Any) -> None:
-        self.directory, self.identity, self.parts = directory, identity, parts
+    def __init__(self, directory: Path, identity: str, ranks: Ranks = ALONE, **parts: Any) -> None:
+        self.directory, self.identity, self.ranks, self.parts = directory, identity, ranks, parts
 
     def save(self) -> None:
         """Write all parts to last.pt. Raises OutputError, with the checkpoint before still in place."""
+        if self.ranks.rank > 0:
+            return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         write(self.directory, {"identity": self.identity, **state})
 
@@ -47,7 +50,8 @@ class Snapshot:
 
         Returns a line for each damaged file that was passed over. Raises CheckpointError.
         """
-        state, damaged = read(self.directory)
+        state, damaged = read(self.directory) if self.ranks.rank == 0 else (None, [])
+        state = self.ranks.told(state)
         if state is None:
             return None
         if state.get("identity") != self.identity:

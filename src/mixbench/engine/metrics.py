@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from mixbench.ranks import ALONE, Ranks
+
 
 def accumulator_dtype(device: torch.device) -> torch.dtype:
     """float64 where the device has it: sums over millions of images then keep every digit that is shown."""
@@ -18,10 +20,12 @@ class TrainMetrics:
 
     `train_acc_weighted` is the soft target's weight on the predicted class (for Mixup:
     lam*[p=y_a] + (1-lam)*[p=y_b]); `train_acc_first` compares the prediction with the first image's label. Both
-    come from the model's first, un-perturbed forward of each step.
+    come from the model's first, un-perturbed forward of each step. All are of the whole batch: the `ranks` add up
+    theirs at every step, and all hold the same numbers.
     """
 
-    def __init__(self, steps: int, device: torch.device) -> None:
+    def __init__(self, steps: int, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
         self.step_losses = torch.zeros(steps, device=device)
         self.sums = torch.zeros(3, dtype=accumulator_dtype(device), device=device)
 
@@ -32,15 +36,17 @@ class TrainMetrics:
 
     @torch.no_grad()
     def update(self, step: Tensor, loss: Tensor, logits: Tensor, targets: Tensor, labels: Tensor) -> None:
-        """Add a batch: its place in the epoch, int64 () on the device, mean loss (), logits (B,K), soft targets (B,K),
-        labels (B,) of the un-mixed images.
+        """Add this rank's part of a batch: its place in the epoch, int64 () on the device, mean loss (), logits (B,K),
+        soft targets (B,K), labels (B,) of the un-mixed images.
         """
         predicted = logits.argmax(1)
         weighted = targets.gather(1, predicted[:, None]).sum()
         first = (predicted == labels).sum()
         count = torch.full_like(first, len(labels))
-        self.sums += torch.stack([weighted.to(self.sums.dtype), first, count])
-        self.step_losses.index_copy_(0, step[None], loss[None])
+        batch = torch.stack([weighted.to(self.sums.dtype), first, count, loss / self.ranks.size])
+        self.ranks.add(batch)
+        self.sums += batch[:3]
+        self.step_losses.index_copy_(0, step[None], batch[3:].to(self.step_losses.dtype))
 
     def first_bad_step(self, steps_done: int) -> int | None:
         """The first of the epoch's first `steps_done` steps whose loss is not finite. Reads the device."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mixbench.ranks import ALONE, Ranks
+
 Closure = Callable[[], Tensor]
 
 
@@ -19,14 +21,22 @@ class Descent:
         model: the model that the closure runs.
         base: any torch optimizer over the model's parameters.
         scaler: loss scaling for fp16; None for float32 and bf16.
+        ranks: the processes that train the same weights, each on its part of a batch. Gradients are averaged over
+            them before the optimizer steps.
     """
 
     def __init__(
-        self, model: nn.Module, base: torch.optim.Optimizer, *, scaler: torch.amp.GradScaler | None = None
+        self,
+        model: nn.Module,
+        base: torch.optim.Optimizer,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.base = base
         self.scaler = scaler
+        self.ranks = ranks
 
     def step(self, closure: Closure) -> Tensor:
         """Update the weights with the gradient of the mean of `closure()`, the losses (B,) of one batch.
@@ -48,8 +58,13 @@ class Descent:
         """`value` times the loss scale."""
         return value if self.scaler is None else self.scaler.scale(value)
 
+    def gradients(self) -> list[Tensor]:
+        """Those of the base optimizer's parameters that have one."""
+        return [w.grad for group in self.base.param_groups for w in group["params"] if w.grad is not None]
+
     def update(self) -> None:
-        """One step of the base optimizer; with a scaler, none if the gradient is not finite."""
+        """One step of the base optimizer; with a scaler, none if the gradient is not finite on any rank."""
+        self.ranks.average(self.gradients())
         if self.scaler is None:
             self.base.step()
         else:

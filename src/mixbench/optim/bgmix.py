@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mixbench.optim.base import Closure
 from mixbench.optim.outputs import recorded, restricted
 from mixbench.optim.sam import SAM
+from mixbench.ranks import ALONE, Ranks
 
 
 class BGMix(SAM):
@@ -43,20 +44,23 @@ class BGMix(SAM):
         check_gamma(gamma)
         if compute not in ("masked", "subset"):
             raise ValueError(f"compute={compute}: not one of masked, subset")
+        if compute == "subset" and self.together.size > 1:
+            raise ValueError(
+                "compute=subset: the ranks' parts would differ in size under ascent=synchronised"
+            )
         self.gamma = gamma
         self.compute = compute
 
     def second_pass(self, closure: Closure, losses: Tensor) -> None:
-        k = kept(self.gamma, len(losses))
         if self.compute == "masked":
             perturbed = closure()
-            chosen = sensitive(perturbed.detach() - losses, k)
-            self.backward(torch.where(chosen, perturbed, 0.0).sum() / k)
+            chosen, share = select(perturbed.detach() - losses, self.gamma, self.together)
+            self.backward(torch.where(chosen, perturbed, 0.0).sum() / share)
             return
         with torch.no_grad(), recorded(self.model) as outputs:
             sensitivity = closure() - losses
         # In order, so that with gamma=1 the batch is the same one.
-        rows = sensitivity.topk(k).indices.sort().values
+        rows = sensitivity.topk(kept(self.gamma, len(losses))).indices.sort().values
         with restricted(self.model, rows, len(losses), [output for output, _ in outputs]):
             self.backward(closure()[rows].mean())
 
@@ -70,6 +74,17 @@ def check_gamma(gamma: float) -> None:
 def kept(gamma: float, batch: int) -> int:
     """How many of `batch` examples are kept: the nearest whole number to gamma * batch, at least 1."""
     return max(1, round(gamma * batch))
+
+
+def select(sensitivity: Tensor, gamma: float, ranks: Ranks = ALONE) -> tuple[Tensor, float]:
+    """B+ among the examples of all `ranks`: (B,) bool for those of this one, and their number for each rank.
+
+    The number is the mean over the ranks, so that averaging their sums divided by it gives the mean over B+.
+    """
+    whole = ranks.gather(sensitivity)
+    k = kept(gamma, len(whole))
+    (chosen,) = ranks.parts(sensitive(whole, k))
+    return chosen, k / ranks.size
 
 
 def sensitive(sensitivity: Tensor, k: int) -> Tensor:

@@ -10,10 +10,16 @@ from torch import nn
 from mixbench.optim import RULES
 from mixbench.optim.base import Descent
 from mixbench.optim.eager import eager
+from mixbench.ranks import ALONE, Ranks
 
 
 def build_rule(
-    name: str, model: nn.Module, *, scaler: torch.amp.GradScaler | None = None, **knobs: Any
+    name: str,
+    model: nn.Module,
+    *,
+    scaler: torch.amp.GradScaler | None = None,
+    ranks: Ranks = ALONE,
+    **knobs: Any,
 ) -> Descent:
     """The rule `name` of `RULES` with its torch optimizer, for a model that lies on its device already.
 
@@ -27,7 +33,7 @@ def build_rule(
         betas = knobs.pop("beta1"), knobs.pop("beta2")
         kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         base = eager(kind, parameters, betas=betas, **knobs, fused=True, capturable=parameters[0].is_cuda)
-        return RULES[name](model, base, scaler=scaler)
+        return RULES[name](model, base, scaler=scaler, ranks=ranks)
     shared = {key: knobs.pop(key) for key in ("lr", "momentum", "nesterov", "weight_decay")}
     base = eager(torch.optim.SGD, parameters, **shared, fused=True)
-    return RULES[name](model, base, scaler=scaler, **knobs)
+    return RULES[name](model, base, scaler=scaler, ranks=ranks, **knobs)

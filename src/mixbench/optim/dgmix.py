@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixbench.optim.base import Closure
-from mixbench.optim.bgmix import check_gamma, kept, sensitive
+from mixbench.optim.bgmix import check_gamma, kept, select
 from mixbench.optim.outputs import recorded
 from mixbench.optim.sam import SAM
 
@@ -50,43 +50,46 @@ class DGMix(SAM):
         self.decompose = decompose
 
     def second_pass(self, closure: Closure, losses: Tensor) -> None:
-        k = kept(self.gamma, len(losses))
-        if k == len(losses):
+        batch = self.together.size * len(losses)
+        if kept(self.gamma, batch) == batch:
             super().second_pass(closure, losses)
         elif self.decompose == "gradient":
-            self._across_gradients(closure, losses, k)
+            self._across_gradients(closure, losses)
         else:
-            self._across_logits(closure, losses, k)
+            self._across_logits(closure, losses)
 
-    def _across_gradients(self, closure: Closure, losses: Tensor, k: int) -> None:
+    def _across_gradients(self, closure: Closure, losses: Tensor) -> None:
         perturbed = closure()
-        chosen = sensitive(perturbed.detach() - losses, k)
-        self.backward(torch.where(chosen, perturbed, 0.0).sum() / k, retain_graph=True)
-        weights = [w for group in self.base.param_groups for w in group["params"] if w.grad is not None]
-        plus = [w.grad for w in weights if w.grad is not None]
+        chosen, share = select(perturbed.detach() - losses, self.gamma, self.together)
+        self.backward(torch.where(chosen, perturbed, 0.0).sum() / share, retain_graph=True)
+        plus = self.gradients()
+        self.together.average(plus)
         self.base.zero_grad()
-        self.backward(torch.where(chosen, 0.0, perturbed).sum() / (len(losses) - k))
-        minus = [w.grad for w in weights if w.grad is not None]
+        self.backward(torch.where(chosen, 0.0, perturbed).sum() / (len(losses) - share))
+        minus = self.gradients()
         with torch.no_grad():
             along = _dot(minus, plus)
+            self.together.average([along])
             length = _dot(plus, plus)
             keep = 1 - torch.where(length > 0, along / length, 0.0)
             torch._foreach_add_(minus, torch._foreach_mul(plus, keep))
 
-    def _across_logits(self, closure: Closure, losses: Tensor, k: int) -> None:
+    def _across_logits(self, closure: Closure, losses: Tensor) -> None:
         batch = len(losses)
         with recorded(self.model, cut=True) as outputs:
             perturbed = closure()
-        chosen = sensitive(perturbed.detach() - losses, k)[:, None]
+        selected, share = select(perturbed.detach() - losses, self.gamma, self.together)
+        chosen = selected[:, None]
         received = [leaf for _, leaf in outputs]
         # One row per example, whichever calls of the model its outputs came from.
         gradients = torch.autograd.grad(self.scaled(perturbed.mean()), received)
         d = torch.cat([_by_example(g, batch) for g in gradients], dim=1)
         plus = torch.where(chosen, d, 0.0).sum(0)
+        self.together.average([plus])
         length = plus @ plus
         along = torch.where(length > 0, d @ plus / length, 0.0)
         across = d - along[:, None] * plus
-        upstream = torch.where(chosen, d * (batch / k), across * (batch / (batch - k)))
+        upstream = torch.where(chosen, d * (batch / share), across * (batch / (batch - share)))
         widths = [leaf.numel() // batch for leaf in received]
         parts = [_as_output(u, leaf) for u, leaf in zip(upstream.split(widths, dim=1), received, strict=True)]
         torch.autograd.backward([output for output, _ in outputs], parts)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mixbench.optim.base import Closure, Descent, frozen_statistics, random_state
+from mixbench.ranks import ALONE, Ranks
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -36,7 +37,11 @@ class SAM(Descent):
         bn_stats: which passes move BatchNorm's running statistics: "first" or "both".
         decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss (the
             authors' JAX code).
+        ascent: with several `ranks`: "per_device", where each ascends along the gradient of its own part of the batch
+            (m-sharpness, as in both papers), or "synchronised", along that of the whole batch, as one process would.
+            Rules that select examples select by device or from the whole batch accordingly.
         scaler: loss scaling for fp16. The scale cancels in g / ||g||.
+        ranks: see `Descent`.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -53,9 +58,11 @@ class SAM(Descent):
         perturb: str = "all",
         bn_stats: str = "first",
         decay_in_ascent: bool = False,
+        ascent: str = "per_device",
         scaler: torch.amp.GradScaler | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(model, base, scaler=scaler)
+        super().__init__(model, base, scaler=scaler, ranks=ranks)
         for name, value in (("rho", rho), ("eta", eta)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}={value}: must be a finite number >= 0")
@@ -63,6 +70,8 @@ class SAM(Descent):
             raise ValueError(f"perturb={perturb}: not one of all, no_norm_bias")
         if bn_stats not in ("first", "both"):
             raise ValueError(f"bn_stats={bn_stats}: not one of first, both")
+        if ascent not in ("per_device", "synchronised"):
+            raise ValueError(f"ascent={ascent}: not one of per_device, synchronised")
         if perturb == "no_norm_bias" and all(p.dim() < 2 for p in model.parameters()):
             raise ValueError("perturb=no_norm_bias: the model has no parameter with two or more dimensions")
         self.rho = rho
@@ -71,7 +80,13 @@ class SAM(Descent):
         self.perturb = perturb
         self.bn_stats = bn_stats
         self.decay_in_ascent = decay_in_ascent
+        self.ascent = ascent
         self._named_weight = {p for name, p in model.named_parameters() if "weight" in name.split(".")[-1]}
+
+    @property
+    def together(self) -> Ranks:
+        """The ranks that ascend and select as one."""
+        return self.ranks if self.ascent == "synchronised" else ALONE
 
     def step(self, closure: Closure) -> Tensor:
         """As `Descent.step`, with the gradient of the second pass; returns the mean loss of the first."""
@@ -80,6 +95,7 @@ class SAM(Descent):
         losses = closure()
         loss = losses.mean()
         self.backward(loss)
+        self.together.average(self.gradients())
         statistics = frozen_statistics(self.model) if self.bn_stats == "first" else nullcontext()
 
         def replayed() -> Tensor:

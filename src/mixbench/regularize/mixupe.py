@@ -35,7 +35,7 @@ class MixupE:
             (algorithm 1, read literally).
         forward: "separate" forwards of mixed and original batch, or "batched", one of both, in which
             BatchNorm normalises over their union.
-        rescale: multiply by c.
+        rescale: multiply by c, whose means are those of the batch that this process sees.
         mean_image: (C, H, W) for "exact"; None takes the mean of the batch.
 
     Raises:

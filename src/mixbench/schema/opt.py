@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from mixbench.schema.knob import knob
 
@@ -67,6 +69,12 @@ class SAM(SGD):
     )
     bn_stats: str = knob("passes that move BatchNorm's running statistics", choices=["first", "both"])
     decay_in_ascent: bool = knob("add weight_decay * w to the ascent's gradient")
+    ascent: str = knob(
+        "with devices > 1: along the gradient of each device's part of the batch, or of the whole batch; examples are"
+        " selected (bgmix, dgmix) from the same part or whole",
+        choices=["per_device", "synchronised"],
+        default="per_device",
+    )
 
 
 @dataclass
@@ -94,6 +102,14 @@ class BGMix(SAM):
         "one forward of the whole batch, or a forward to select and then the kept part alone",
         choices=["masked", "subset"],
     )
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        if self.compute == "subset" and self.ascent == "synchronised" and run.devices > 1:
+            yield (
+                "opt.compute=subset: a selection from the whole batch leaves each device another number of examples;"
+                " allowed with opt.ascent=synchronised: masked."
+            )
 
 
 @dataclass

@@ -37,6 +37,11 @@ class Train:
         "epochs between measurements of train_acc_mixed (always at the last); 0: never", at_least=0
     )
 
+    devices: int = knob(
+        "ranks that train one run, each on its part of every batch; torchrun must start as many",
+        default=1,
+        at_least=1,
+    )
     deformed_test: bool = knob(
         "test accuracy on rotated, sheared and zoomed test images after the last epoch", default=False
     )
@@ -51,6 +56,11 @@ class Train:
     eval_batch_size: int = knob("images per evaluation batch", at_least=1, scientific=False)
     checkpoint_seconds: float = knob(
         "least time between checkpoints, in seconds; 0: after every epoch", at_least=0, scientific=False
+    )
+    rank_timeout: float = knob(
+        "with several devices: seconds without an answer after which a rank counts as lost",
+        above=0,
+        scientific=False,
     )
     progress: bool = knob("progress bars (only ever on a terminal)", scientific=False)
     force: bool = knob("start over; the run's old directory is moved aside", scientific=False)
