@@ -31,6 +31,7 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert torch.equal(torch.load(tmp_path / "last.pt", weights_only=True)["w"], state["w"])
 
 
+@pytest.mark.fault("damage")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damage_anywhere_is_found_and_the_one_before_is_used(tmp_path_factory, data: st.DataObject) -> None:
@@ -54,6 +55,7 @@ def test_damage_anywhere_is_found_and_the_one_before_is_used(tmp_path_factory, d
     assert "last.pt is damaged" in damaged[0]
 
 
+@pytest.mark.fault("damage")
 def test_all_damaged_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     """With no whole file left the run is refused, never started silently from nothing."""
     checkpoint.write(tmp_path, states()[0])
@@ -62,6 +64,7 @@ def test_all_damaged_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
         checkpoint.read(tmp_path)
 
 
+@pytest.mark.fault("kill")
 @pytest.mark.parametrize("survivors", [1, 2, 3])
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, monkeypatch, survivors: int) -> None:
     """Brute force: stop before each of the renames of a write; the newest whole state is found each time."""
@@ -88,6 +91,7 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, monkeypatch, s
     assert damaged == []
 
 
+@pytest.mark.fault("hostile")
 def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
     """A directory copied under another identity never passes for the run."""
     layer = torch.nn.Linear(2, 2)
@@ -96,6 +100,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
         Snapshot(tmp_path, "two", model=layer).restore()
 
 
+@pytest.mark.fault("hostile")
 def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     """A pickled call in the file is refused by torch's weights_only loading."""
     import hashlib

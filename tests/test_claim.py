@@ -95,6 +95,7 @@ def take_seconds(directory: Path) -> float:
 # ---------------------------------------------------------------- one machine
 
 
+@pytest.mark.fault("claims")
 def test_a_claim_is_exclusive_and_dies_with_its_process(tmp_path: Path, process) -> None:
     """Refused with the owner's number; after SIGKILL the run is free at once, also while the owner is a zombie."""
     owner = process(tmp_path)
@@ -106,6 +107,7 @@ def test_a_claim_is_exclusive_and_dies_with_its_process(tmp_path: Path, process)
     assert take_seconds(tmp_path) < SILENCE
 
 
+@pytest.mark.fault("claims")
 def test_a_stopped_process_of_this_machine_keeps_its_run(tmp_path: Path, process) -> None:
     """SIGSTOP ends the beats, not the process: the kernel's word counts."""
     owner = process(tmp_path)
@@ -115,6 +117,7 @@ def test_a_stopped_process_of_this_machine_keeps_its_run(tmp_path: Path, process
         pass
 
 
+@pytest.mark.fault("claims")
 def test_a_recycled_process_number_is_no_sign_of_life(tmp_path: Path) -> None:
     """The number lives, but its process started at another time than the claim's: free at once."""
     owner = put(tmp_path)
@@ -125,6 +128,7 @@ def test_a_recycled_process_number_is_no_sign_of_life(tmp_path: Path) -> None:
     assert take_seconds(tmp_path) < SILENCE
 
 
+@pytest.mark.fault("claims")
 def test_processes_that_the_system_hides_are_not_taken_for_dead(tmp_path: Path, monkeypatch) -> None:
     """Where /proc shows only one's own processes, kill(pid, 0) tells the dead, and watching the others."""
 
@@ -141,6 +145,7 @@ def test_processes_that_the_system_hides_are_not_taken_for_dead(tmp_path: Path, 
     assert holder(tmp_path) is None
 
 
+@pytest.mark.fault("claims")
 def test_patience_waits_for_the_owner_to_end_or_die(tmp_path: Path, process) -> None:
     """The run is taken when its owner releases it, and when it is killed."""
     for end in (lambda one: one.communicate("\n"), lambda one: one.kill()):
@@ -153,6 +158,7 @@ def test_patience_waits_for_the_owner_to_end_or_die(tmp_path: Path, process) -> 
 # ---------------------------------------------------------------- several machines
 
 
+@pytest.mark.fault("claims")
 @pytest.mark.parametrize("machine", ["another", ""], ids=["another machine", "no process table"])
 def test_a_living_owner_elsewhere_is_seen_by_its_beats(tmp_path: Path, process, machine: str) -> None:
     """Refused at its next beat, long before the time of silence is over; dead, it is replaced after that time."""
@@ -188,6 +194,7 @@ def _while_touching(path: Path, action: Callable[[], object], times: Iterator[fl
         thread.join()
 
 
+@pytest.mark.fault("claims")
 @pytest.mark.parametrize("hours", [-5, 0, 5])
 def test_no_clock_is_believed(tmp_path: Path, hours: int) -> None:
     """A machine whose clock is hours off is dead when it is silent, and alive when it beats, also backwards."""
@@ -201,6 +208,7 @@ def test_no_clock_is_believed(tmp_path: Path, hours: int) -> None:
         _while_touching(tmp_path / CLAIM, lambda: take_seconds(tmp_path), backwards)
 
 
+@pytest.mark.fault("claims")
 def test_an_observer_that_is_suspended_itself_does_not_count_that_time(tmp_path: Path, monkeypatch) -> None:
     """Two suspended machines wake up; the observer's clock has jumped by an hour. It still looks as often."""
     put(tmp_path, machine="another")
@@ -212,6 +220,7 @@ def test_an_observer_that_is_suspended_itself_does_not_count_that_time(tmp_path:
         assert looks.count(tmp_path / CLAIM) > SILENCE / POLL
 
 
+@pytest.mark.fault("claims")
 @settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=200) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -251,6 +260,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.fault("claims")
 @pytest.mark.parametrize("jitter", [0.0, 0.003])
 def test_of_eight_processes_one_takes_a_dead_claim(tmp_path: Path, jitter: float) -> None:
     """120 rounds of a race for a claim whose owner is dead: one wins, seven are refused, nothing is left behind."""
@@ -328,6 +338,7 @@ class Turns:
             thread.join()
 
 
+@pytest.mark.fault("claims")
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.integers(0, 11), max_size=60), st.integers(0, 2))
 def test_one_wins_in_any_order_of_file_operations(
@@ -374,6 +385,7 @@ for number in range(10**6):
 """
 
 
+@pytest.mark.fault("claims")
 def test_a_suspended_owner_wakes_up_to_another_owner_and_writes_nothing(tmp_path: Path, process) -> None:
     """SIGSTOP, taken over from another machine, SIGCONT: it ends with a message naming the new owner."""
     owner = process(tmp_path, "another", WRITE)
@@ -392,6 +404,7 @@ def test_a_suspended_owner_wakes_up_to_another_owner_and_writes_nothing(tmp_path
     assert {path.suffix for path in tmp_path.iterdir()} <= {".csv", ""}
 
 
+@pytest.mark.fault("claims")
 def test_a_deleted_claim_ends_its_owner(tmp_path: Path, monkeypatch) -> None:
     """By any spelling of the directory. Who never held a run is not held up."""
     monkeypatch.chdir(tmp_path)
@@ -408,6 +421,7 @@ def test_a_deleted_claim_ends_its_owner(tmp_path: Path, monkeypatch) -> None:
     assert os.listdir(tmp_path / "run") == []
 
 
+@pytest.mark.fault("claims")
 @pytest.mark.parametrize(
     ("call", "number", "words"),
     [
@@ -435,6 +449,7 @@ def test_a_folder_that_cannot_be_written(
 # ---------------------------------------------------------------- what others see
 
 
+@pytest.mark.fault("claims")
 def test_a_running_run_without_a_process_was_interrupted(tmp_path: Path, process) -> None:
     """By summary and by `mixbench runs`: running while its owner lives or is elsewhere, else interrupted."""
 
@@ -465,6 +480,7 @@ main(["train", *sys.argv[2:]])
 """
 
 
+@pytest.mark.fault("claims")
 def test_a_run_that_another_process_finished_meanwhile_is_shown(mixbench, workplace: Path, process) -> None:
     """The owner finishes while a second process waits for the run: that one trains nothing."""
     from mixbench.config import run_dir, typed
@@ -482,6 +498,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_shown(mixbench, workpl
     assert (directory / "summary.json").read_text() == finished
 
 
+@pytest.mark.fault("claims")
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["while it trains", "when it has finished"])
 def test_a_suspended_training_leaves_the_new_owners_run_alone(workplace: Path, moment: str) -> None:

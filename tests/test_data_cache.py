@@ -56,6 +56,7 @@ def test_absent_set_has_no_meta(tmp_path: Path) -> None:
     assert cache.read_meta(tmp_path, "kmnist") is None
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize("key", ARRAYS)
 def test_one_flipped_bit_is_found(tmp_path: Path, key: str) -> None:
     """The message names the file, the expected and the found checksum, and the way out."""
@@ -71,6 +72,7 @@ def test_one_flipped_bit_is_found(tmp_path: Path, key: str) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.fault("data")
 def test_truncation_is_found_without_reading(tmp_path: Path) -> None:
     meta = written(tmp_path)
     path = tmp_path / "kmnist/test_images.npy"
@@ -80,6 +82,7 @@ def test_truncation_is_found_without_reading(tmp_path: Path) -> None:
         cache.check_sizes(tmp_path, meta)
 
 
+@pytest.mark.fault("data")
 def test_missing_file_is_named(tmp_path: Path) -> None:
     meta = written(tmp_path)
     (tmp_path / "kmnist/train_labels.npy").unlink()
@@ -87,6 +90,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         cache.read(tmp_path, meta)
 
 
+@pytest.mark.fault("data")
 def test_damaged_header_is_named(tmp_path: Path) -> None:
     meta = written(tmp_path)
     path = tmp_path / "kmnist/train_images.npy"
@@ -95,6 +99,7 @@ def test_damaged_header_is_named(tmp_path: Path) -> None:
         cache.read(tmp_path, meta)
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "kmnist"}'])
 def test_damaged_meta_is_named(tmp_path: Path, content: str) -> None:
     written(tmp_path)
@@ -112,6 +117,7 @@ def test_damaged_meta_can_be_replaced(tmp_path: Path) -> None:
     cache.read(tmp_path, cache.read_meta(tmp_path, "digits"))
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize(
     ("key", "change", "message"),
     [
@@ -188,6 +194,7 @@ def test_labels_beside_inexact_images_must_still_be_right(tmp_path: Path) -> Non
         cache.write(tmp_path, spec, Decoded(ARRAYS_IN, "", inexact={"train": [0]}))
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -238,6 +245,7 @@ def killed_at(step: int, root: Path, arrays: archives.Arrays) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.fault("data")
 def test_killed_writer_leaves_a_whole_set_or_none(tmp_path: Path) -> None:
     """SIGKILL before every single change of the disk: what is there is the old set, the new one, or none."""
     new = archives.random_arrays(SPECS["kmnist"], seed=9)

@@ -116,12 +116,14 @@ def test_good_file_arrives_and_is_not_fetched_again(tmp_path: Path, server: Serv
     assert [path.name for path in (tmp_path / "downloads/made_up").iterdir()] == [FILE]
 
 
+@pytest.mark.fault("data")
 def test_broken_transfer_is_continued(tmp_path: Path, server: Server) -> None:
     """The second request asks for the missing half only."""
     assert fetched(tmp_path, spec_for(server.address("breaks"))) == CONTENT
     assert [ask for _, ask in server.requests] == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
+@pytest.mark.fault("data")
 def test_server_without_ranges_starts_over(tmp_path: Path, server: Server) -> None:
     part = tmp_path / "downloads/made_up" / f"{FILE}.part"
     part.parent.mkdir(parents=True)
@@ -130,6 +132,7 @@ def test_server_without_ranges_starts_over(tmp_path: Path, server: Server) -> No
     assert [ask for _, ask in server.requests] == ["bytes=1000-"]
 
 
+@pytest.mark.fault("data")
 def test_wrong_beginning_from_an_earlier_transfer_is_dropped(tmp_path: Path, server: Server) -> None:
     """A part that some other server began with other bytes fails its checksum once, and is then fetched whole."""
     part = tmp_path / "downloads/made_up" / f"{FILE}.part"
@@ -139,6 +142,7 @@ def test_wrong_beginning_from_an_earlier_transfer_is_dropped(tmp_path: Path, ser
     assert [ask for _, ask in server.requests] == ["bytes=1000-", None]
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
@@ -167,6 +171,7 @@ def test_bad_server_leaves_no_file_and_a_message(
     assert "mixbench data import made_up PATH" in message
 
 
+@pytest.mark.fault("data")
 def test_mirrors_are_tried_in_order(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """First those of the call, then those of the environment, then the official host."""
     monkeypatch.setenv("MIXBENCH_MIRRORS", f"{server.address('page')}/ {server.address('good')}")
@@ -186,6 +191,7 @@ def test_mirror_may_be_a_folder_of_this_machine(tmp_path: Path) -> None:
     assert fetched(tmp_path, spec_for("http://127.0.0.1:9"), ((tmp_path / "mirror").as_uri(),)) == CONTENT
 
 
+@pytest.mark.fault("data")
 def test_unusable_address_is_one_failure_among_others(tmp_path: Path, server: Server) -> None:
     assert fetched(tmp_path, spec_for(server.address("good")), ("not an address",)) == CONTENT
 
@@ -228,6 +234,7 @@ def test_two_processes_at_once_download_once(tmp_path: Path, tiny: tuple[Server,
     assert len(server.requests) == 1
 
 
+@pytest.mark.fault("data")
 def test_killed_download_leaves_nothing_half_and_is_continued(
     tmp_path: Path, tiny: tuple[Server, Path]
 ) -> None:

@@ -65,6 +65,7 @@ def test_tiny_imagenet_in_the_order_of_image_folder(tmp_path: Path) -> None:
         assert arrays["test_labels"][i] == sorted(wnids).index(wnid)
 
 
+@pytest.mark.fault("data")
 def test_wrong_md5_is_named_with_both_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "downloads/cifar10"
     spec = archives.write("cifar10", folder, archives.random_arrays(SPECS["cifar10"]), monkeypatch)
@@ -77,6 +78,7 @@ def test_wrong_md5_is_named_with_both_sums(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "cifar10").exists()
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "stl10", "tiny_imagenet", "kmnist"])
 def test_garbage_with_the_right_md5_is_refused(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "downloads" / name
@@ -89,6 +91,7 @@ def test_garbage_with_the_right_md5_is_refused(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.fault("data")
 def test_too_few_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "downloads/kmnist"
     spec = archives.write("kmnist", folder, archives.random_arrays(SPECS["kmnist"], train=30), monkeypatch)
@@ -96,6 +99,7 @@ def test_too_few_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         prepare(dataclasses.replace(spec, train_size=31), tmp_path)
 
 
+@pytest.mark.fault("data")
 def test_tar_that_climbs_out_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "downloads/cifar100"
     folder.mkdir(parents=True)
@@ -106,6 +110,7 @@ def test_tar_that_climbs_out_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.mark.fault("data")
 def test_zip_that_climbs_out_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "downloads/tiny_imagenet/tiny-imagenet-200.zip"
     path.parent.mkdir(parents=True)

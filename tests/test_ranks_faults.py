@@ -113,6 +113,7 @@ def test_only_rank_0_speaks_and_a_finished_run_is_shown(torchrun: Start, workpla
     assert summary(workplace / "out")["starts"] == 1
 
 
+@pytest.mark.fault("signals")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "number"),
@@ -151,6 +152,7 @@ def test_a_signal_to_any_rank_or_to_torchrun_stops_all_with_a_checkpoint(
     assert result(workplace / "out") == reference
 
 
+@pytest.mark.fault("workers")
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_after_a_killed_rank_torchrun_restarts_and_resumes(
@@ -169,6 +171,7 @@ def test_after_a_killed_rank_torchrun_restarts_and_resumes(
     assert result(workplace / "out") == reference
 
 
+@pytest.mark.fault("workers")
 @pytest.mark.slow
 def test_a_killed_rank_is_named(torchrun: Start, workplace: Path) -> None:
     """Without a restart the run is `failed`, names the dead rank's process, and resumes by the same command."""
@@ -185,6 +188,7 @@ def test_a_killed_rank_is_named(torchrun: Start, workplace: Path) -> None:
     assert end_of(torchrun("out"))[0] == 0
 
 
+@pytest.mark.fault("workers")
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_frozen_rank_is_named_within_the_stated_time(torchrun: Start, workplace: Path, rank: int) -> None:
@@ -204,6 +208,7 @@ def test_a_frozen_rank_is_named_within_the_stated_time(torchrun: Start, workplac
         assert summary(workplace / "out")["state"] == "failed"
 
 
+@pytest.mark.fault("workers")
 @pytest.mark.slow
 def test_a_run_that_diverges_is_failed_on_all_ranks(torchrun: Start, workplace: Path) -> None:
     """All ranks see the same loss, so all end at the same step with the same advice, said once."""
@@ -214,6 +219,7 @@ def test_a_run_that_diverges_is_failed_on_all_ranks(torchrun: Start, workplace: 
     assert summary(workplace / "out")["state"] == "failed"
 
 
+@pytest.mark.fault("workers")
 @pytest.mark.slow
 def test_an_error_of_one_rank_is_said_by_rank_0(torchrun: Start, workplace: Path) -> None:
     """Another config on rank 1, as when two machines are started by different commands: refused, with both ids."""

@@ -60,6 +60,7 @@ def test_gap_is_test_minus_train_for_each_definition() -> None:
     assert row["gap_clean"] == -23.5
 
 
+@pytest.mark.fault("disk")
 def test_atomic_write_keeps_the_old_file_when_the_disk_is_full(tmp_path: Path, monkeypatch) -> None:
     """A failing fsync (ENOSPC): the old content stays, no temporary file is left, the message says why."""
     path = tmp_path / "summary.json"

@@ -79,6 +79,7 @@ class Document(HTMLParser):
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>$\\frac{1"
 
 
+@pytest.mark.fault("hostile")
 def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
     """Oracle: html.parser on a page of runs that hold markup wherever they hold a text."""
     config = dict.fromkeys(("dataset.mirrors", "augment", "opt.rho", "loss", HOSTILE), HOSTILE)
@@ -141,6 +142,7 @@ def test_every_run_has_its_config_and_environment(workplace: Path, report) -> No
         assert value in text
 
 
+@pytest.mark.fault("damage")
 def test_damaged_runs_are_shown_as_such(workplace: Path, report) -> None:
     """Torn, missing and senseless files: the page is made, and says which runs are unreadable, failed or under way."""
     runs = plan(load("li2023/fig2"), columns=[COLUMN], seeds=1, epochs=3)

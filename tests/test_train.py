@@ -19,6 +19,7 @@ from mixbench.engine.evaluate import evaluate, mixed_accuracy
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.explain import composed
 from mixbench.models import MODELS
+from mixbench.optim.base import Descent
 from mixbench.record import read_rows, read_summary
 
 TINY = ("epochs=2", "dataset.train_size=300", "dataset.test_size=100", "batch_size=50")
@@ -200,6 +201,7 @@ def test_measuring_does_not_change_the_training(trained) -> None:
     assert 0 < more_rows[0]["train_acc_mixed"] <= 100
 
 
+@pytest.mark.fault("failure")
 def test_divergence_is_a_failed_run_with_advice(mixbench) -> None:
     """A learning rate of 1e30: status 1, state failed, the epoch and step; the directory keeps its record."""
     result = mixbench("train", "opt.lr=1e30", *TINY)
@@ -211,6 +213,38 @@ def test_divergence_is_a_failed_run_with_advice(mixbench) -> None:
     record = json.loads(summary.read_text())
     assert record["state"] == "failed"
     assert "epoch 1, step" in record["error"]
+
+
+def on_the_device() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def on_the_machine() -> None:
+    torch.empty(2**60)
+
+
+@pytest.mark.fault("failure")
+@pytest.mark.parametrize("fault", [on_the_device, on_the_machine])
+def test_out_of_memory_is_a_failed_run_with_advice(mixbench, monkeypatch, fault) -> None:
+    """In the fourth step of a sweep's first run: that run is failed and says what to try, the second one ends."""
+    step, steps = Descent.step, [0]
+
+    def greedy(self, closure):
+        steps[0] += 1
+        if steps[0] == 4:
+            fault()
+        return step(self, closure)
+
+    monkeypatch.setattr(Descent, "step", greedy)
+    done = mixbench("train", "-m", "seed=0,1", *TINY)
+    assert done.status == 1
+    assert "Traceback" not in done.out + done.err
+    assert "1 of 2 runs finished" in done.out
+    records = [json.loads(path.read_text()) for path in Path("outputs").rglob("summary.json")]
+    assert sorted(record["state"] for record in records) == ["failed", "finished"]
+    (failed,) = (record for record in records if record["state"] == "failed")
+    assert "out of memory" in failed["error"]
+    assert "smaller batch_size" in failed["error"]
 
 
 def test_the_record_says_what_ran(trained) -> None:

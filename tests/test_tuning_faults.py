@@ -58,6 +58,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
     return trials(folder)
 
 
+@pytest.mark.fault("signals")
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_search_and_its_runs(tmp_path: Path, reference: list[tuple], number: int) -> None:
@@ -77,6 +78,7 @@ def test_a_signal_stops_the_search_and_its_runs(tmp_path: Path, reference: list[
     assert sorted(starts(tmp_path))[-1] == 2  # the run under way was taken up
 
 
+@pytest.mark.fault("kill")
 @pytest.mark.slow
 @pytest.mark.parametrize("alone", [True, False], ids=["search", "search and training"])
 def test_a_killed_search_goes_on(tmp_path: Path, reference: list[tuple], alone: bool) -> None:
