@@ -122,7 +122,11 @@ def typed(config: DictConfig) -> Train:
         config = copy.deepcopy(config)
         with read_write(config), open_dict(config):
             del config["hydra"]
-    run = cast(Train, OmegaConf.to_object(config))
+    return checked(cast(Train, OmegaConf.to_object(config)))
+
+
+def checked(run: Train) -> Train:
+    """The run itself. Raises ConfigError with one line for each value that is not allowed."""
     problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixbench.claim import holder
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
+from mixbench.sweep.standing import duration, progress
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -148,7 +147,7 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
         if run.config is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{_progress(run, run.config.epochs)}: {run.directory}")
+        lines.append(f"{head}{progress(run, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     counts = [f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned))]
     lines.append(
@@ -157,21 +156,5 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
     return "\n".join(lines)
 
 
-def _progress(run: Planned, epochs: int) -> str:
-    if run.state not in ("running", "partial"):
-        return ""
-    by = f", by {owner}" if (owner := holder(run.directory)) else ""
-    return f" ({run.epochs_done} of {epochs} epochs{by})"
-
-
 def _quoted(override: str) -> str:
     return f"'{override}'" if set(override) & set("[] ,{}") else override
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words; an unknown time where no finished run tells."""
-    if math.isnan(seconds):
-        return "an unknown time"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
