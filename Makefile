@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test tables figures report lint format clean
+.PHONY: help env demo test tables figures report bench performance lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 env: $(READY) ## make the virtual environment in .venv
 
@@ -40,6 +40,12 @@ figures: env ## draw every figure that has runs, into outputs/figures
 
 report: env ## one HTML page about all runs: report.html in outputs
 	$(BIN)/mixbench report --out outputs/report.html
+
+bench: env ## measure a training step of every method on this machine
+	$(BIN)/mixbench bench
+
+performance: env ## put the numbers in results/bench into docs/performance.md
+	$(BIN)/python scripts/performance.py
 
 lint: env ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

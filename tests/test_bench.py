@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -257,6 +258,15 @@ def test_markdown_of_a_sheet() -> None:
     assert sheet.markdown() == (
         "| method | ms |\n| --- | ---: |\n| ERM | 1.0 |\n| SAM | 2.0 |\n\nCost: a CPU. Made with `mixbench bench`."
     )
+
+
+def test_the_document_shows_the_measured_numbers() -> None:
+    """Oracle: the sheets in results/bench, rendered anew."""
+    root = Path(__file__).resolve().parents[1]
+    filled = runpy.run_path(str(root / "scripts" / "performance.py"))["filled"]
+    document = (root / "docs" / "performance.md").read_text()
+    assert document.count("<!-- sheet:") >= 6
+    assert filled(document, root) == document
 
 
 @pytest.mark.parametrize(

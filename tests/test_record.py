@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mixbench import files, record
 from mixbench.claim import RunBusy, claimed
-from mixbench.files import OutputError
+from mixbench.errors import OutputError
 
 floats = st.floats(allow_nan=True, allow_infinity=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -128,7 +127,6 @@ def test_a_failed_recording_changes_nothing(
 ) -> None:
     """Oracle: the loop without a graph, bit for bit; one warning says why."""
     monkeypatch.setattr(torch.cuda, what, replacement)
-    monkeypatch.setattr(logging.getLogger("mixbench"), "propagate", True)
     plain, recorded = loop_of("G-Mix", CPU), loop_of("G-Mix", CPU)
     recorded.cuda_graph = True
     assert all(map(torch.equal, run(plain), run(recorded)))

@@ -16,10 +16,10 @@ observer has looked once in POLL seconds for SILENCE seconds and seen no change.
 so it does not matter what they show. The file is opened for each look, which makes NFS ask the server.
 
 Losing. An owner that was suspended, or cut off from the disk, for longer than SILENCE may find its run taken over.
-`check` tells it before each checkpoint, row and summary, and it ends without writing. If it is suspended just
-between check and write, one file is still written late: a whole one (temporary names are unique, renames atomic) and
-a true one, as every state of a run follows from its config; the new owner replaces it with its next. Releasing has
-the same gap: at worst the new owner misses its claim and ends, with nothing lost but the steps since its checkpoint.
+`check` tells it just before each rename of a file that it has written, and it ends without touching the run. If it
+is suspended between that check and the rename, one file still comes late: a whole one, and a true one, as every
+state of a run follows from its config, so at worst the new owner's last steps are done again. Releasing has the same
+gap, with the same harm.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mixbench.errors import MixbenchError
-from mixbench.files import output_error
+from mixbench.errors import MixbenchError, output_error
 
 log = logging.getLogger(__name__)
 

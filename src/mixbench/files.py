@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import MixbenchError
-
-
-class OutputError(MixbenchError):
-    """The output folder cannot be written: read-only, full, or over quota."""
-
-    exit_status = 2
-
-
-REASONS = {
-    errno.ENOSPC: "no space left on the device",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "no permission to write there",
-}
+from mixbench.claim import check
+from mixbench.errors import output_error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, so that a reader or a crash sees the old file or the new one, nothing between.
 
-    Raises OutputError when it cannot be written; the old file is then still in place.
+    Raises OutputError when it cannot be written, and ClaimLost when `path` lies in a run that this process has lost;
+    the old file is then still in place.
     """
     # Random, not the process number: on a shared disk two machines may have the same.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        check(path.parent)  # here, as all that takes time has been done
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise output_error(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -65,9 +56,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def output_error(path: Path, error: OSError) -> OutputError:
-    """The OSError met while writing `path`, in words."""
-    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"cannot write {path}: {reason}.")

@@ -14,8 +14,7 @@ from tqdm import tqdm
 from mixbench import tracking
 from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import MixbenchError
-from mixbench.files import OutputError, output_error
+from mixbench.errors import MixbenchError, OutputError, output_error
 from mixbench.record import move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
@@ -112,12 +111,13 @@ def _logging(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(directory / "train.log", error) from None
     log.setLevel(logging.INFO)
-    log.propagate = False
+    propagate, log.propagate = log.propagate, False
     for handler in handlers:
         log.addHandler(handler)
     try:
         yield
     finally:
+        log.propagate = propagate
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()

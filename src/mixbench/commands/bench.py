@@ -183,7 +183,7 @@ def _startup(request: Request) -> None:
         found = measured(*programs(request.overrides, scratch), request.rounds)
     labels = {
         "bare": "import torch, build the model (s)",
-        "train": "mixbench train to the end of its first step (s)",
+        "train": "mixbench train to its first step (s)",
         "ratio": "ratio",
     }
     rows = []

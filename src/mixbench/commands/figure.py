@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mixbench.commands.table import add_run_options, dry_run, planned_runs, train
-from mixbench.errors import ConfigError, MixbenchError
-from mixbench.files import output_error, write_atomic
+from mixbench.errors import ConfigError, MixbenchError, output_error
+from mixbench.files import write_atomic
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Figure, load
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from mixbench.claim import check
-from mixbench.errors import MixbenchError
-from mixbench.files import output_error, write_atomic
+from mixbench.errors import MixbenchError, output_error
+from mixbench.files import write_atomic
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 DIGEST = 64  # hexadecimal characters of a SHA-256
@@ -67,16 +67,13 @@ def remove(directory: Path) -> None:
 
 
 def write(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` as last.pt; what was last.pt becomes previous.pt.
-
-    Raises OutputError, leaving both whole, and ClaimLost, touching nothing.
-    """
+    """Write `state` as last.pt; what was last.pt becomes previous.pt. Raises OutputError, leaving both whole."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
-    check(directory)
     coming = directory / NEXT
     write_atomic(coming, data + hashlib.sha256(data).hexdigest().encode())
+    check(directory)  # the renames below are not write_atomic's
     try:
         if (directory / LAST).exists():
             os.replace(directory / LAST, directory / PREVIOUS)
