@@ -20,6 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import check
@@ -85,16 +86,24 @@ def compose_config(
     return config
 
 
+def is_change(override: Override) -> bool:
+    """True for a plain `key=value` with one value: nothing is added, deleted, swept, or put elsewhere."""
+    return (
+        override.type is OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+    )
+
+
+def is_choice(override: Override) -> bool:
+    """True for the choice of an option in one of our groups; a dictionary there changes the chosen one's values."""
+    return is_change(override) and override.key_or_group in GROUPS and isinstance(override.value(), str)
+
+
 def _is_plain(override: Override) -> bool:
     """True for a choice in one of our groups, and for a value of a key."""
     key = override.key_or_group
-    if (
-        override.type is not OverrideType.CHANGE
-        or override.package is not None
-        or override.is_sweep_override()
-    ):
-        return False
-    return key in GROUPS or ("/" not in key and key.partition(".")[0] != "hydra")
+    if key in GROUPS:
+        return is_choice(override)
+    return is_change(override) and "/" not in key and key.partition(".")[0] != "hydra"
 
 
 def _composed_by_hydra(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
@@ -122,7 +131,11 @@ def typed(config: DictConfig) -> Train:
         config = copy.deepcopy(config)
         with read_write(config), open_dict(config):
             del config["hydra"]
-    return checked(cast(Train, OmegaConf.to_object(config)))
+    try:
+        run = cast(Train, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:  # a group that was deleted, or a reference to nothing
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return checked(run)
 
 
 def checked(run: Train) -> Train:

@@ -50,8 +50,11 @@ def _missing_option(error: MissingConfigException) -> str:
 def _bad_override(overrides: Sequence[str], config_dir: str | None, error: Exception) -> str:
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS]
-    config = compose_config(choices, config_dir)
+    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS and o.package is None]
+    try:
+        config = compose_config(choices, config_dir)
+    except (HydraException, OmegaConfBaseException):  # the choices are what does not fit
+        return _last(error)
     for override in parsed:
         key = override.key_or_group
         if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():
