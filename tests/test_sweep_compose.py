@@ -44,7 +44,9 @@ OTHERS = ["+new=1", "~tracker", "+opt.extra=1", "++seed=3", "opt={rho:0.2}", "a/
 choice = st.sampled_from([f"{group}={name}" for group, names in CHOICES.items() for name in names])
 value = st.sampled_from([f"{key}={text}" for key, texts in VALUES.items() for text in texts])
 cells = st.lists(st.one_of(choice, value, value, value), max_size=6)
-odd_cells = st.tuples(cells, st.sampled_from(OTHERS), cells).map(lambda parts: [*parts[0], parts[1], *parts[2]])
+odd_cells = st.tuples(cells, st.sampled_from(OTHERS), cells).map(
+    lambda parts: [*parts[0], parts[1], *parts[2]]
+)
 
 composer = Composer()  # one for all examples: what an earlier cell left behind must not show in a later one
 

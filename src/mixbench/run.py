@@ -20,6 +20,7 @@ from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.signals import Interrupted, stop_on_signals
 from mixbench.summary import table
+from mixbench.sweep.frozen import changed_since_start
 
 log = logging.getLogger("mixbench")
 
@@ -71,6 +72,9 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
     }
+    if changed := changed_since_start():
+        log.warning("note     changed since this sweep was started: %s", " and ".join(changed))
+        summary["changed_since_start"] = changed
     write_summary(directory, summary)
     write_config(directory, config)
     try:

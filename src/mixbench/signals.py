@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
+"""SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import FrameType
 
 from mixbench.errors import MixbenchError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# SLURM warns with the one that was asked for: SIGUSR1 by custom, SIGUSR2 in jobs from submitit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(MixbenchError):

@@ -23,11 +23,11 @@ GPU_MIB_PER_RUN = (
 
 def train_together(
     runs: Sequence[Sequence[str]], slots: Sequence[Sequence[str]], done: Callable[[int, int], None]
-) -> None:
+) -> list[int]:
     """Train `runs`, lists of overrides, as many at a time as there are `slots`, each with its slot's overrides.
 
-    `done(i, status)` is called when run i has ended with an exit status. SIGTERM, SIGUSR1 and Ctrl-C are passed on,
-    so that every run saves a checkpoint; then Interrupted is raised, and no further run is begun.
+    Returns their exit statuses; `done(i, status)` is called when run i has ended. SIGTERM, SIGUSR1 and Ctrl-C are
+    passed on, so that every run saves a checkpoint; then Interrupted is raised, and no further run is begun.
     """
     free: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
     for slot in slots:
@@ -40,12 +40,12 @@ def train_together(
 
     with stop_on_signals() as stop, ThreadPoolExecutor(len(slots)) as pool:
 
-        def one(i: int) -> None:
+        def one(i: int) -> int:
             slot = free.get()
             command = [sys.executable, "-m", "mixbench", "train", *runs[i], *slot, "progress=false"]
             with lock:  # a signal is passed on to exactly the runs that have begun
                 if stop.number is not None:
-                    return
+                    return 128 + stop.number
                 # In a session of its own: Ctrl-C at the terminal reaches it once, through us.
                 process = subprocess.Popen(
                     command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
@@ -55,6 +55,7 @@ def train_together(
             running.discard(process)
             free.put(slot)
             done(i, status)
+            return status
 
         ended = [pool.submit(one, i) for i in range(len(runs))]
         while not all(run.done() for run in ended):
@@ -70,8 +71,7 @@ def train_together(
             f"stopped by signal {stop.number}; the runs have saved their state, and the same command goes on.",
             stop.number,
         )
-    for run in ended:
-        run.result()
+    return [run.result() for run in ended]
 
 
 def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:

@@ -11,6 +11,7 @@ from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
+from mixbench.sweep.compose import of_hydra
 from mixbench.sweep.standing import duration, progress
 
 FORMATS = ("text", "md", "csv", "latex", "html")
@@ -89,7 +90,7 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OVERRIDE",
-        help="KEY=VALUE for every run; may be repeated",
+        help="KEY=VALUE for every run, or hydra.launcher.KEY=VALUE for --launcher; may be repeated",
     )
     found.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these methods")
     found.add_argument("--cols", nargs="+", default=[], metavar="NAME", help="only these columns")
@@ -116,7 +117,7 @@ def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
         seeds=arguments.seeds,
         budget=arguments.budget,
         epochs=arguments.epochs,
-        extra=arguments.set,
+        extra=[o for o in arguments.set if not of_hydra(o)],
         rows=arguments.rows,
         columns=arguments.cols,
     )
@@ -129,10 +130,8 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     if any(run.state == "unavailable" for run in planned):
         raise ConfigError(f"{arguments.key}: cannot run yet; mixbench tables says what it needs.")
     print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
-    if arguments.launcher:
-        execute.launch(planned, arguments.launcher)
-    else:
-        execute.train(planned, arguments.jobs)
+    hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
+    execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
     from mixbench.record import read_summary
 
     left = [run for run in planned if (read_summary(run.directory) or {}).get("state") != "finished"]

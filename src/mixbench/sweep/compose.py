@@ -72,7 +72,7 @@ class Composer:
         choices = tuple(o for o, p in zip(overrides, parsed, strict=True) if is_choice(p))
         if len(values) + len(choices) < len(overrides):
             return None
-        config, base = self._base(choices)
+        base = self._base(choices)[1]
         if base is None:
             return None
         run = copy.copy(base)
