@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from mixbench.errors import MixbenchError
 
 # SLURM warns with the one that was asked for: SIGUSR1 by custom, SIGUSR2 in jobs from submitit.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+LAUNCHER = "MIXBENCH_LAUNCHER"  # the environment variable with the number of the process that trains a sweep
 
 
 class Interrupted(MixbenchError):
@@ -23,9 +25,25 @@ class Interrupted(MixbenchError):
 
 
 class StopRequest:
-    """Set by the first signal; a second one of the same kind then acts as it would have without us."""
+    """Set by the first signal; a second one of the same kind then acts as it would have without us.
 
-    number: int | None = None
+    A process that a sweep has started is also asked to stop, as by SIGTERM, when the sweep's process is gone.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._launcher = os.getppid() if os.environ.get(LAUNCHER) == str(os.getppid()) else None
+
+    @property
+    def number(self) -> int | None:
+        """The signal that asked; None while nobody has."""
+        if self._launcher is not None and os.getppid() != self._launcher:
+            return signal.SIGTERM
+        return self._number
+
+    def ask(self, number: int) -> None:
+        """Let the loop stop after its step."""
+        self._number = number
 
 
 @contextmanager
@@ -41,7 +59,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     before = {int(number): signal.getsignal(number) for number in SIGNALS}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.number = number
+        request.ask(number)
         signal.signal(number, before[number])
 
     for number in before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mixbench.config import run_dir
 from mixbench.errors import ConfigError
 from mixbench.record import read_summary
 from mixbench.schema.train import Train
+from mixbench.signals import LAUNCHER
 from mixbench.sweep.frozen import frozen
 from mixbench.sweep.launch import Launcher
 from mixbench.together import slots, train_together
@@ -65,6 +67,7 @@ def train(
             return _side_by_side(some, room, config_dir)
         return launcher([job.directory for job in some], [job.overrides for job in some])
 
+    os.environ[LAUNCHER] = str(os.getpid())
     with frozen(config_dir):
         _each_once(waiting, start)
 
