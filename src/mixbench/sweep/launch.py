@@ -45,7 +45,8 @@ class Launcher:
     def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
         """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
         with self._plugin() as plugin:
-            stopping = contextlib.nullcontext() if self.basic else _stopped_together(directories)
+            ours = () if getattr(plugin, "saves_itself", False) else directories
+            stopping = contextlib.nullcontext() if self.basic else _stopped_together(ours)
             try:
                 with stopping:
                     returns = plugin.launch([list(run) for run in runs], initial_job_idx=0)
