@@ -6,8 +6,10 @@ leaves its tasks alone when it is stopped.
 
 # Hydra executes plugins without importing them, and a dataclass with postponed annotations needs the import.
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,6 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-
-SAVING_SECONDS = 60.0  # the most that runs get to save their state when the sweep is stopped
 
 
 @dataclass
@@ -44,7 +44,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 class RayLauncher(Launcher):
     """Runs each list of overrides as a Ray task in a fresh process; Ray starts a task again whose process dies."""
 
-    saves_itself = True  # an exception in `launch` lets the runs save their state, wherever they are
+    let_save: Callable[[], None] | None = None  # what to do on a signal, when no further job will begin
 
     def __init__(
         self,
@@ -66,31 +66,37 @@ class RayLauncher(Launcher):
         import ray
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        given = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         ray.init(
             address=self.address,
             include_dashboard=None if self.address else False,
             logging_level="warning",
-            **{key: value for key, value in given.items() if value is not None},
+            num_cpus=self.num_cpus,
+            num_gpus=self.num_gpus,
         )
+        for number, handler in handlers.items():  # Ray has put its own there, which abort
+            signal.signal(number, handler)
         gpus = self.gpus_per_run
         if gpus is None:
             gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
         # A fresh process for each run: CUDA chooses its device once in a process.
-        task = ray.remote(num_cpus=self.cpus_per_run, num_gpus=gpus, max_calls=1)(_job)
+        job = ray.remote(num_cpus=self.cpus_per_run, num_gpus=gpus, max_calls=1)(_job)
         shared = ray.put((self.hydra_context, self.config, self.task_function, Singleton.get_state()))
         environment = {key: value for key, value in os.environ.items() if key.startswith("MIXBENCH_")}
-        tasks = []
+        tasks: list[Any] = []
         try:
             tasks = [
-                task.remote(shared, list(overrides), number, Path.cwd(), environment)
+                job.remote(shared, list(overrides), number, Path.cwd(), environment)
                 for number, overrides in enumerate(job_overrides, initial_job_idx)
             ]
+            while len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[1]):
+                time.sleep(0.2)  # here, and not inside of Ray, a signal's exception gets through
             return [JobReturn(status=JobStatus.COMPLETED, _return_value=_status(task)) for task in tasks]
         except BaseException:
             for task in tasks:
-                ray.cancel(task)  # what runs gets SIGINT, and saves its state
-            ray.wait(tasks, num_returns=len(tasks), timeout=SAVING_SECONDS)
+                ray.cancel(task)
+            if self.let_save is not None:
+                self.let_save()
             raise
         finally:
             ray.shutdown()

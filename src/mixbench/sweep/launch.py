@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -45,8 +46,10 @@ class Launcher:
     def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
         """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
         with self._plugin() as plugin:
-            ours = () if getattr(plugin, "saves_itself", False) else directories
-            stopping = contextlib.nullcontext() if self.basic else _stopped_together(ours)
+            save: Callable[[], None] = functools.partial(_let_save, directories)
+            if hasattr(plugin, "let_save"):
+                plugin.let_save, save = save, lambda: None
+            stopping = contextlib.nullcontext() if self.basic else _stopped_together(save)
             try:
                 with stopping:
                     returns = plugin.launch([list(run) for run in runs], initial_job_idx=0)
@@ -121,13 +124,13 @@ def cell(config: DictConfig) -> int:
 
 
 @contextlib.contextmanager
-def _stopped_together(directories: Sequence[Path]) -> Iterator[None]:
-    """A signal in this block first lets the runs that our workers train save their state, then raises Interrupted."""
+def _stopped_together(save: Callable[[], None]) -> Iterator[None]:
+    """A signal in this block first calls `save`, then raises Interrupted."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         restore()  # a second signal ends the sweep at once
         print("stopping: the runs save their state", file=sys.stderr, flush=True)
-        _let_save(directories)
+        save()
         raise Interrupted(
             f"stopped by signal {number}; runs on this machine have saved their state, jobs of a cluster go on."
             " The same command goes on with the rest.",
