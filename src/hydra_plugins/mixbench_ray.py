@@ -5,6 +5,7 @@ leaves its tasks alone when it is stopped.
 """
 
 # Hydra executes plugins without importing them, and a dataclass with postponed annotations needs the import.
+import logging
 import os
 import signal
 import sys
@@ -70,7 +71,7 @@ class RayLauncher(Launcher):
         ray.init(
             address=self.address,
             include_dashboard=None if self.address else False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
             num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
         )

@@ -17,6 +17,7 @@ COMMANDS = {
     "tables": "list the papers' tables and figures, and how far each is",
     "report": "write tables, plots and every run to one self-contained HTML page",
     "runs": "list the runs that exist, by any key, as a table",
+    "retry": "train again what failed or was interrupted",
     "methods": "list every data set, model, method and knob, with its source",
     "bench": "measure what a training step of each method costs",
     "data": "list, download, import and verify data sets",

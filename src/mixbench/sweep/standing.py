@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class Pace:
         for directory in directories(root):
             summary = read_summary(directory) or {}
             if summary.get("state") == "finished":
-                pace.learn(summary["config"], summary)
+                with contextlib.suppress(KeyError, TypeError):  # a summary from elsewhere, without times
+                    pace.learn(summary["config"], summary)
         return pace
 
     def learn(self, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
