@@ -22,6 +22,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from mixbench.errors import ConfigError
+
 
 @dataclass
 class RayLauncherConf:
@@ -64,8 +66,10 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """The jobs' exit statuses as return values, 1 for a job that Ray has lost."""
-        import ray
-
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise ConfigError("hydra/launcher=ray: is not installed; pip install 'mixbench[ray]'.") from None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         ray.init(

@@ -35,6 +35,10 @@ def composed(overrides: Sequence[str], config_dir: str | None = None, *, hydra: 
         raise ConfigError(_bad_override(overrides, config_dir, error)) from None
 
 
+# The launchers that come with an extra of ours, by their names in Hydra. (That of Ray is always there.)
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+
+
 def _last(error: BaseException) -> str:
     return str(error).splitlines()[0]
 
@@ -42,6 +46,8 @@ def _last(error: BaseException) -> str:
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     options = [o for o in error.options or [] if o != "base"]
+    if group == "hydra/launcher" and option in EXTRAS:
+        return f"{group}={option}: is not installed; pip install 'mixbench[{EXTRAS[option]}]'."
     if not group or not options:
         return _last(error)
     return f"{group}={option}: no such option.{nearest(option, options)}\nAllowed: {', '.join(options)}."

@@ -73,12 +73,10 @@ class Launcher:
         from hydra.types import HydraContext, RunMode
 
         register()
-        search_path = create_config_search_path(str(conf_dir()))
-        if self.config_dir:
-            search_path.append("command-line", f"file://{Path(self.config_dir).absolute()}")
+        own = [f"hydra.searchpath=[file://{Path(self.config_dir).absolute()}]"] if self.config_dir else []
         try:
-            hydra = Hydra.create_main_hydra2("mixbench", search_path)
-            config = hydra.compose_config(CONFIG_NAME, self.overrides, RunMode.MULTIRUN)
+            hydra = Hydra.create_main_hydra2("mixbench", create_config_search_path(str(conf_dir())))
+            config = hydra.compose_config(CONFIG_NAME, [*self.overrides, *own], RunMode.MULTIRUN)
             with open_dict(config):
                 config.output_dir = self.output_dir
             folder = Path(config.hydra.sweep.dir)
