@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mixbench import tracking
 from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
 from mixbench.errors import MixbenchError, OutputError, output_error
+from mixbench.gpus import place
 from mixbench.record import move_aside, read_summary, write_config, write_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
@@ -42,7 +44,7 @@ def execute(config: Train, patience: float = 0.0) -> None:
             return
         with _logging(directory):
             log.info(f"run      {directory}")
-            with _recorded(config, directory) as summary, stop_on_signals() as stop:
+            with _recorded(config, directory) as summary, _placed(config), stop_on_signals() as stop:
                 from mixbench.train import train
 
                 summary |= train(config, directory, stop)
@@ -56,6 +58,18 @@ def _shown(directory: Path) -> bool:
         return False
     print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
     return True
+
+
+@contextlib.contextmanager
+def _placed(config: Train) -> Iterator[None]:
+    """Hold a place on a GPU, and make it the one that device=auto means."""
+    with place(config.device, config.runs_per_device) as gpu:
+        if gpu is not None:
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
+            import torch
+
+            torch.cuda.set_device(gpu)
+        yield
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mixbench.errors import ConfigError
+from mixbench.gpus import visible
 from mixbench.signals import Interrupted, stop_on_signals
 
 MOST_PER_GPU = 4
@@ -74,10 +75,11 @@ def train_together(
     return [run.result() for run in ended]
 
 
-def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
+def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> tuple[list[list[str]], str]:
     """Overrides for each of `jobs` runs that share this machine, and a sentence that says how many and why.
 
-    Without `jobs`, as many runs as GPU memory and cores allow share each GPU, at most four; a CPU has one at a time.
+    Without `jobs`, `runs_per_device` runs share each GPU, else as many as its memory and the cores allow, at most
+    four; a CPU has one at a time.
     With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is >= 1.
     """
     if jobs is not None and jobs < 1:
@@ -87,7 +89,9 @@ def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
         return [[] for _ in range(jobs or 1)], f"{jobs} runs side by side" if jobs and jobs > 1 else ""
     if jobs is None:
         each = min(MOST_PER_GPU, max(1, (os.cpu_count() or 1) // len(free)))
-        counts = {gpu: max(1, min(each, mib // GPU_MIB_PER_RUN)) for gpu, mib in free.items()}
+        counts = {
+            gpu: runs_per_device or max(1, min(each, mib // GPU_MIB_PER_RUN)) for gpu, mib in free.items()
+        }
         gpus = f"{len(free)} GPU{'s' if len(free) > 1 else ''}"
         why = f"{sum(free.values()) / 1024:.0f} GiB free on {gpus}; --jobs N sets another number"
     else:
@@ -101,13 +105,4 @@ def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
 
 def _free_gpu_memory() -> dict[int, int]:
     """MiB by number of the GPUs that CUDA_VISIBLE_DEVICES lets us see; empty where there is none."""
-    asked = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        asked.append(f"--id={visible}")
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    lines = done.stdout.split() if done.returncode == 0 else []
-    return {i: int(line) for i, line in enumerate(lines) if line.isdigit()}
+    return {i: int(mib) for i, mib in enumerate(visible("memory.free")) if mib.isdigit()}

@@ -58,7 +58,8 @@ def train(
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
     if at_once is not None and not launcher.basic:
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
-    room, sentence = slots(at_once, waiting[0].config.device) if launcher.basic else ([], "")
+    first = waiting[0].config
+    room, sentence = slots(at_once, first.device, first.runs_per_device) if launcher.basic else ([], "")
     if sentence:
         print(sentence, flush=True)
 
