@@ -56,10 +56,11 @@ class Launcher:
             except MixbenchError:
                 raise
             except Exception as error:  # such as a worker that the system has killed
+                what = "".join(traceback.format_exception_only(error)).splitlines()[0]
                 statuses = [_status(directory) for directory in directories]
                 if all(status == RunBusy.exit_status for status in statuses):
-                    raise
-                print(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+                    raise MixbenchError(f"the launcher has started nothing: {what}") from error
+                print(f"mixbench train: the launcher has broken down: {what}", file=sys.stderr)
                 return statuses
         return [returned._return_value if type(returned._return_value) is int else 1 for returned in returns]
 
