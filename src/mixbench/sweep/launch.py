@@ -23,7 +23,7 @@ from mixbench.errors import ConfigError, MixbenchError
 from mixbench.explain import composed
 from mixbench.record import read_summary
 from mixbench.run import execute
-from mixbench.signals import SIGNALS, Interrupted
+from mixbench.signals import LAUNCHER, SIGNALS, Interrupted
 
 SAVING_SECONDS = 60.0  # the most that runs get to save their state when the sweep is stopped
 
@@ -104,12 +104,17 @@ def cell(config: DictConfig) -> int:
     global _stopped
     if _stopped:
         sys.exit(128 + signal.SIGTERM)
+    parent = os.getppid()
     try:
         execute(typed(config))
     except Interrupted as stop:
         _stopped = True
         print(f"mixbench train: {stop}", file=sys.stderr)
         handler = signal.getsignal(stop.exit_status - 128)
+        if os.getppid() != parent and os.environ.get(LAUNCHER) == str(parent):
+            os._exit(
+                stop.exit_status
+            )  # loky's worker would wait for ever for work from a launcher that is gone
         if callable(handler) and handler is not signal.default_int_handler:
             handler(stop.exit_status - 128, None)  # submitit's: it puts the job into the queue again
         sys.exit(stop.exit_status)
