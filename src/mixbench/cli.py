@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """The exit status of one command: 0 done, 1 a run failed, 2 a mistake in what was asked for."""
+    """The exit status: 0 done, 1 a run failed, 2 a mistake in what was asked for, 75 another process has the run."""
     try:
         status = _dispatch(argv)
         sys.stdout.flush()
