@@ -133,12 +133,12 @@ def test_a_flipped_bit_in_the_checkpoint_falls_back(
 
 @pytest.mark.fault("claims")
 def test_a_second_process_is_refused(mixbench, workplace: Path) -> None:
-    """While one process trains a run, another is told which one, with status 1."""
+    """While one process trains a run, another is told which one, with status 75 (EX_TEMPFAIL)."""
     from mixbench.claim import claimed
     from mixbench.config import run_dir, typed
     from mixbench.explain import composed
 
     with claimed(run_dir(typed(composed([*RUN])))):
         refused = mixbench("train", *RUN)
-    assert refused.status == 1
+    assert refused.status == 75
     assert f"process {os.getpid()} on " in refused.err

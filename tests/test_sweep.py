@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mixbench.commands.train import expand
 from mixbench.engine.loop import Loop
+from mixbench.sweep.compose import expand
 
 TINY = ("epochs=2", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
 GRID = ("-m", "opt=sam", "opt.rho=0.05,0.1", "seed=0,1", *TINY)

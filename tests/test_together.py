@@ -60,6 +60,7 @@ def test_few_cores_share_less(gpus: Callable, monkeypatch: pytest.MonkeyPatch) -
     gpus(140_000, 140_000)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert len(slots(None, "auto")[0]) == 4
+    assert len(slots(None, "auto", runs_per_device=3)[0]) == 6
 
 
 def test_no_jobs_is_no_number() -> None:

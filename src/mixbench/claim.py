@@ -53,6 +53,8 @@ BEAT, SILENCE, POLL = 10.0, 60.0, 1.0
 class RunBusy(MixbenchError):
     """Another process works on this run."""
 
+    exit_status = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try later
+
 
 class ClaimLost(MixbenchError):
     """Another process has taken this run over while this one was silent."""

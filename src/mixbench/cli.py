@@ -19,6 +19,7 @@ COMMANDS = {
     "tables": "list the papers' tables and figures, and how far each is",
     "report": "write tables, plots and every run to one self-contained HTML page",
     "runs": "list the runs that exist, by any key, as a table",
+    "retry": "train again what failed or was interrupted",
     "methods": "list every data set, model, method and knob, with its source",
     "bench": "measure what a training step of each method costs",
     "data": "list, download, import and verify data sets",
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """The exit status of one command: 0 done, 1 a run failed, 2 a mistake in what was asked for."""
+    """The exit status: 0 done, 1 a run failed, 2 a mistake in what was asked for, 75 another process has the run."""
     try:
         status = _dispatch(argv)
         sys.stdout.flush()

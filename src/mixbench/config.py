@@ -89,16 +89,24 @@ def compose_config(
     return config
 
 
+def is_change(override: Override) -> bool:
+    """True for a plain `key=value` with one value: nothing is added, deleted, swept, or put elsewhere."""
+    return (
+        override.type is OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+    )
+
+
+def is_choice(override: Override) -> bool:
+    """True for the choice of an option in one of our groups; a dictionary there changes the chosen one's values."""
+    return is_change(override) and override.key_or_group in GROUPS and isinstance(override.value(), str)
+
+
 def _is_plain(override: Override) -> bool:
     """True for a choice in one of our groups, and for a value of a key."""
     key = override.key_or_group
-    if (
-        override.type is not OverrideType.CHANGE
-        or override.package is not None
-        or override.is_sweep_override()
-    ):
-        return False
-    return key in GROUPS or ("/" not in key and key.partition(".")[0] != "hydra")
+    if key in GROUPS:
+        return is_choice(override)
+    return is_change(override) and "/" not in key and key.partition(".")[0] != "hydra"
 
 
 def _composed_by_hydra(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
@@ -132,6 +140,11 @@ def typed(config: DictConfig) -> Train:
         run = cast(Train, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:  # of a reference to a key that is not there, or to itself
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from None
+    return checked(run)
+
+
+def checked(run: Train) -> Train:
+    """The run itself. Raises ConfigError with one line for each value that is not allowed."""
     problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))

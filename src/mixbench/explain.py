@@ -55,6 +55,10 @@ def _unnamed_option(overrides: Sequence[str]) -> str:
     return next((str(o.input_line) for o in groups if not isinstance(o.value(), str)), " ".join(overrides))
 
 
+# The launchers that come with an extra of ours, by their names in Hydra. (That of Ray is always there.)
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+
+
 def _last(error: BaseException) -> str:
     return str(error).splitlines()[0]
 
@@ -62,6 +66,8 @@ def _last(error: BaseException) -> str:
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     options = [o for o in error.options or [] if o != "base"]
+    if group == "hydra/launcher" and option in EXTRAS:
+        return f"{group}={option}: is not installed; pip install 'mixbench[{EXTRAS[option]}]'."
     if not group or not options:
         return _last(error)
     return f"{group}={option}: no such option.{nearest(option, options)}\nAllowed: {', '.join(options)}."
@@ -70,11 +76,11 @@ def _missing_option(error: MissingConfigException) -> str:
 def _bad_override(overrides: Sequence[str], config_dir: str | None, error: Exception) -> str:
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS]
+    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS and o.package is None]
     try:
         config = compose_config(choices, config_dir)
-    except HydraException as mistake:
-        return _last(mistake)
+    except (HydraException, OmegaConfBaseException):  # the choices are what does not fit
+        return _last(error)
     for override in parsed:
         key = override.key_or_group
         if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():

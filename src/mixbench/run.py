@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from mixbench import tracking
 from mixbench.claim import ClaimLost, claimed
 from mixbench.config import flat, method, run_dir, run_id
-from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError, output_error
+from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
+from mixbench.gpus import place
 from mixbench.record import move_aside, read_summary, write_config, write_summary
+from mixbench.runlog import logging_to
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.signals import Interrupted, stop_on_signals
 from mixbench.summary import table
+from mixbench.sweep.frozen import changed_since_start
 
 if TYPE_CHECKING:
     from mixbench.ranks import Ranks, SeveralRanks
@@ -80,9 +81,9 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
         if _shown(directory, ranks):  # another process may have finished it in the meantime
             return
         remove_leftovers(directory)
-        with _logging(directory):
+        with logging_to(directory):
             log.info(f"run      {directory}")
-            with _recorded(config, directory) as summary, stop_on_signals() as stop:
+            with _recorded(config, directory) as summary, _placed(config), stop_on_signals() as stop:
                 from mixbench.ranks import ALONE
                 from mixbench.train import train
 
@@ -130,6 +131,21 @@ def _follow(config: Train, ranks: SeveralRanks) -> None:
 
 
 @contextlib.contextmanager
+def _placed(config: Train) -> Iterator[None]:
+    """Hold a place on a GPU, and make it the one that device=auto means; each of several ranks has its own anyway."""
+    if config.devices > 1:
+        yield
+        return
+    with place(config.device, config.runs_per_device) as gpu:
+        if gpu is not None:
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
+            import torch
+
+            torch.cuda.set_device(gpu)
+        yield
+
+
+@contextlib.contextmanager
 def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
     """Keep summary.json true: `running` inside the block, then `finished`, `interrupted` or `failed`."""
     before = read_summary(directory) or {}
@@ -143,6 +159,9 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
     }
+    if changed := changed_since_start():
+        log.warning("note     changed since this sweep was started: %s", " and ".join(changed))
+        summary["changed_since_start"] = changed
     write_summary(directory, summary)
     write_config(directory, config)
     try:
@@ -166,42 +185,3 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
 
 def _now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-class _TqdmHandler(logging.Handler):
-    """Prints above the progress bars instead of through them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record))
-
-
-class _LogFile(logging.FileHandler):
-    """train.log. Where the disk is full, the error to report is that of the run's next checkpoint or row."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Lose the line."""
-
-    def close(self) -> None:
-        """Close the file, whether its last lines could be written or not."""
-        with contextlib.suppress(OSError):
-            super().close()
-
-
-@contextlib.contextmanager
-def _logging(directory: Path) -> Iterator[None]:
-    """Send the log to standard output and to the run's train.log."""
-    try:
-        handlers = [_TqdmHandler(), _LogFile(directory / "train.log")]
-    except OSError as error:
-        raise output_error(directory / "train.log", error) from None
-    log.setLevel(logging.INFO)
-    propagate, log.propagate = log.propagate, False
-    for handler in handlers:
-        log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.propagate = propagate
-        for handler in handlers:
-            log.removeHandler(handler)
-            handler.close()

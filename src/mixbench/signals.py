@@ -1,7 +1,8 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
+"""SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -11,10 +12,12 @@ from types import FrameType
 
 from mixbench.errors import MixbenchError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# SLURM warns with the one that was asked for: SIGUSR1 by custom, SIGUSR2 in jobs from submitit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # Within which a signal that comes again is the same one: SLURM sends it to all processes of a job step, and torchrun
 # among them passes it on.
 ECHO_SECONDS = 1.0
+LAUNCHER = "MIXBENCH_LAUNCHER"  # the environment variable with the number of the process that trains a sweep
 
 
 class Interrupted(MixbenchError):
@@ -26,9 +29,25 @@ class Interrupted(MixbenchError):
 
 
 class StopRequest:
-    """Set by the first signal; a later one of the same kind then acts as it would have without us."""
+    """Set by the first signal; a later one of the same kind then acts as it would have without us.
 
-    number: int | None = None
+    A process that a sweep has started is also asked to stop, as by SIGTERM, when the sweep's process is gone.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._launcher = os.getppid() if os.environ.get(LAUNCHER) == str(os.getppid()) else None
+
+    @property
+    def number(self) -> int | None:
+        """The signal that asked; None while nobody has."""
+        if self._launcher is not None and os.getppid() != self._launcher:
+            return signal.SIGTERM
+        return self._number
+
+    def ask(self, number: int) -> None:
+        """Let the loop stop after its step."""
+        self._number = number
 
 
 @contextmanager
@@ -45,7 +64,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     asked: dict[int, float] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.number = number
+        request.ask(number)
         now = time.monotonic()
         if now - asked.setdefault(number, now) > ECHO_SECONDS:
             signal.signal(number, before[number])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mixbench.errors import ConfigError
+from mixbench.gpus import visible
 from mixbench.signals import Interrupted, stop_on_signals
 
 MOST_PER_GPU = 4
@@ -23,11 +24,11 @@ GPU_MIB_PER_RUN = (
 
 def train_together(
     runs: Sequence[Sequence[str]], slots: Sequence[Sequence[str]], done: Callable[[int, int], None]
-) -> None:
+) -> list[int]:
     """Train `runs`, lists of overrides, as many at a time as there are `slots`, each with its slot's overrides.
 
-    `done(i, status)` is called when run i has ended with an exit status. SIGTERM, SIGUSR1 and Ctrl-C are passed on,
-    so that every run saves a checkpoint; then Interrupted is raised, and no further run is begun.
+    Returns their exit statuses; `done(i, status)` is called when run i has ended. SIGTERM, SIGUSR1 and Ctrl-C are
+    passed on, so that every run saves a checkpoint; then Interrupted is raised, and no further run is begun.
     """
     free: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
     for slot in slots:
@@ -40,12 +41,12 @@ def train_together(
 
     with stop_on_signals() as stop, ThreadPoolExecutor(len(slots)) as pool:
 
-        def one(i: int) -> None:
+        def one(i: int) -> int:
             slot = free.get()
             command = [sys.executable, "-m", "mixbench", "train", *runs[i], *slot, "progress=false"]
             with lock:  # a signal is passed on to exactly the runs that have begun
                 if stop.number is not None:
-                    return
+                    return 128 + stop.number
                 # In a session of its own: Ctrl-C at the terminal reaches it once, through us.
                 process = subprocess.Popen(
                     command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
@@ -55,6 +56,7 @@ def train_together(
             running.discard(process)
             free.put(slot)
             done(i, status)
+            return status
 
         ended = [pool.submit(one, i) for i in range(len(runs))]
         while not all(run.done() for run in ended):
@@ -70,14 +72,14 @@ def train_together(
             f"stopped by signal {stop.number}; the runs have saved their state, and the same command goes on.",
             stop.number,
         )
-    for run in ended:
-        run.result()
+    return [run.result() for run in ended]
 
 
-def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
+def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> tuple[list[list[str]], str]:
     """Overrides for each of `jobs` runs that share this machine, and a sentence that says how many and why.
 
-    Without `jobs`, as many runs as GPU memory and cores allow share each GPU, at most four; a CPU has one at a time.
+    Without `jobs`, `runs_per_device` runs share each GPU, else as many as its memory and the cores allow, at most
+    four; a CPU has one at a time.
     With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is >= 1.
     """
     if jobs is not None and jobs < 1:
@@ -87,7 +89,9 @@ def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
         return [[] for _ in range(jobs or 1)], f"{jobs} runs side by side" if jobs and jobs > 1 else ""
     if jobs is None:
         each = min(MOST_PER_GPU, max(1, (os.cpu_count() or 1) // len(free)))
-        counts = {gpu: max(1, min(each, mib // GPU_MIB_PER_RUN)) for gpu, mib in free.items()}
+        counts = {
+            gpu: runs_per_device or max(1, min(each, mib // GPU_MIB_PER_RUN)) for gpu, mib in free.items()
+        }
         gpus = f"{len(free)} GPU{'s' if len(free) > 1 else ''}"
         why = f"{sum(free.values()) / 1024:.0f} GiB free on {gpus}; --jobs N sets another number"
     else:
@@ -101,13 +105,4 @@ def slots(jobs: int | None, device: str) -> tuple[list[list[str]], str]:
 
 def _free_gpu_memory() -> dict[int, int]:
     """MiB by number of the GPUs that CUDA_VISIBLE_DEVICES lets us see; empty where there is none."""
-    asked = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        asked.append(f"--id={visible}")
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    lines = done.stdout.split() if done.returncode == 0 else []
-    return {i: int(line) for i, line in enumerate(lines) if line.isdigit()}
+    return {i: int(mib) for i, mib in enumerate(visible("memory.free")) if mib.isdigit()}

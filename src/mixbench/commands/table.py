@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixbench.claim import holder
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
+from mixbench.sweep.compose import of_hydra
+from mixbench.sweep.standing import duration, progress
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -90,7 +90,7 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OVERRIDE",
-        help="KEY=VALUE for every run; may be repeated",
+        help="KEY=VALUE for every run, or hydra.launcher.KEY=VALUE for --launcher; may be repeated",
     )
     found.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these methods")
     found.add_argument("--cols", nargs="+", default=[], metavar="NAME", help="only these columns")
@@ -117,7 +117,7 @@ def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
         seeds=arguments.seeds,
         budget=arguments.budget,
         epochs=arguments.epochs,
-        extra=arguments.set,
+        extra=[o for o in arguments.set if not of_hydra(o)],
         rows=arguments.rows,
         columns=arguments.cols,
     )
@@ -130,10 +130,8 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     if any(run.state == "unavailable" for run in planned):
         raise ConfigError(f"{arguments.key}: cannot run yet; mixbench tables says what it needs.")
     print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
-    if arguments.launcher:
-        execute.launch(planned, arguments.launcher)
-    else:
-        execute.train(planned, arguments.jobs)
+    hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
+    execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
     from mixbench.record import read_summary
 
     left = [run for run in planned if (read_summary(run.directory) or {}).get("state") != "finished"]
@@ -148,7 +146,7 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
         if run.config is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{_progress(run, run.config.epochs)}: {run.directory}")
+        lines.append(f"{head}{progress(run, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     lines.append(
         f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
@@ -161,21 +159,5 @@ def counts(planned: Sequence[Planned]) -> str:
     return ", ".join(f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned)))
 
 
-def _progress(run: Planned, epochs: int) -> str:
-    if run.state not in ("running", "partial"):
-        return ""
-    by = f", by {owner}" if (owner := holder(run.directory)) else ""
-    return f" ({run.epochs_done} of {epochs} epochs{by})"
-
-
 def _quoted(override: str) -> str:
     return f"'{override}'" if set(override) & set("[] ,{}") else override
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words; an unknown time where no finished run tells."""
-    if math.isnan(seconds):
-        return "an unknown time"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

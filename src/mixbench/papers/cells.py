@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixbench.config import flat, run_dir, run_id, typed
-from mixbench.errors import ConfigError, DataError
-from mixbench.explain import composed
+from mixbench.config import flat, run_id
+from mixbench.errors import ConfigError
 from mixbench.papers.spec import Cell, Spec
-from mixbench.record import read_rows, read_summary
 from mixbench.schema.train import Train
+from mixbench.sweep.compose import Composer
+from mixbench.sweep.standing import Pace, Standing, standing
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run of a table: its cell, its config, and what there is of it.
+class Planned(Standing):
+    """One run of a table: what there is of it, its cell and its config.
 
-    `state` is finished, running (a process works on it), partial (some epochs are done), failed, missing, unreadable
-    (its summary is damaged), or unavailable (the spec needs what mixbench does not have yet; `config` is then None).
+    `state` may also be unavailable (the spec needs what mixbench does not have yet; `config` is then None).
     `changes` says what was asked for differently from the spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
     config: Train | None
-    directory: Path
-    state: str
-    summary: dict[str, Any]
-    epochs_done: int
     changes: tuple[str, ...] = ()
 
     def record(self, select: str) -> dict[str, Any]:
@@ -78,27 +69,19 @@ def plan(
     asked = list(spec.cells(protocol, seeds, extra))
     as_specified = spec.cells(protocol, seeds)
     planned = []
+    compose = Composer()
     for cell, plain in zip(asked, as_specified, strict=True):
         if (rows and cell.row not in rows) or (columns and cell.column not in columns):
             continue
         if spec.needs:
-            planned.append(Planned(cell, None, Path(), "unavailable", {}, 0))
+            planned.append(Planned(Path(), "unavailable", {}, 0, cell, None))
             continue
-        config, reference = _config(cell), _config(plain)
+        config, reference = compose(cell.overrides), compose(plain.overrides)
         config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
-        planned.append(_found(cell, config, _changes(config, reference)))
+        planned.append(
+            Planned(**vars(standing(config)), cell=cell, config=config, changes=_changes(config, reference))
+        )
     return planned
-
-
-def _config(cell: Cell) -> Train:
-    return dataclasses.replace(
-        _composed(tuple(o for o in cell.overrides if not o.startswith("seed="))), seed=cell.seed
-    )
-
-
-@functools.cache  # composing takes 25 ms, and the seeds of a cell differ in nothing else
-def _composed(overrides: tuple[str, ...]) -> Train:
-    return typed(composed(overrides))
 
 
 def _changes(config: Train, reference: Train) -> tuple[str, ...]:
@@ -114,18 +97,6 @@ def _word(value: Any) -> str:
     return "all" if value is None else str(value)
 
 
-def _found(cell: Cell, config: Train, changes: tuple[str, ...]) -> Planned:
-    directory = run_dir(config)
-    summary = read_summary(directory) or {}
-    state = summary.get("state", "missing")
-    done = config.epochs if state == "finished" else 0
-    if state in ("running", "interrupted"):
-        state = "partial" if state == "interrupted" else state
-        with contextlib.suppress(DataError):  # the checkpoint has the rows too, and writes them again
-            done = len(read_rows(directory))
-    return Planned(cell, config, directory, state, summary, done, changes)
-
-
 def overrides(planned: Planned) -> list[str]:
     """The command line of a run: its cell's overrides and the number of epochs that was asked for."""
     if planned.config is None:
@@ -135,30 +106,9 @@ def overrides(planned: Planned) -> list[str]:
 
 
 def seconds_left(runs: Iterable[Planned]) -> float:
-    """Estimate of the time that unfinished runs take one after another, in seconds; NaN where nothing says.
-
-    From the seconds per epoch of finished runs of the same data set, model and method, else of the same data set
-    and model.
-    """
-    runs = [run for run in runs if run.config is not None]
-    rates: dict[tuple[str, ...], list[float]] = {}
-    for run in runs:
+    """Estimate of the time that unfinished runs take one after another, in seconds; NaN where nothing says."""
+    known, pace = [(run, run.config) for run in runs if run.config is not None], Pace()
+    for run, config in known:
         if run.state == "finished":
-            spent = run.summary["train_seconds"] + run.summary["eval_seconds"]
-            for key in _kinds(run):
-                rates.setdefault(key, []).append(spent / run.epochs_done)
-    total = 0.0
-    for run in runs:
-        if run.state == "finished" or run.config is None:
-            continue
-        known = [rates[key] for key in _kinds(run) if key in rates]
-        if not known:
-            return math.nan
-        total += sum(known[0]) / len(known[0]) * (run.config.epochs - run.epochs_done)
-    return total
-
-
-def _kinds(run: Planned) -> list[tuple[str, ...]]:
-    values = flat(run.config) if run.config is not None else {}
-    place = (str(values["dataset"]), str(values["model"]), str(values.get("dataset.train_size")))
-    return [(*place, str(values["augment"]), str(values["regularizer"]), str(values["opt"])), place]
+            pace.learn(flat(config), run.summary)
+    return sum(pace.seconds(config, config.epochs - run.epochs_done) for run, config in known)

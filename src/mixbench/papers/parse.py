@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import EPOCH_COLUMNS, RUN_COLUMNS, TRANSFORMS, Metric

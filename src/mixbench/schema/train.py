@@ -47,6 +47,12 @@ class Train:
     )
 
     device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
+    runs_per_device: int | None = knob(
+        "runs that share a GPU under any launcher; null: as many as are started, spread evenly",
+        default=None,
+        at_least=1,
+        scientific=False,
+    )
     channels_last: bool = knob("memory format of images and convolutions", scientific=False)
     compile: bool = knob("compile the model with torch.compile", scientific=False)
     cuda_graph: bool = knob(

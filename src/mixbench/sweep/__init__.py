@@ -1,0 +1,1 @@
+"""Sweeps: which runs one command line asks for, how each stands, and who trains them."""

@@ -1,0 +1,107 @@
+"""Trains the runs of a sweep: in this process, side by side, or through a Hydra launcher; each once, whoever helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixbench.claim import POLL, RunBusy, claimed
+from mixbench.config import run_dir
+from mixbench.errors import ConfigError
+from mixbench.record import read_summary
+from mixbench.schema.train import Train
+from mixbench.signals import LAUNCHER
+from mixbench.sweep.frozen import frozen
+from mixbench.sweep.launch import Launcher
+from mixbench.together import slots, train_together
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: the overrides that ask for it, the config that they compose to, and its name for people."""
+
+    overrides: Sequence[str]
+    config: Train
+    label: str
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lies."""
+        return run_dir(self.config)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something left to do."""
+        return self.config.force or (read_summary(self.directory) or {}).get("state") != "finished"
+
+
+def train(
+    jobs: Sequence[Job],
+    *,
+    at_once: int | None = None,
+    hydra: Sequence[str] = (),
+    config_dir: str | None = None,
+) -> None:
+    """Train the runs that are not finished, each once. A failure is in the run's record, and the others go on.
+
+    `hydra` are overrides of Hydra's own config, such as the launcher. Hydra's default trains one after another in
+    this process; where together.slots finds room for several, or `at_once` says so, they run side by side instead.
+    Raises ConfigError for a launcher that there is not, or that has a say about `at_once` itself, and Interrupted
+    when a signal ends it.
+    """
+    waiting = list({job.directory: job for job in jobs if job.waiting}.values())
+    if not waiting:
+        return
+    launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
+    if at_once is not None and not launcher.basic:
+        raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
+    first = waiting[0].config
+    room, sentence = slots(at_once, first.device, first.runs_per_device) if launcher.basic else ([], "")
+    if sentence:
+        print(sentence, flush=True)
+
+    def start(some: Sequence[Job]) -> list[int]:
+        if len(room) > 1:
+            return _side_by_side(some, room, config_dir)
+        return launcher([job.directory for job in some], [job.overrides for job in some])
+
+    os.environ[LAUNCHER] = str(os.getpid())
+    with frozen(config_dir):
+        _each_once(waiting, start)
+
+
+def _each_once(jobs: Sequence[Job], start: Callable[[Sequence[Job]], list[int]]) -> None:
+    """Start the runs; those that other processes work on again, once one of them has let go of its run."""
+    while jobs:
+        statuses = start(jobs)
+        busy = [job for job, status in zip(jobs, statuses, strict=True) if status == RunBusy.exit_status]
+        jobs = [job for job in busy if job.waiting]
+        if jobs:
+            print(f"waiting for {len(jobs)} runs that other processes work on", flush=True)
+            _await_one([job.directory for job in jobs])
+            jobs = [job for job in busy if job.waiting]
+
+
+def _await_one(directories: Sequence[Path]) -> None:
+    """Return when one of the runs is free: its owner has ended, or was found dead."""
+    while True:
+        for directory in directories:
+            try:
+                with claimed(directory):
+                    return
+            except RunBusy:
+                pass
+        time.sleep(POLL)
+
+
+def _side_by_side(jobs: Sequence[Job], room: Sequence[Sequence[str]], config_dir: str | None) -> list[int]:
+    extra = [f"--config-dir={config_dir}"] if config_dir else []
+    words = {0: "done", RunBusy.exit_status: "busy"}
+
+    def done(i: int, status: int) -> None:
+        print(f"{words.get(status, 'FAILED')}: {jobs[i].label}", flush=True)
+
+    return train_together([[*job.overrides, *extra] for job in jobs], room, done)

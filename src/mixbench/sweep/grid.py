@@ -1,0 +1,67 @@
+"""The grid of a sweep: every run that it asks for, checked; how each stands, and how long the rest will take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixbench.config import run_id
+from mixbench.errors import ConfigError
+from mixbench.record import read_summary
+from mixbench.sweep.compose import Composer, expand, of_hydra
+from mixbench.sweep.execute import Job
+from mixbench.sweep.standing import Pace, duration, progress, standing
+
+STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
+
+
+def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
+    """The runs of the product of all swept values. Raises ConfigError naming the first cell that is not allowed."""
+    cells, compose, jobs = expand(overrides), Composer(config_dir), []
+    common = set(cells[0]).intersection(*cells[1:]) if len(cells) > 1 else set()
+    for cell in cells:
+        own = [override for override in cell if not of_hydra(override)]
+        try:
+            config = compose(own)
+        except ConfigError as error:
+            raise ConfigError(f"in the sweep's cell {' '.join(own)}:\n{error}") from None
+        jobs.append(Job(own, config, " ".join(o for o in own if o not in common)))
+    return jobs
+
+
+def dry_run(jobs: Sequence[Job]) -> str:
+    """Every run with its state, its id and what sets it apart, and the expected time where finished runs tell."""
+    pace = Pace.below(Path(jobs[0].config.output_dir).expanduser())
+    lines, counts, left = [], dict.fromkeys(STATES, 0), dict[Path, float]()
+    for job in jobs:
+        found = standing(job.config)
+        seconds = pace.seconds(job.config, job.config.epochs - found.epochs_done)
+        if found.directory not in left:
+            left[found.directory] = seconds
+            counts[found.state] += 1
+        time = "" if found.state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
+        lines.append(
+            f"{found.state:9} {run_id(job.config)} {time:>8}  {job.label}{progress(found, job.config.epochs)}"
+        )
+    states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    known = [seconds for seconds in left.values() if not math.isnan(seconds)]
+    time = duration(sum(known)) if known or not left else duration(math.nan)
+    rest = (
+        f"; no finished run tells the time of {len(left) - len(known)}" if 0 < len(known) < len(left) else ""
+    )
+    lines.append(f"{len(jobs)} runs, {len(left)} different: {states}; {time} left, one after another{rest}")
+    return "\n".join(lines)
+
+
+def outcome(jobs: Sequence[Job]) -> tuple[str, int]:
+    """How many of the runs are finished, with a line for each that is not; and the exit status: 1 where any is not."""
+    places = {job.directory: job for job in jobs}
+    lines = []
+    for place, job in places.items():
+        summary = read_summary(place) or {"state": "not started"}
+        if summary["state"] != "finished":
+            error = summary.get("error", "")
+            lines.append(f"  {summary['state']}: {place} (seed {job.config.seed}) {error}".rstrip())
+    head = f"sweep: {len(places) - len(lines)} of {len(places)} runs finished"
+    return "\n".join([head, *lines]), 1 if lines else 0

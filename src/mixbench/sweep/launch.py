@@ -1,0 +1,171 @@
+"""Cells through a Hydra launcher: one after another, in processes of this machine, on SLURM, on a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mixbench.claim import RunBusy, holder
+from mixbench.config import CONFIG_NAME, conf_dir, register, typed
+from mixbench.errors import ConfigError, MixbenchError
+from mixbench.explain import composed
+from mixbench.record import read_summary
+from mixbench.run import execute
+from mixbench.signals import LAUNCHER, SIGNALS, Interrupted
+
+SAVING_SECONDS = 60.0  # the most that runs get to save their state when the sweep is stopped
+
+_stopped = False  # in a worker: its launcher was told to stop, but may still hand over a cell
+
+
+class Launcher:
+    """The Hydra launcher that overrides of Hydra's own config choose; called with directories and overrides of runs.
+
+    Raises ConfigError where there is no such launcher, or where a sweeper is chosen that is not Hydra's own.
+    """
+
+    def __init__(self, hydra: Sequence[str], config_dir: str | None, output_dir: str) -> None:
+        self.overrides, self.config_dir, self.output_dir = list(hydra), config_dir, output_dir
+        chosen = composed(self.overrides, config_dir, hydra=True).hydra
+        if not chosen.sweeper._target_.endswith(".BasicSweeper"):
+            raise ConfigError("hydra/sweeper: sweeps are Hydra's basic ones; mixbench tune searches.")
+        self.basic = chosen.launcher._target_.endswith(".BasicLauncher")
+
+    def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
+        """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
+        with self._plugin() as plugin:
+            save: Callable[[], None] = functools.partial(_let_save, directories)
+            if hasattr(plugin, "let_save"):
+                plugin.let_save, save = save, lambda: None
+            stopping = contextlib.nullcontext() if self.basic else _stopped_together(save)
+            try:
+                with stopping:
+                    returns = plugin.launch([list(run) for run in runs], initial_job_idx=0)
+            except MixbenchError:
+                raise
+            except Exception as error:  # such as a worker that the system has killed
+                what = "".join(traceback.format_exception_only(error)).splitlines()[0]
+                statuses = [_status(directory) for directory in directories]
+                if all(status == RunBusy.exit_status for status in statuses):
+                    raise MixbenchError(f"the launcher has started nothing: {what}") from error
+                print(f"mixbench train: the launcher has broken down: {what}", file=sys.stderr)
+                return statuses
+        return [returned._return_value if type(returned._return_value) is int else 1 for returned in returns]
+
+    @contextlib.contextmanager
+    def _plugin(self) -> Iterator[Any]:
+        from hydra._internal.callbacks import Callbacks
+        from hydra._internal.hydra import Hydra
+        from hydra._internal.utils import create_config_search_path
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.plugins import Plugins
+        from hydra.types import HydraContext, RunMode
+
+        register()
+        own = [f"hydra.searchpath=[file://{Path(self.config_dir).absolute()}]"] if self.config_dir else []
+        try:
+            hydra = Hydra.create_main_hydra2("mixbench", create_config_search_path(str(conf_dir())))
+            config = hydra.compose_config(CONFIG_NAME, [*self.overrides, *own], RunMode.MULTIRUN)
+            with open_dict(config):
+                config.output_dir = self.output_dir
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / "multirun.yaml")
+            context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+            yield Plugins.instance().instantiate_launcher(
+                config=config, hydra_context=context, task_function=cell
+            )
+        finally:
+            GlobalHydra.instance().clear()
+
+
+def _status(directory: Path) -> int:
+    """How a run stands whose launcher has broken down: done, ended, or to be started (again)."""
+    state = (read_summary(directory) or {}).get("state")
+    if state in ("failed", "interrupted"):
+        return 1
+    return 0 if state == "finished" else RunBusy.exit_status
+
+
+def cell(config: DictConfig) -> int:
+    """The exit status of one run of a sweep, in whatever process the launcher chose. A failure is on record."""
+    global _stopped
+    if _stopped:
+        sys.exit(128 + signal.SIGTERM)
+    parent = os.getppid()
+    try:
+        execute(typed(config))
+    except Interrupted as stop:
+        _stopped = True
+        print(f"mixbench train: {stop}", file=sys.stderr)
+        handler = signal.getsignal(stop.exit_status - 128)
+        if os.getppid() != parent and os.environ.get(LAUNCHER) == str(parent):
+            os._exit(
+                stop.exit_status
+            )  # loky's worker would wait for ever for work from a launcher that is gone
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(stop.exit_status - 128, None)  # submitit's: it puts the job into the queue again
+        sys.exit(stop.exit_status)
+    except MixbenchError as error:
+        print(f"mixbench train: {error}", file=sys.stderr)
+        return error.exit_status
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _stopped_together(save: Callable[[], None]) -> Iterator[None]:
+    """A signal in this block first calls `save`, then raises Interrupted."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        restore()  # a second signal ends the sweep at once
+        print("stopping: the runs save their state", file=sys.stderr, flush=True)
+        save()
+        raise Interrupted(
+            f"stopped by signal {number}; runs on this machine have saved their state, jobs of a cluster go on."
+            " The same command goes on with the rest.",
+            number,
+        )
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {int(number): signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _let_save(directories: Sequence[Path]) -> None:
+    """Send SIGTERM to every process below this one that trains one of the runs; return when all have let go."""
+    import psutil  # comes with the extras joblib, submitit and ray
+
+    asked: set[int] = set()
+    deadline = time.monotonic() + SAVING_SECONDS
+    while time.monotonic() < deadline:
+        ours = {process.pid for process in psutil.Process().children(recursive=True)}
+        owners = [owner for owner in map(holder, directories) if owner and owner.host == socket.gethostname()]
+        training = {owner.pid for owner in owners} & ours
+        if not training:
+            return
+        for pid in training - asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        asked |= training
+        time.sleep(0.1)
