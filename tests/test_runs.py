@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mixbench.errors import ConfigError
-from mixbench.runs import directories, frame, query
+from mixbench.record import directories
+from mixbench.runs import frame, query
 
 
 def make(root: Path, number: int, **changes) -> Path:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mixbench.errors import ConfigError
-from mixbench.record import read_summary
+from mixbench.record import directories, read_summary
 from mixbench.schema.knob import nearest
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -26,24 +25,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
 COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
-
-
-def directories(root: Path) -> Iterator[Path]:
-    """Every run directory below `root`, in a stable order; those that were moved aside (*.old1) are left out.
-
-    Walks by os.scandir and stops at a run: 10,000 runs take 0.2 s, rglob 3 s.
-    """
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if any(entry.name == "summary.json" for entry in entries):
-        if not re.search(r"\.old\d+$", root.name):
-            yield root
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=True):
-            yield from directories(Path(entry.path))
 
 
 def frame(root: Path, select: str = "last") -> pd.DataFrame:

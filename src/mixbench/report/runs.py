@@ -14,8 +14,7 @@ from typing import Any
 
 from mixbench.errors import ConfigError, DataError
 from mixbench.papers.statistics import Estimate, estimate
-from mixbench.record import Row, read_rows, read_summary
-from mixbench.runs import directories
+from mixbench.record import Row, directories, read_rows, read_summary
 from mixbench.schema.train import GROUPS, Train
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.

@@ -12,8 +12,7 @@ from typing import Any
 from mixbench.claim import holder
 from mixbench.config import flat, run_dir
 from mixbench.errors import DataError
-from mixbench.record import read_rows, read_summary
-from mixbench.runs import directories
+from mixbench.record import directories, read_rows, read_summary
 from mixbench.schema.train import Train
 
 
