@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test tables figures report bench numbers lint format clean
+.PHONY: help env demo test faults tables figures report bench numbers lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,10 @@ demo: env ## train Gaussian Mixup under SAM on handwritten digits
 	$(BIN)/mixbench train augment=gmix opt=sam
 
 test: env ## run all tests (under ten minutes on two cores)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+faults: env ## inject every kind of fault, some minutes, and print the table of what survived
+	$(BIN)/python scripts/faults.py -n 2 --dist worksteal
 
 # Shorter runs, fewer seeds, several at once: make table-li2023-2 BUDGET=0.02 SEEDS=1 JOBS=2
 SCALE := $(if $(BUDGET),--budget $(BUDGET)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))

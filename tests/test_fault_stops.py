@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], object], process: BaseProcess) -> None:
 
 
 @pytest.mark.fault("kill")
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.long)])
 def test_sigkill_at_random_moments(
     tmp_path: Path, data_dir: Path, reference: tuple, kills: int, record_property
 ) -> None:

@@ -81,7 +81,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Train]:
 
 
 @pytest.mark.fault("fuzz")
-@pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.long)])
 def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_property) -> None:
     """A request that is accepted is one config, with an identity that composing it once more gives again."""
     counts = [0, 0]
@@ -127,7 +127,7 @@ COMMANDS = {
 
 @pytest.mark.fault("fuzz")
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("examples", [15, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [15, pytest.param(150, marks=pytest.mark.long)])
 def test_other_commands(workplace: Path, capfd, command: str, examples: int, record_property) -> None:
     """Status 0, 2, or 1 for what is not there; never a traceback. One finished run lies in the folder."""
     process = forked(workplace / "printed", *RUN, "epochs=1", f"output_dir={workplace / 'outputs'}")

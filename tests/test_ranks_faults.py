@@ -114,7 +114,7 @@ def test_only_rank_0_speaks_and_a_finished_run_is_shown(torchrun: Start, workpla
 
 
 @pytest.mark.fault("signals")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("target", "number"),
     [
@@ -153,7 +153,7 @@ def test_a_signal_to_any_rank_or_to_torchrun_stops_all_with_a_checkpoint(
 
 
 @pytest.mark.fault("workers")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_after_a_killed_rank_torchrun_restarts_and_resumes(
     torchrun: Start, workplace: Path, reference: tuple, rank: int
@@ -189,7 +189,7 @@ def test_a_killed_rank_is_named(torchrun: Start, workplace: Path) -> None:
 
 
 @pytest.mark.fault("workers")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_frozen_rank_is_named_within_the_stated_time(torchrun: Start, workplace: Path, rank: int) -> None:
     """SIGSTOP: the other rank ends with an error that names it, after rank_timeout and a roll call of 5 s."""
@@ -209,7 +209,7 @@ def test_a_frozen_rank_is_named_within_the_stated_time(torchrun: Start, workplac
 
 
 @pytest.mark.fault("workers")
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_diverges_is_failed_on_all_ranks(torchrun: Start, workplace: Path) -> None:
     """All ranks see the same loss, so all end at the same step with the same advice, said once."""
     status, out = end_of(torchrun("out", "opt=sgd", "opt.lr=1e30"))
@@ -220,7 +220,7 @@ def test_a_run_that_diverges_is_failed_on_all_ranks(torchrun: Start, workplace: 
 
 
 @pytest.mark.fault("workers")
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_error_of_one_rank_is_said_by_rank_0(torchrun: Start, workplace: Path) -> None:
     """Another config on rank 1, as when two machines are started by different commands: refused, with both ids."""
     script = workplace / "odd.py"

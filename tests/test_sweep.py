@@ -29,6 +29,7 @@ def test_expansion_is_the_product_in_order() -> None:
     ]
 
 
+@pytest.mark.fault("kill")
 def test_a_killed_sweep_runs_only_what_is_missing(mixbench, workplace: Path, monkeypatch) -> None:
     """Killed in its third run; started again it trains the missing part and nothing else."""
     epochs: list[int] = []
@@ -56,6 +57,7 @@ def test_a_killed_sweep_runs_only_what_is_missing(mixbench, workplace: Path, mon
     assert epochs.count(-1) == 3
 
 
+@pytest.mark.fault("failure")
 def test_a_failing_cell_is_recorded_and_the_rest_goes_on(mixbench, workplace: Path) -> None:
     """A learning rate that makes the loss overflow: that cell fails with epoch and step, the other one ends."""
     result = mixbench("train", "-m", "opt.lr=1e30,0.05", *TINY)

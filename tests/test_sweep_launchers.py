@@ -24,7 +24,7 @@ LAUNCHERS = {
     "ray": ("ray", ["hydra.launcher.num_cpus=2"]),
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def start(launcher: str, *arguments: str) -> subprocess.Popen:
@@ -59,6 +59,7 @@ def under_way() -> int:
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.fault("failure")
 def test_a_failing_run_is_recorded_and_the_rest_goes_on(workplace: Path, launcher: str) -> None:
     """A learning rate that overflows: two runs fail with their error on record, two finish; then nothing is left."""
     sweep = ("epochs=1", "opt.lr=1e30,0.05", "seed=0,1")
@@ -70,6 +71,7 @@ def test_a_failing_run_is_recorded_and_the_rest_goes_on(workplace: Path, launche
     assert [s["starts"] for s in summaries()] == [1] * 4
 
 
+@pytest.mark.fault("signals")
 def test_a_preempted_job_of_submitit_goes_on_from_its_step(workplace: Path) -> None:
     """SIGUSR2, submitit's warning: saved within a step, queued again, resumed there; the sweep ends well."""
     process = start("submitit_local", "epochs=150", "seed=0,1", "checkpoint_seconds=1000")
@@ -84,6 +86,7 @@ def test_a_preempted_job_of_submitit_goes_on_from_its_step(workplace: Path) -> N
 
 
 @pytest.mark.parametrize("launcher", ["ray", "submitit_local"])
+@pytest.mark.fault("signals")
 def test_a_stopped_sweep_leaves_checkpoints_and_no_process(workplace: Path, launcher: str) -> None:
     """SIGTERM to the sweep: its two runs save their state, status 143, and soon none of its processes is there."""
     process = start(launcher, "epochs=5000", "seed=0,1", "checkpoint_seconds=1000")

@@ -49,6 +49,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.fault("claims")
 def test_a_run_of_another_process_is_left_to_the_end(mixbench: Callable) -> None:
     """The first of three runs is held until the others are finished, then let go unfinished: it is trained last."""
     sweep = [*TINY, "epochs=1", "seed=0,1,2"]
@@ -71,6 +72,7 @@ def test_a_run_of_another_process_is_left_to_the_end(mixbench: Callable) -> None
     assert max(summaries(), key=lambda s: s["ended"])["config"]["seed"] == 0
 
 
+@pytest.mark.fault("claims")
 def test_a_run_that_the_other_process_finishes_is_not_run_again(mixbench: Callable, workplace: Path) -> None:
     """The other process finishes the run that was waited for: both sweeps are complete, and it was started once."""
     sweep = [*TINY, "epochs=1", "seed=0,1"]
@@ -90,10 +92,11 @@ def test_a_run_that_the_other_process_finishes_is_not_run_again(mixbench: Callab
     done = mixbench("train", "-m", *sweep)
     other.join()
     assert (done.status, "sweep: 2 of 2 runs finished" in done.out) == (0, True)
-    assert read_summary(first) == record
+    assert read_summary(first) == {**record, "files": {}}
 
 
 @pytest.mark.slow
+@pytest.mark.fault("claims")
 def test_two_launchers_share_a_grid(workplace: Path) -> None:
     """Both work, no run is started twice, and both report the whole grid."""
     sweep = ["epochs=30", "seed=0,1,2,3,4,5"]
@@ -110,6 +113,7 @@ def test_two_launchers_share_a_grid(workplace: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [((), JOBLIB), (JOBLIB, SUBMITIT), (SUBMITIT, ("--jobs=2",))])
+@pytest.mark.fault("kill")
 def test_a_killed_grid_goes_on_under_another_launcher(workplace: Path, first: tuple, second: tuple) -> None:
     """kill -9 of the launcher in its second or third run; the next launcher runs what is missing and nothing else."""
     sweep = ["epochs=20", "seed=0,1,2,3"]
@@ -138,6 +142,7 @@ def test_a_killed_grid_goes_on_under_another_launcher(workplace: Path, first: tu
         (("--jobs=2",), signal.SIGKILL),
     ],
 )
+@pytest.mark.fault("workers")
 def test_workers_end_with_their_launcher(workplace: Path, launcher: tuple, number: int) -> None:
     """Both runs under way leave a checkpoint; soon after the launcher no process of its trains any more."""
     process = start("epochs=5000", "seed=0,1,2,3", "checkpoint_seconds=1000", *launcher)
@@ -160,6 +165,7 @@ def test_workers_end_with_their_launcher(workplace: Path, launcher: tuple, numbe
 
 
 @pytest.mark.slow
+@pytest.mark.fault("workers")
 def test_a_cell_that_kills_its_worker_does_not_end_the_others(workplace: Path) -> None:
     """A worker that is killed from outside: the sweep says so, trains what had not begun, and exits with 1."""
     process = start("epochs=60", "seed=0,1,2,3", *JOBLIB)

@@ -103,6 +103,7 @@ def test_a_sweep_side_by_side_is_the_same_sweep(mixbench: Callable, workplace: P
 
 
 @pytest.mark.slow
+@pytest.mark.fault("signals")
 def test_a_signal_is_passed_on_and_nothing_is_lost(workplace: Path) -> None:
     """SIGTERM to a sweep with two long runs under way: both save, status 143, and none is begun after it."""
     command = [

@@ -59,7 +59,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
 
 
 @pytest.mark.fault("signals")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_search_and_its_runs(tmp_path: Path, reference: list[tuple], number: int) -> None:
     """Status 128 + signal, no process left; the same command gives what the search gives that was left alone."""
@@ -79,7 +79,7 @@ def test_a_signal_stops_the_search_and_its_runs(tmp_path: Path, reference: list[
 
 
 @pytest.mark.fault("kill")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("alone", [True, False], ids=["search", "search and training"])
 def test_a_killed_search_goes_on(tmp_path: Path, reference: list[tuple], alone: bool) -> None:
     """SIGKILL of the search, whose training goes on, or of both; the same command, the same trials as left alone."""
