@@ -17,9 +17,8 @@ from mixbench.gpus import visible
 from mixbench.signals import Interrupted, stop_on_signals
 
 MOST_PER_GPU = 4
-GPU_MIB_PER_RUN = (
-    8192  # of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images
-)
+# Of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images.
+GPU_MIB_PER_RUN = 8192
 
 
 def train_together(

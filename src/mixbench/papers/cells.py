@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def plan(
     asked = list(spec.cells(protocol, seeds, extra))
     as_specified = spec.cells(protocol, seeds)
     planned = []
-    compose = Composer()
+    compose = _composer()
     for cell, plain in zip(asked, as_specified, strict=True):
         if (rows and cell.row not in rows) or (columns and cell.column not in columns):
             continue
@@ -82,6 +83,12 @@ def plan(
             Planned(**vars(standing(config)), cell=cell, config=config, changes=_changes(config, reference))
         )
     return planned
+
+
+@functools.cache
+def _composer() -> Composer:
+    """One for all tables, whose cells have much in common."""
+    return Composer()
 
 
 def _changes(config: Train, reference: Train) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class Composer:
         self.config_dir = config_dir
         self._parsed = functools.cache(OverridesParser.create().parse_override)
         self._base = functools.cache(self._compose)
-        self._value = functools.cache(self._convert)
+        self._values: dict[tuple[type, str], Any] = {}  # by the schema that converts them, and the override
 
     def __call__(self, overrides: Sequence[str]) -> Train:
         """The config of a cell. Raises ConfigError for what does not compose, or is not allowed."""
@@ -82,7 +82,7 @@ class Composer:
             if group not in copied:
                 copied[group] = copy.copy(getattr(run, group))
                 setattr(run, group, copied[group])
-            setattr(copied[group], key, self._value(choices, override.input_line or ""))
+            setattr(copied[group], key, self._value(choices, type(copied[group]), override.input_line or ""))
         return run
 
     def _compose(self, choices: tuple[str, ...]) -> tuple[DictConfig, Train | None]:
@@ -91,12 +91,14 @@ class Composer:
         refers = "${" in OmegaConf.to_yaml(config)
         return config, None if refers else cast(Train, OmegaConf.to_object(config))
 
-    def _convert(self, choices: tuple[str, ...], line: str) -> Any:
+    def _value(self, choices: tuple[str, ...], schema: type, line: str) -> Any:
         """The value of one override, converted and refused as the schema of its key says."""
-        config, override = copy.deepcopy(self._base(choices)[0]), self._parsed(line)
-        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        value = OmegaConf.select(config, override.key_or_group)
-        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        if (schema, line) not in self._values:
+            config, override = copy.deepcopy(self._base(choices)[0]), self._parsed(line)
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            value = OmegaConf.select(config, override.key_or_group)
+            self._values[schema, line] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        return self._values[schema, line]
 
 
 def _is_value(override: Override) -> bool:
