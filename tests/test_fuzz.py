@@ -89,6 +89,7 @@ def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_pr
     @settings(max_examples=examples, **QUIET)
     @given(st.lists(OVERRIDES, max_size=4))
     @example(["~opt"])
+    @example(["augment=glob(*)"])
     @example(["opt.lr=${nothing}"])
     @example(["--experimental-rerun", "x"])
     def any_overrides(overrides: list[str]) -> None:

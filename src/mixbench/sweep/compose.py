@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,8 +33,11 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
             f"{error.override}: cannot be read as key=value: {str(error).splitlines()[0]}"
         ) from None
     except HydraException:
-        endless = next(o.input_line for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep())
-        raise ConfigError(f"{endless}: a sweep needs single values, such as a=1,2 or a=range(1,5).") from None
+        swept = [o for o in parsed if o.is_sweep_override()]
+        endless = next(o for o in swept if not o.is_discrete_sweep() or isinstance(o.value(), Glob))
+        raise ConfigError(
+            f"{endless.input_line}: a sweep needs single values, such as a=1,2 or a=range(1,5)."
+        ) from None
 
 
 def of_hydra(override: str) -> bool:
