@@ -152,3 +152,19 @@ def test_other_commands(workplace: Path, capfd, command: str, examples: int, rec
 
     any_arguments()
     record_property("faults", counted[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table", "li2023/table1", "--dry-run", "--seeds", "9" * 30],
+        ["table", "li2023/table1", "--run", "--jobs", "9" * 30],
+        ["train", "-m", "seed=0,1", "--jobs", "9" * 30],
+        ["train", "-m", "seed=range(999999999999)"],
+        ["train", "seed=range(999999999999)"],
+    ],
+    ids=" ".join,
+)
+def test_a_slip_of_the_finger_does_not_fill_the_memory(capfd, arguments: list[str]) -> None:
+    """Status 2 in one message; listing what was asked for would end in the kernel's hands."""
+    assert outcome(capfd, arguments) == 2

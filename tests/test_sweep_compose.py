@@ -109,6 +109,12 @@ def test_a_range_without_steps_is_no_sweep() -> None:
         expand(["seed=0,1", "opt.rho=interval(0,1)"])
 
 
+def test_too_many_cells_are_refused_before_they_are_listed() -> None:
+    """A thousand million seeds: one message, where the list would take 100 GB."""
+    with pytest.raises(ConfigError, match=r"a sweep over 2,000,000,000 cells: at most 1,000,000"):
+        expand(["seed=range(1000000000)", "opt=sam,sgd"])
+
+
 def test_ten_thousand_cells_are_fast() -> None:
     """4 s here, where Hydra's compose would take 400; the limit leaves room for a slow machine."""
     cells = expand(["augment=gmix,mixup", "opt=sam,asam", "opt.rho=range(0.01,0.51,0.01)", "seed=range(50)"])

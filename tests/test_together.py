@@ -65,7 +65,7 @@ def test_few_cores_share_less(gpus: Callable, monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_jobs_is_no_number() -> None:
     """One message with the key and the limit."""
-    with pytest.raises(ConfigError, match=r"--jobs 0: must be >= 1\."):
+    with pytest.raises(ConfigError, match=r"--jobs 0: must be >= 1 and <= 1000\."):
         slots(0, "auto")
 
 
@@ -73,7 +73,7 @@ def test_no_jobs_is_no_number() -> None:
     ("arguments", "message"),
     [
         (["--jobs=2", "seed=0"], "--jobs: a single run is one process"),
-        (["-m", "--jobs=0", "seed=0,1"], "--jobs 0: must be >= 1"),
+        (["-m", "--jobs=0", "seed=0,1"], "--jobs 0: must be >= 1 and <= 1000"),
     ],
 )
 def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], message: str) -> None:

@@ -17,6 +17,7 @@ from mixbench.gpus import visible
 from mixbench.signals import Interrupted, stop_on_signals
 
 MOST_PER_GPU = 4
+MOST_JOBS = 1000  # side by side on one machine; more is a slip of the finger
 # Of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images.
 GPU_MIB_PER_RUN = 8192
 
@@ -79,10 +80,10 @@ def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> 
 
     Without `jobs`, `runs_per_device` runs share each GPU, else as many as its memory and the cores allow, at most
     four; a CPU has one at a time.
-    With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is >= 1.
+    With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is 1 to MOST_JOBS.
     """
-    if jobs is not None and jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: must be >= 1.")
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise ConfigError(f"--jobs {jobs}: must be >= 1 and <= {MOST_JOBS}.")
     free = _free_gpu_memory() if device in ("auto", "cuda") else {}
     if not free:
         return [[] for _ in range(jobs or 1)], f"{jobs} runs side by side" if jobs and jobs > 1 else ""

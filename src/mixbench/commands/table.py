@@ -13,6 +13,7 @@ from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
 from mixbench.sweep.compose import of_hydra
 from mixbench.sweep.standing import duration, progress
+from mixbench.together import MOST_JOBS
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -25,6 +26,8 @@ EPILOG = """examples:
 A table shows exactly the runs that its options describe: give the same options to look at it later. Cells that
 are not at the scale of the spec are marked with *.
 """
+
+MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up before the first one is shown
 
 
 def main(argv: list[str]) -> int:
@@ -107,10 +110,10 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
 
 def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     """The runs that the command line asks for. Raises ConfigError for a value that is not allowed."""
-    for option in ("seeds", "jobs"):
+    for option, most in (("seeds", MOST_SEEDS), ("jobs", MOST_JOBS)):
         value = getattr(arguments, option)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{option} {value}: must be >= 1.")
+        if value is not None and not 1 <= value <= most:
+            raise ConfigError(f"--{option} {value}: must be >= 1 and <= {most}.")
     return plan(
         spec,
         protocol=arguments.protocol,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,14 +20,22 @@ from mixbench.errors import ConfigError
 from mixbench.explain import composed
 from mixbench.schema.train import GROUPS, Train
 
+MOST_CELLS = 1_000_000
+
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The cells of a sweep, as lists of overrides, in the order in which Hydra's own sweeper runs them.
 
-    Raises ConfigError for what cannot be read, and for ranges without steps, which only a search can use.
+    Raises ConfigError for what cannot be read, for ranges without steps, which only a search can use, and for more
+    than MOST_CELLS.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
+        cells = math.prod(map(_count, parsed))
+        if cells > MOST_CELLS:
+            raise ConfigError(
+                f"a sweep over {cells:,} cells: at most {MOST_CELLS:,} can be listed and checked at once."
+            )
         return BasicSweeper.split_arguments(parsed, None)[0]
     except OverrideParseException as error:
         raise ConfigError(
@@ -38,6 +47,14 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         raise ConfigError(
             f"{endless.input_line}: a sweep needs single values, such as a=1,2 or a=range(1,5)."
         ) from None
+
+
+def _count(override: Override) -> int:
+    """The values of a sweep; 1 for what is none, or has no end."""
+    value = override.value()
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        return max(1, math.ceil((value.stop - value.start) / value.step))
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
 
 
 def of_hydra(override: str) -> bool:
