@@ -125,10 +125,13 @@ def test_ctrl_c_shows_no_traceback(workplace: Path, moment: float) -> None:
     """Ctrl-C so many seconds after our first line: while Hydra and torch are loaded, and in training."""
     command = [sys.executable, "-c", READY, "train", *RUN, "epochs=1000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(moment)
-    process.send_signal(signal.SIGINT)
-    words, _ = process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        words, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + signal.SIGINT, words
     assert "Traceback" not in words
