@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from whole_runs import RUN, forked
 
 from mixbench.cli import run
-from mixbench.config import conf_dir, flat, run_id, typed
+from mixbench.config import canonical, conf_dir, flat, run_id, typed
 from mixbench.explain import composed
 from mixbench.schema.train import GROUPS, Train
+from mixbench.sweep.compose import expand
 
 OPTIONS = [
     f"{group}={path.stem}"
@@ -90,6 +91,7 @@ def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_pr
     @given(st.lists(OVERRIDES, max_size=4))
     @example(["~opt"])
     @example(["augment=glob(*)"])
+    @example(["augmenter=0", "augment=cutmix"])
     @example(["opt.lr=${nothing}"])
     @example(["--experimental-rerun", "x"])
     def any_overrides(overrides: list[str]) -> None:
@@ -97,9 +99,8 @@ def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_pr
         status = outcome(capfd, ["train", *overrides])
         counts[0 if status == 0 else 1] += 1
         if status == 0 and asked:
-            assert run_id(asked[0]) == run_id(
-                typed(composed([o for o in overrides if not o.startswith("-")]))
-            )
+            (cell,) = expand(canonical([o for o in overrides if not o.startswith("-")]))
+            assert run_id(asked[0]) == run_id(typed(composed(cell)))
 
     any_overrides()
     record_property("faults", sum(counts))
