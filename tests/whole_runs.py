@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -62,8 +63,11 @@ def forked(output: Path, *arguments: str) -> BaseProcess:
 def _train(output: str, arguments: list[str]) -> None:
     from mixbench.cli import main
 
-    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
     sys.argv = ["mixbench", "train", *arguments]
+    try:
+        handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+    except KeyboardInterrupt:  # the file was there, and with it the signal, before the program began
+        sys.exit(128 + signal.SIGINT)
     main()
