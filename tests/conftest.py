@@ -43,12 +43,10 @@ def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple:
     """Weights and rows of the run in whole_runs.py, never stopped."""
-    from whole_runs import forked, result
+    from whole_runs import result, train_to_the_end
 
     place = tmp_path_factory.mktemp("reference")
-    process = forked(place / "printed", f"output_dir={place}", f"data_dir={data_dir}")
-    process.join()
-    assert process.exitcode == 0, (place / "printed").read_text()
+    train_to_the_end(place / "printed", f"output_dir={place}", f"data_dir={data_dir}")
     return result(place)
 
 

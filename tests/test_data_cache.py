@@ -110,11 +110,13 @@ def test_damaged_meta_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_damaged_meta_can_be_replaced(tmp_path: Path) -> None:
+    """Oracle: the file as it was before the damage."""
     prepare(SPECS["digits"], tmp_path)
-    path = tmp_path / "digits/meta.json"
-    path.write_text("{")
+    before = cache.read_meta(tmp_path, "digits")
+    (tmp_path / "digits/meta.json").write_text("{")
     prepare(SPECS["digits"], tmp_path, replace=True)
-    cache.read(tmp_path, cache.read_meta(tmp_path, "digits"))
+    assert cache.read_meta(tmp_path, "digits") == before
+    cache.read(tmp_path, before)  # raises where an array is not what meta.json says
 
 
 @pytest.mark.fault("data")

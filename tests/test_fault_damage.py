@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from whole_runs import RUN, assert_same, forked, only_run, result
+from whole_runs import RUN, assert_same, forked, only_run, result, train_to_the_end
 
 SPEC = f"""
 kind: KIND
@@ -36,9 +36,7 @@ READERS = {
 def finished(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """A folder with a finished run in outputs/, and what to read it with."""
     place = tmp_path_factory.mktemp("finished")
-    process = forked(place / "printed", f"output_dir={place / 'outputs'}", f"data_dir={data_dir}")
-    process.join()
-    assert process.exitcode == 0, (place / "printed").read_text()
+    train_to_the_end(place / "printed", f"output_dir={place / 'outputs'}", f"data_dir={data_dir}")
     for kind in ("table", "figure"):
         (place / f"{kind}.yaml").write_text(SPEC.replace("KIND", kind))
     return place

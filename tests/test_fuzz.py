@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from whole_runs import RUN, forked
+from whole_runs import train_to_the_end
 
 from mixbench.cli import run
 from mixbench.config import canonical, conf_dir, flat, run_id, typed
@@ -132,9 +132,7 @@ COMMANDS = {
 @pytest.mark.parametrize("examples", [15, pytest.param(150, marks=pytest.mark.long)])
 def test_other_commands(workplace: Path, capfd, command: str, examples: int, record_property) -> None:
     """Status 0, 2, or 1 for what is not there; never a traceback. One finished run lies in the folder."""
-    process = forked(workplace / "printed", *RUN, "epochs=1", f"output_dir={workplace / 'outputs'}")
-    process.join()
-    assert process.exitcode == 0, Path("printed").read_text()
+    train_to_the_end(workplace / "printed", "epochs=1", f"output_dir={workplace / 'outputs'}")
     counted = [0]
 
     @settings(max_examples=examples, **QUIET)

@@ -60,6 +60,13 @@ def forked(output: Path, *arguments: str) -> BaseProcess:
     return process
 
 
+def train_to_the_end(output: Path, *arguments: str) -> None:
+    """The same, and wait for it: it must succeed."""
+    process = forked(output, *arguments)
+    process.join()
+    assert process.exitcode == 0, output.read_text()
+
+
 def _train(output: str, arguments: list[str]) -> None:
     from mixbench.cli import main
 
