@@ -56,21 +56,30 @@ RUNS = {
 
 def main(argv: list[str]) -> int:
     """Compare, print a line for each thing compared, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("revision", help="a commit, tag or branch of this repository")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=f"ids, tables, {', '.join(RUNS)}")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help=f"ids, tables, {', '.join(RUNS)}"
+    )
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
         other = Path(scratch) / "checkout"
         _git("worktree", "add", "--detach", "--quiet", str(other), arguments.revision)
         try:
-            checks = {name: check for name, check in _checks(other, Path(scratch)) if _asked(name, arguments.only)}
+            checks = {
+                name: check for name, check in _checks(other, Path(scratch)) if _asked(name, arguments.only)
+            }
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 verdicts = list(pool.map(lambda named: _verdict(*named), checks.items()))
         finally:
             _git("worktree", "remove", "--force", str(other))
     different = [name for name, same in zip(checks, verdicts, strict=True) if not same]
-    print(f"{len(checks)} compared with {arguments.revision}: " + (f"{len(different)} DIFFER" if different else "all equal"))
+    print(
+        f"{len(checks)} compared with {arguments.revision}: "
+        + (f"{len(different)} DIFFER" if different else "all equal")
+    )
     return 1 if different else 0
 
 
@@ -85,7 +94,15 @@ def _checks(other: Path, scratch: Path) -> Iterator[tuple[str, Callable[[], list
     for path in sorted((ROOT / "conf" / "paper").glob("*/*.yaml")):
         key, spec = f"{path.parent.name}/{path.stem}", yaml.safe_load(path.read_text())
         for protocol in spec.get("protocols") or {"paper": None}:
-            command = [spec["kind"], key, "--dry-run", "--protocol", protocol, "--set", f"output_dir={scratch / 'no'}"]
+            command = [
+                spec["kind"],
+                key,
+                "--dry-run",
+                "--protocol",
+                protocol,
+                "--set",
+                f"output_dir={scratch / 'no'}",
+            ]
             yield f"ids of {key}, {protocol}", lambda c=command: _text_differences(other, c, scratch)
     for block in re.findall(r"<!-- table: (.+?) -->", (ROOT / "README.md").read_text()):
         yield f"tables {block[:60]}", lambda b=block: _text_differences(other, ["table", *shlex.split(b)])
@@ -126,7 +143,12 @@ def _text_differences(other: Path, command: list[str], cwd: Path | None = None) 
 
 
 def _mixbench(root: Path, command: list[str], cwd: Path) -> tuple[int, str]:
-    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root / "src"),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     environment.setdefault("MIXBENCH_DATA", str(Path(tempfile.gettempdir()) / "mixbench-identity"))
     done = subprocess.run(
         [sys.executable, "-m", "mixbench", *command], cwd=cwd, env=environment, capture_output=True, text=True

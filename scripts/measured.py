@@ -16,8 +16,8 @@ import re
 import shlex
 from pathlib import Path
 
-from mixbench.bench.sheet import Sheet
 from mixbench.commands import table
+from mixbench.summarize.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")

@@ -13,14 +13,15 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from mixbench import data
-from mixbench.build import knobs
-from mixbench.config import run_dir, typed
-from mixbench.engine.evaluate import evaluate, mixed_accuracy
+from mixbench.config.check import typed
+from mixbench.config.explain import composed
+from mixbench.config.identity import run_dir
+from mixbench.engine.evaluators import evaluate, mixed_accuracy
 from mixbench.engine.metrics import TrainMetrics
-from mixbench.explain import composed
 from mixbench.models import MODELS
 from mixbench.optim.base import Descent
-from mixbench.record import read_rows, read_summary
+from mixbench.record.read import read_rows, read_summary
+from mixbench.training.build import knobs
 
 TINY = ("epochs=2", "dataset.train_size=300", "dataset.test_size=100", "batch_size=50")
 

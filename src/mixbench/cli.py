@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.signals
+    except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
         print("mixbench: stopped by Ctrl-C.", file=sys.stderr)
         status = 128 + signal.SIGINT
     sys.exit(status)

@@ -11,8 +11,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from mixbench.claim import check
 from mixbench.errors import output_error
+from mixbench.record.claim import check
 
 
 def write_atomic(path: Path, data: bytes) -> None:

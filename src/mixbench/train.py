@@ -14,9 +14,11 @@ import safetensors.torch
 from torch import nn
 
 from mixbench import data, tracking
-from mixbench.build import build_loop, graph_choice
-from mixbench.config import run_id
-from mixbench.devices import (
+from mixbench.config.identity import run_id
+from mixbench.engine.loop import Loop, Position
+from mixbench.engine.progress import Progress
+from mixbench.files import write_atomic, write_json
+from mixbench.machine.devices import (
     device_title,
     memory_errors_in_words,
     peak_memory,
@@ -26,17 +28,16 @@ from mixbench.devices import (
     resolve_device,
     set_determinism,
 )
-from mixbench.engine import checkpoint
-from mixbench.engine.loop import Loop, Position
-from mixbench.engine.progress import Progress
-from mixbench.environment import environment
-from mixbench.files import write_atomic, write_json
-from mixbench.ranks import Ranks
-from mixbench.record import Row, write_rows
+from mixbench.machine.ranks import Ranks
+from mixbench.machine.signals import Interrupted, StopRequest
+from mixbench.record.read import Row
+from mixbench.record.summary import epoch_line, totals
+from mixbench.record.write import write_rows
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
-from mixbench.signals import Interrupted, StopRequest
-from mixbench.summary import epoch_line, totals
+from mixbench.training import checkpoint
+from mixbench.training.build import build_loop, graph_choice
+from mixbench.training.environment import environment
 
 log = logging.getLogger("mixbench")
 

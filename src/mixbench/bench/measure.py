@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mixbench.bench.subjects import Subject
-from mixbench.devices import synchronize
+from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps; the first one also compiles, tunes and allocates
 

@@ -1,36 +1,21 @@
-"""The hand-written loop in `benchmarks/plain.py` as a subject, beside ours."""
+"""The loop written by hand as a subject, beside ours."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 
 import torch
 from torchvision.transforms import v2
 
+from mixbench.bench import handmade
 from mixbench.bench.subjects import Subject, made_up
-from mixbench.build import build_model
 from mixbench.data import Splits
-from mixbench.data.specs import find
 from mixbench.errors import ConfigError
+from mixbench.schema.specs import find
 from mixbench.schema.train import Train
+from mixbench.training.build import build_model
 
-FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "plain.py"
 METHODS = ("ERM", "Mixup", "CutMix", "SAM", "G-Mix")
-
-
-def hand_written() -> ModuleType:
-    """`benchmarks/plain.py`. Raises ConfigError where only the package is installed."""
-    found = importlib.util.spec_from_file_location("plain", FILE)
-    if not FILE.is_file() or found is None or found.loader is None:
-        raise ConfigError(
-            f"--loop plain: needs {FILE.name} of the repository's folder benchmarks/; clone it."
-        )
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def plain_subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
@@ -38,7 +23,7 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
 
     Raises ConfigError for a method that the loop does not have.
     """
-    plain, dataset, opt = hand_written(), config.dataset, config.opt
+    dataset, opt = config.dataset, config.opt
     splits = splits or made_up(find(dataset.name))
     classes = splits.spec.num_classes
     mixes = {"none": None, "mixup": v2.MixUp, "cutmix": v2.CutMix}
@@ -50,7 +35,7 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
         raise ConfigError(f"--loop plain: has no {name}. It has {', '.join(METHODS)}.")
     mix = mixes[config.augment.name]
     config = _plainly(config)
-    batches = plain.loader(
+    batches = handmade.loader(
         splits.train.images,
         splits.train.labels.tolist(),
         dataset.mean,
@@ -61,7 +46,7 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
         device=device,
     )
     model = build_model(config, device, splits)
-    steps = plain.steps(
+    steps = handmade.steps(
         model,
         batches,
         device,

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity
 
 from mixbench.bench.measure import WARM_UP
 from mixbench.bench.subjects import Subject
-from mixbench.devices import synchronize
+from mixbench.machine.devices import synchronize
 
 # The first pattern that occurs in an operator's name decides; kernels of a GPU have other names than operators.
 GROUPS = {

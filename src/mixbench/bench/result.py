@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mixbench.bench.measure import Timing
-from mixbench.bench.sheet import Sheet
 from mixbench.files import write_atomic, write_json
+from mixbench.summarize.sheet import Sheet
 
 EXPLAINED = """\
 ms, ratio: median over rounds (lower to upper quartile); ratio: time of a step relative to the first line's, or to ours

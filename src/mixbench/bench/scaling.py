@@ -13,8 +13,8 @@ import torch
 
 from mixbench.bench.measure import WARM_UP
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
-from mixbench.data.specs import find
-from mixbench.devices import synchronize
+from mixbench.machine.devices import synchronize
+from mixbench.schema.specs import find
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 CLASSES = (10, 100, 200, 1000)

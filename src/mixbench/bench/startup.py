@@ -46,10 +46,10 @@ def measured(bare: str, train: str, rounds: int) -> dict[str, tuple[float, float
 
 def programs(overrides: Sequence[str], output_dir: str) -> tuple[str, str]:
     """The two programs for a run of `overrides`, which leaves its record under `output_dir`."""
-    from mixbench.build import knobs
-    from mixbench.config import typed
-    from mixbench.data.specs import find
-    from mixbench.explain import composed
+    from mixbench.config.check import typed
+    from mixbench.config.explain import composed
+    from mixbench.schema.specs import find
+    from mixbench.training.build import knobs
 
     all_overrides = [*overrides, f"output_dir={output_dir}", "force=true", "progress=false"]
     config = typed(composed(all_overrides))

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from mixbench.build import build_loop
-from mixbench.config import typed
+from mixbench.config.check import typed
+from mixbench.config.explain import composed
 from mixbench.data import Split, Splits
-from mixbench.data.specs import Spec, find
 from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
-from mixbench.explain import composed
 from mixbench.schema.knob import nearest
+from mixbench.schema.specs import Spec, find
 from mixbench.schema.train import Train
+from mixbench.training.build import build_loop
 
 # The first one is what the others are compared with.
 METHODS: dict[str, list[str]] = {

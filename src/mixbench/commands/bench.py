@@ -15,7 +15,7 @@ from mixbench.errors import ConfigError
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=bf16"]
 EPILOG = """what is measured:
   default        a step of each METHOD as it really runs: batch, crop and flip, mixing, all passes, update
-  --loop plain   the same, beside the loop that one writes by hand (benchmarks/plain.py of the repository)
+  --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py)
   --scaling      a METHOD with other batches, classes and image sizes
   --together     1, 2 and 4 runs of a METHOD at once on the device
   --profile      where the time of a step of a METHOD goes, by kind of operation
@@ -139,8 +139,8 @@ def _timed(
     from mixbench.bench import result
     from mixbench.bench.measure import matrix_rate, timed
     from mixbench.bench.subjects import configured
-    from mixbench.devices import DTYPES
-    from mixbench.environment import environment
+    from mixbench.machine.devices import DTYPES
+    from mixbench.training.environment import environment
 
     device = _device(request)
     rate = matrix_rate(device, DTYPES[configured("ERM", request.overrides).precision])
@@ -194,7 +194,7 @@ def _startup(request: Request) -> None:
 
 
 def _listed(request: Request, title: str, head: list[str], rows: list[list[str]], name: str) -> None:
-    from mixbench.bench.sheet import Sheet
+    from mixbench.summarize.sheet import Sheet
 
     sheet = Sheet(title, _conditions(request), request.command, head, rows)
     sheet.write(request.out / f"{name}.json")
@@ -209,7 +209,7 @@ def _one_method(request: Request) -> str:
 
 def _device(request: Request):  # type: ignore[no-untyped-def]  # a torch.device, and torch is not to be loaded here
     from mixbench.bench.subjects import configured
-    from mixbench.devices import resolve_device, set_determinism
+    from mixbench.machine.devices import resolve_device, set_determinism
 
     config = configured("ERM", request.overrides)
     set_determinism(config.deterministic)
@@ -219,8 +219,8 @@ def _device(request: Request):  # type: ignore[no-untyped-def]  # a torch.device
 def _conditions(request: Request) -> str:
     """Device, versions, model, data, batch, precision, commit."""
     from mixbench.bench.subjects import configured
-    from mixbench.environment import environment
     from mixbench.schema.model import label
+    from mixbench.training.environment import environment
 
     config, made = configured("ERM", request.overrides), environment(_device(request))
     on = f"{made['cpu']}, {made['threads']} threads"

@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from mixbench.data import cache
-from mixbench.data.paths import data_dir
-from mixbench.data.specs import SPECS, Spec, find
+from mixbench.data.store import cache
+from mixbench.data.store.paths import data_dir
 from mixbench.errors import ConfigError, DataError
 from mixbench.schema.knob import nearest
+from mixbench.schema.specs import SPECS, Spec, find
 
 EPILOG = """A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory map,
 compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
@@ -107,7 +107,7 @@ def _state(root: Path, spec: Spec) -> tuple[str, str]:
 
 
 def _prepare(root: Path, arguments: argparse.Namespace) -> int:
-    from mixbench.data.prepare import prepare
+    from mixbench.data.store.prepare import prepare
 
     for spec in [find(name) for name in arguments.names]:
         if arguments.replace or not _already_there(root, spec):
@@ -116,7 +116,7 @@ def _prepare(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _import(root: Path, arguments: argparse.Namespace) -> int:
-    from mixbench.data.prepare import import_from
+    from mixbench.data.store.prepare import import_from
 
     spec = find(arguments.name)
     if arguments.replace or not _already_there(root, spec):

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         status = train(planned, arguments)
         planned = planned_runs(spec, arguments)
     from mixbench.papers import figure
-    from mixbench.plots import picture
+    from mixbench.summarize.plots import picture
 
     drawing = figure.assemble(spec, planned, arguments.select, arguments.protocol)
     if not drawing.panels:

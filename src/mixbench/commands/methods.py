@@ -16,11 +16,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mixbench.config import conf_dir
-from mixbench.data.specs import SPECS
+from mixbench.catalogue.methods import METHODS, TWO_NAMES, Method
+from mixbench.config.compose import conf_dir
 from mixbench.errors import ConfigError
-from mixbench.methods import METHODS, TWO_NAMES, Method
 from mixbench.schema.knob import allowed, nearest
+from mixbench.schema.specs import SPECS
 from mixbench.schema.train import GROUPS
 
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     if arguments.gallery:
         if arguments.name:
             parser.error(f"--gallery shows all methods at once: leave out {arguments.name}")
-        from mixbench.gallery import write_gallery
+        from mixbench.catalogue.gallery import write_gallery
 
         print(write_gallery(arguments.gallery, arguments.images, arguments.seed))
         return 0

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mixbench.config.cells import Composer
 from mixbench.errors import ConfigError
-from mixbench.runs import frame, query
-from mixbench.sweep.compose import Composer
+from mixbench.summarize.frame import frame, query
 from mixbench.sweep.execute import Job, train
 from mixbench.sweep.grid import dry_run, outcome
 from mixbench.sweep.replay import job

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mixbench.record import damages
-from mixbench.runs import column, frame, query
+from mixbench.record.read import damages
+from mixbench.summarize.frame import column, frame, query
 
 COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
            "train_seconds")  # fmt: skip

@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixbench.config.cells import of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
-from mixbench.sweep.compose import of_hydra
-from mixbench.sweep.standing import duration, progress
-from mixbench.together import MOST_JOBS
+from mixbench.record.standing import duration, progress
+from mixbench.sweep.together import MOST_JOBS
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -135,7 +135,7 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
     hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
     execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
-    from mixbench.record import read_summary
+    from mixbench.record.read import read_summary
 
     left = [run for run in planned if (read_summary(run.directory) or {}).get("state") != "finished"]
     return 1 if left else 0

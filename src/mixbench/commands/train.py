@@ -13,15 +13,16 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from mixbench.config import CONFIG_NAME, canonical, conf_dir, register, typed
+from mixbench.config.cells import expand, of_hydra
+from mixbench.config.check import typed
+from mixbench.config.compose import CONFIG_NAME, canonical, conf_dir, register
+from mixbench.config.explain import composed
 from mixbench.errors import ConfigError
-from mixbench.explain import composed
-from mixbench.run import execute
 from mixbench.schema.knob import allowed
 from mixbench.schema.train import GROUPS, Train
-from mixbench.sweep.compose import expand, of_hydra
 from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, grid, outcome
+from mixbench.training.run import execute
 
 # Hydra's options that make no sense here; the last one would load a pickle.
 FOREIGN = ("config_path", "config_name", "package", "experimental_rerun")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from mixbench.claim import claimed
-from mixbench.config import canonical
+from mixbench.config.compose import canonical
 from mixbench.errors import ConfigError
-from mixbench.together import slots
+from mixbench.record.claim import claimed
+from mixbench.sweep.together import slots
 from mixbench.tuning.search import PRUNERS, SAMPLERS, Search, search
 
 EPILOG = """values that are searched:

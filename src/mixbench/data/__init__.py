@@ -3,7 +3,7 @@
     splits = load("cifar100", train_size=10_000, val_size=1_000)
     splits.train.images        # uint8 (10000, 32, 32, 3)
 
-`mixbench.data.device` turns such arrays into augmented, normalised batches.
+`mixbench.data.images` turns such arrays into augmented, normalised batches.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from mixbench.data.paths import data_dir as resolve_data_dir
-from mixbench.data.specs import Spec, find
+from mixbench.data.store.paths import data_dir as resolve_data_dir
 from mixbench.errors import ConfigError, DataError
+from mixbench.schema.specs import Spec, find
 
-if TYPE_CHECKING:  # the config schema reads mixbench.data.specs, and should not have to import NumPy for it
+if TYPE_CHECKING:  # the config schema reads mixbench.schema.specs, and should not have to import NumPy for it
     import numpy as np
     from numpy.typing import NDArray
 
-    from mixbench.data.cache import Arrays
+    from mixbench.data.store.cache import Arrays
 
 __all__ = ["Split", "Splits", "load"]
 
@@ -86,12 +86,12 @@ def _arrays(
     spec: Spec, data_dir: str | os.PathLike[str] | None, mirrors: Sequence[str]
 ) -> tuple[Arrays, str]:
     """The four arrays of `spec`, prepared first if need be, and the note on them."""
-    from mixbench.data import cache
+    from mixbench.data.store import cache
 
     root = resolve_data_dir(data_dir)
     meta = cache.read_meta(root, spec.name)
     if meta is None:
-        from mixbench.data import official, prepare
+        from mixbench.data.store import official, prepare
 
         try:
             meta = prepare.prepare(spec, root, mirrors)

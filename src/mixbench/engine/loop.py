@@ -16,18 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixbench.data.deformations import COLUMNS, DEFORMATIONS
-from mixbench.data.device import ImageSet
+from mixbench.analysis.deformations import COLUMNS, DEFORMATIONS
+from mixbench.analysis.warp import deformed
+from mixbench.data.images import ImageSet
 from mixbench.data.order import derived_seed, epoch_order, step_generator
-from mixbench.data.warp import deformed
-from mixbench.devices import synchronize
-from mixbench.engine.evaluate import evaluate, mixed_accuracy
+from mixbench.engine.evaluators import evaluate, mixed_accuracy
 from mixbench.engine.graph import StepGraph
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.errors import MixbenchError
-from mixbench.ranks import Ranks
-from mixbench.record import Row, with_gaps
+from mixbench.machine.devices import synchronize
+from mixbench.machine.ranks import Ranks
+from mixbench.record.read import Row
+from mixbench.record.select import with_gaps
 
 
 class Diverged(MixbenchError):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixbench.ranks import ALONE, Ranks
+from mixbench.machine.ranks import ALONE, Ranks
 
 
 def accumulator_dtype(device: torch.device) -> torch.dtype:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mixbench.ranks import ALONE, Ranks
+from mixbench.machine.ranks import ALONE, Ranks
 
 Closure = Callable[[], Tensor]
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.base import Closure
 from mixbench.optim.outputs import recorded, restricted
 from mixbench.optim.sam import SAM
-from mixbench.ranks import ALONE, Ranks
 
 
 class BGMix(SAM):

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim import RULES
 from mixbench.optim.base import Descent
 from mixbench.optim.eager import eager
-from mixbench.ranks import ALONE, Ranks
 
 
 def build_rule(

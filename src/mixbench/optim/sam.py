@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.base import Closure, Descent, frozen_statistics, random_state
-from mixbench.ranks import ALONE, Ranks
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixbench.config import flat, run_id
+from mixbench.config.cells import Composer
+from mixbench.config.identity import flat, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers.spec import Cell, Spec
+from mixbench.record.standing import Pace, Standing, standing
 from mixbench.schema.train import Train
-from mixbench.sweep.compose import Composer
-from mixbench.sweep.standing import Pace, Standing, standing
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from mixbench.papers.cells import Planned
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
-from mixbench.papers.statistics import estimate
-from mixbench.plots import Line, Panel
-from mixbench.record import read_rows
+from mixbench.record.read import read_rows
+from mixbench.summarize.plots import Line, Panel
+from mixbench.summarize.statistics import estimate
 
 # A run's numbers by what they stand against: the epoch, the swept knob, or None for a row without that knob.
 Points = dict[float | None, float]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mixbench.data import deformations
+from mixbench.analysis import deformations
 
 TRAIN_ACCURACIES = ("weighted", "first", "clean", "mixed")
 EPOCH_COLUMNS = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixbench.config import canonical, conf_dir
+from mixbench.config.compose import canonical, conf_dir
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
 from mixbench.schema.knob import nearest

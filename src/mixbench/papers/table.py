@@ -12,7 +12,7 @@ from typing import Any
 from mixbench.papers.cells import STATES, Planned
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Published, Table
-from mixbench.papers.statistics import (
+from mixbench.summarize.statistics import (
     Difference,
     Estimate,
     Ordering,

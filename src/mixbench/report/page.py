@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixbench import __version__
-from mixbench.papers.statistics import Estimate
 from mixbench.report import plots
-from mixbench.report.html import Html, join, pairs, table, tag
 from mixbench.report.papers import fragments
 from mixbench.report.runs import TOTALS, Run, Setting, settings, short
+from mixbench.summarize.html import Html, join, pairs, table, tag
+from mixbench.summarize.statistics import Estimate
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a page that can load nothing and run nothing
 SELECTIONS = ("best_test", "best_val", "last")

@@ -10,14 +10,14 @@ from pathlib import Path
 from statistics import mode
 from typing import Any, NamedTuple
 
-from mixbench.config import flat, run_id
+from mixbench.config.identity import flat, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers import figure, render, table
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.spec import Figure, Spec, Table, load, names
 from mixbench.report import plots
-from mixbench.report.html import Html, tag
 from mixbench.report.runs import Run
+from mixbench.summarize.html import Html, tag
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
 SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")

@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from mixbench.papers.statistics import estimate
-from mixbench.plots import Line, Panel, inline
-from mixbench.report.html import Html, tag
 from mixbench.report.runs import SEAMS, Run, Setting, is_number, label
+from mixbench.summarize.html import Html, tag
+from mixbench.summarize.plots import Line, Panel, inline
+from mixbench.summarize.statistics import estimate
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.errors import ConfigError, DataError
-from mixbench.papers.statistics import Estimate, estimate
-from mixbench.record import Row, directories, read_rows, read_summary
+from mixbench.record.read import Row, directories, read_rows, read_summary
 from mixbench.schema.train import GROUPS, Train
+from mixbench.summarize.statistics import Estimate, estimate
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")

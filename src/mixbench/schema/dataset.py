@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mixbench.data.specs import SPECS
 from mixbench.schema.knob import knob
+from mixbench.schema.specs import SPECS
 
 
 @dataclass

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixbench.claim import POLL, RunBusy, claimed
-from mixbench.config import run_dir
+from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
-from mixbench.record import read_summary
+from mixbench.machine.signals import LAUNCHER
+from mixbench.record.claim import POLL, RunBusy, claimed
+from mixbench.record.read import read_summary
 from mixbench.schema.train import Train
-from mixbench.signals import LAUNCHER
-from mixbench.sweep.frozen import frozen
 from mixbench.sweep.launch import Launcher
-from mixbench.together import slots, train_together
+from mixbench.sweep.together import slots, train_together
+from mixbench.training.frozen import frozen
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixbench.config import run_id
+from mixbench.config.cells import Composer, expand, of_hydra
+from mixbench.config.identity import run_id
 from mixbench.errors import ConfigError
-from mixbench.record import read_summary
-from mixbench.sweep.compose import Composer, expand, of_hydra
+from mixbench.record.read import read_summary
+from mixbench.record.standing import Pace, duration, progress, standing
 from mixbench.sweep.execute import Job
-from mixbench.sweep.standing import Pace, duration, progress, standing
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
 

@@ -17,13 +17,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mixbench.claim import RunBusy, holder
-from mixbench.config import CONFIG_NAME, conf_dir, register, typed
+from mixbench.config.check import typed
+from mixbench.config.compose import CONFIG_NAME, conf_dir, register
+from mixbench.config.explain import composed
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.explain import composed
-from mixbench.record import read_summary
-from mixbench.run import execute
-from mixbench.signals import LAUNCHER, SIGNALS, Interrupted
+from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
+from mixbench.record.claim import RunBusy, holder
+from mixbench.record.read import read_summary
+from mixbench.training.run import execute
 
 SAVING_SECONDS = 60.0  # the most that runs get to save their state when the sweep is stopped
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
-from mixbench.config import conf_dir, flat, run_dir
+from mixbench.config.cells import Composer
+from mixbench.config.compose import conf_dir
+from mixbench.config.identity import flat, run_dir
 from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS
-from mixbench.sweep.compose import Composer
 from mixbench.sweep.execute import Job
 
 

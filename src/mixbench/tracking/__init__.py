@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixbench.config import flat, method
+from mixbench.config.identity import flat, method
 from mixbench.errors import ConfigError
-from mixbench.record import Row, read_summary
+from mixbench.machine.signals import Interrupted
+from mixbench.record.read import Row, read_summary
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
-from mixbench.signals import Interrupted
 
 log = logging.getLogger("mixbench")
 

@@ -15,7 +15,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from mixbench.record import Row
+from mixbench.record.read import Row
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 TAG = "mixbench.key"

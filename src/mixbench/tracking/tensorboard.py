@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from mixbench.record import Row
+from mixbench.record.read import Row
 
 
 class TensorBoard:

@@ -13,7 +13,7 @@ os.environ.setdefault(
 
 import wandb
 
-from mixbench.record import Row
+from mixbench.record.read import Row
 
 
 class WandB:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
-from mixbench.config import run_dir
+from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.record import read_summary
+from mixbench.machine.signals import Interrupted, stop_on_signals
+from mixbench.record.read import read_summary
 from mixbench.schema.train import Train
-from mixbench.signals import Interrupted, stop_on_signals
 from mixbench.tuning.search import Search
 from mixbench.tuning.study import Study, Trial
 
@@ -115,7 +115,7 @@ def execute(study: Study, limit: int, places: Sequence[Sequence[str]], ended: Ca
     """
     search, free, workers = study.search, list(places), list[Worker]()
     environment = dict(os.environ)
-    # As in mixbench.together: threads of several processes on one core wait for each other.
+    # As in mixbench.sweep.together: threads of several processes on one core wait for each other.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(places))))
     with stop_on_signals() as stop:
         try:

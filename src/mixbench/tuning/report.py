@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mixbench.config import run_dir
-from mixbench.record import read_summary
+from mixbench.config.identity import run_dir
+from mixbench.record.read import read_summary
 from mixbench.tuning.search import Search
 from mixbench.tuning.study import ERROR, FILE
 

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mixbench.config import flat, scientific, typed
-from mixbench.data.specs import SPECS
+from mixbench.config.check import typed
+from mixbench.config.explain import composed
+from mixbench.config.identity import flat, scientific
 from mixbench.errors import ConfigError
-from mixbench.explain import composed
+from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
 from mixbench.tuning.space import Dimension, Interval, parse
 

@@ -21,9 +21,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from mixbench.claim import check
 from mixbench.errors import MixbenchError
-from mixbench.record import read_rows
+from mixbench.record.claim import check
+from mixbench.record.read import read_rows
 from mixbench.tuning.search import Search
 
 FILE = "study.db"

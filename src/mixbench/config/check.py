@@ -1,0 +1,95 @@
+"""From a composed config to checked dataclasses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from mixbench.errors import ConfigError
+from mixbench.schema.knob import check
+from mixbench.schema.train import GROUPS, Train
+
+
+def typed(config: DictConfig) -> Train:
+    """The config as a `Train` dataclass with a dataclass in every group, all values checked.
+
+    Raises ConfigError with one line for each value that is not allowed.
+    """
+    if "hydra" in config:
+        config = copy.deepcopy(config)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+    try:
+        run = cast(Train, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:  # of a reference to a key that is not there, or to itself
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from None
+    return checked(run)
+
+
+def checked(run: Train) -> Train:
+    """The run itself. Raises ConfigError with one line for each value that is not allowed."""
+    problems = list(_problems(run))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return run
+
+
+def _problems(run: Train) -> Iterator[str]:
+    untyped = [g for g in GROUPS if not dataclasses.is_dataclass(getattr(run, g))]
+    if untyped:
+        for group in untyped:
+            yield (
+                f"{group}: the option has no schema; its YAML file must start with"
+                f" 'defaults: [/schema/{group}/<name>@_here_]'."
+            )
+        return
+    problems = list(check(run))
+    for group in GROUPS:
+        option = getattr(run, group)
+        name = type(option)().name if group != "dataset" else option.name
+        if option.name != name:
+            problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
+        problems += option.problems() if hasattr(option, "problems") else []
+        problems += option.conflicts(run) if hasattr(option, "conflicts") else []
+    yield from problems or _size_problems(run)
+
+
+def _size_problems(run: Train) -> Iterator[str]:
+    """What only shows when data set, model and batch size are seen together."""
+    from mixbench.schema.model import min_image_size
+    from mixbench.schema.specs import SPECS
+
+    spec, dataset = SPECS[run.dataset.name], run.dataset
+    held_out = dataset.val_size or 0
+    most = {
+        "val_size": spec.train_size - 1,
+        "train_size": spec.train_size - held_out,
+        "test_size": spec.test_size,
+    }
+    for key, limit in most.items():
+        if (getattr(dataset, key) or 0) > limit:
+            rest = f" besides val_size={held_out}" if key == "train_size" and held_out else ""
+            yield f"dataset.{key}={getattr(dataset, key)}: {spec.name} allows 1 to {limit}{rest}."
+            return
+    if run.batch_size % run.devices:
+        yield (
+            f"batch_size={run.batch_size}: is for all devices together, and devices={run.devices} does not divide it;"
+            f" allowed: multiples of {run.devices}."
+        )
+    examples = dataset.train_size or spec.train_size - held_out
+    if run.batch_size > examples:
+        yield (
+            f"batch_size={run.batch_size}: larger than the {examples} training images of {spec.name};"
+            f" allowed: 1 to {examples}."
+        )
+    least, image = min_image_size(run.model), min(spec.image[:2])
+    if image < least:
+        yield (
+            f"model.name={run.model.name}: needs images of at least {least} pixels with"
+            f" model.stem_stride={run.model.stem_stride}; those of {spec.name} have {image}."
+        )

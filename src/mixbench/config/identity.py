@@ -1,0 +1,67 @@
+"""What a run is: the part of its config that decides the result, its id, its directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mixbench.schema.train import GROUPS, Train
+
+
+def method(run: Train) -> str:
+    """The run's method as a folder name: the seams that are not plain, e.g. `gmix-sam`, or `erm`."""
+    augment, regularizer, opt = run.augment.name, run.regularizer.name, run.opt.name
+    parts = [p for p in (augment, regularizer) if p != "none"]
+    parts += [opt] if opt != "sgd" else []
+    return "-".join(parts) or "erm"
+
+
+def scientific(node: Any) -> dict[str, Any]:
+    """The part of a config that decides what is measured, as plain containers.
+
+    A knob at its schema default is left out, so a knob that is added later with a default (and does then what
+    was done before) leaves the identity of earlier runs as it was. Names are always kept.
+    """
+    kept: dict[str, Any] = {}
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if not field.metadata.get("scientific", True):
+            continue
+        if dataclasses.is_dataclass(value):
+            kept[field.name] = scientific(value)
+        elif field.name == "name" or value != field.default:
+            kept[field.name] = value
+    return kept
+
+
+def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
+    """Values by the key that sets them on the command line: {"augment": "gmix", "augment.alpha": 0.5, ...}.
+
+    `all_keys=False` leaves out those that do not decide the result, such as the device.
+    """
+    values: dict[str, Any] = {}
+    for group in dataclasses.fields(run):
+        option = getattr(run, group.name)
+        for field, owner in (
+            [(f, option) for f in dataclasses.fields(option)] if group.name in GROUPS else [(group, run)]
+        ):
+            key = field.name if owner is run else f"{group.name}.{field.name}".removesuffix(".name")
+            if all_keys or all(f.metadata.get("scientific", True) for f in (group, field)):
+                values[key] = getattr(owner, field.name)
+    return values
+
+
+def run_id(run: Train) -> str:
+    """Twelve hexadecimal digits that name the scientific part of the config."""
+    text = json.dumps(scientific(run), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_dir(run: Train) -> Path:
+    """`<output_dir>/<dataset>/<model>/<method>/<id>`: the same science is the same directory."""
+    from mixbench.schema.model import label
+
+    return Path(run.output_dir).expanduser() / run.dataset.name / label(run.model) / method(run) / run_id(run)

@@ -1,0 +1,166 @@
+"""The official archives: found in the downloads folder, or fetched from mirrors and the official host.
+
+torchvision's classes name the files, their addresses and their checksums, and decode them (see
+official.py). Only the transfer is ours: theirs has no time-out, knows one address, starts over after a
+break and writes under the final name, and the host of the CIFAR archives can take an hour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mixbench import __version__
+from mixbench.data.store.paths import downloads
+from mixbench.errors import DataError
+from mixbench.schema.specs import Archive, Spec
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0  # seconds without a byte, in connecting and in reading
+PAUSES = (0.0, 1.0, 3.0)  # seconds before each round over the addresses; a dead network shows within 40 s
+_CHUNK = 1 << 20
+
+
+class _TransferError(Exception):
+    """Why one address did not deliver; the next one is tried."""
+
+
+def addresses(spec: Spec, archive: Archive, mirrors: Sequence[str] = ()) -> list[str]:
+    """Where to fetch `archive`: `mirrors`, then the environment's MIXBENCH_MIRRORS, then the official host.
+
+    A mirror is the address of a folder that holds the archive under its official name; "{name}" in it
+    stands for the name of the data set. MIXBENCH_MIRRORS separates addresses by spaces or commas.
+    """
+    bases = [*mirrors, *re.split(r"[\s,]+", os.environ.get("MIXBENCH_MIRRORS", "")), spec.host]
+    return [f"{base.replace('{name}', spec.name).rstrip('/')}/{archive.file}" for base in bases if base]
+
+
+def official_archives(spec: Spec, root: Path, mirrors: Sequence[str] = ()) -> dict[str, Path]:
+    """Paths of the archives of `spec` by file name, all with the right MD5 sum; the missing are fetched.
+
+    Raises DataError naming a file with a wrong checksum, or, if no address delivers, saying which files to
+    put where.
+    """
+    folder = downloads(root, spec.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for archive in spec.archives:
+        path = paths[archive.file] = folder / archive.file
+        if path.exists():
+            check_md5(path, archive)
+        else:
+            _fetch(spec, archive, path, addresses(spec, archive, mirrors))
+    return paths
+
+
+def check_md5(path: Path, archive: Archive) -> None:
+    """Raises DataError unless the file has the archive's MD5 sum."""
+    found = _md5(path)
+    if found != archive.md5:
+        raise DataError(
+            f"{path}: MD5 is {found} ({path.stat().st_size:,} bytes), expected {archive.md5} "
+            f"({archive.bytes:,} bytes). The file is damaged or another one: delete or replace it."
+        )
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fetch(spec: Spec, archive: Archive, path: Path, urls: Sequence[str]) -> None:
+    """Fetches `archive` into `path`, which appears only when it is complete and its MD5 sum is right."""
+    part = path.with_name(path.name + ".part")
+    failures: dict[str, str] = {}
+    for pause in PAUSES:
+        time.sleep(pause)
+        for url in urls:
+            try:
+                _transfer(url, part, archive)
+            except _TransferError as error:
+                failures[url] = str(error)
+                continue
+            part.replace(path)
+            return
+    raise DataError(_advice(spec, path.parent, failures))
+
+
+def _transfer(url: str, part: Path, archive: Archive) -> None:
+    """Appends to `part` what an earlier, broken transfer left out of it, then checks its MD5 sum."""
+    have = part.stat().st_size if part.exists() else 0
+    if have != archive.bytes:
+        _receive(url, part, archive, have)
+    found = _md5(part)
+    if found != archive.md5:
+        part.unlink()
+        raise _TransferError(f"delivered a file with MD5 {found}, expected {archive.md5}")
+
+
+def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
+    headers = {"User-Agent": f"mixbench/{__version__}"}
+    if 0 < have < archive.bytes:
+        headers["Range"] = f"bytes={have}-"
+    log.info("downloading %s (%.0f of %.0f MB are here)", url, have / 1e6, archive.bytes / 1e6)
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _TransferError(_reason(error)) from error
+    with response:
+        resumed = response.status == 206
+        start = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        if length is not None and start + int(length) != archive.bytes:
+            raise _TransferError(f"offers {start + int(length):,} bytes, expected {archive.bytes:,}")
+        bar = tqdm(
+            total=archive.bytes, initial=start, unit="B", unit_scale=True, desc=archive.file, disable=None
+        )
+        with part.open("ab" if resumed else "wb") as file, bar:
+            while start < archive.bytes:
+                try:
+                    chunk = response.read1(_CHUNK)  # read() would lose what came before a stall
+                except (OSError, http.client.HTTPException) as error:
+                    raise _TransferError(
+                        f"broke off at byte {start:,} of {archive.bytes:,}: {_reason(error)}"
+                    ) from error
+                if not chunk:
+                    raise _TransferError(f"ended at byte {start:,} of {archive.bytes:,}")
+                file.write(chunk)
+                start += len(chunk)
+                bar.update(len(chunk))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP status {error.code}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    if isinstance(error, TimeoutError):
+        return f"nothing came for {TIMEOUT:g} s"
+    return str(error) or type(error).__name__
+
+
+def _advice(spec: Spec, folder: Path, failures: dict[str, str]) -> str:
+    lines = [f"{spec.name} is not on this machine and could not be downloaded:"]
+    lines += [f"  {url}: {why}" for url, why in failures.items()]
+    lines.append(f"Put what is missing into {folder} and run the command again:")
+    missing = [archive for archive in spec.archives if not (folder / archive.file).exists()]
+    lines += [f"  {archive.file}  {archive.bytes:,} bytes  MD5 {archive.md5}" for archive in missing]
+    lines.append(
+        "Or name an address that holds them, with dataset.mirrors=[ADDRESS] or the environment variable "
+        f"MIXBENCH_MIRRORS, or import a copy: mixbench data import {spec.name} PATH"
+    )
+    return "\n".join(lines)

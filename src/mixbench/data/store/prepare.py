@@ -1,0 +1,71 @@
+"""From any source to the prepared form: under the set's lock, in a scratch folder, checked, then renamed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixbench.data.store import cache, official, packed
+from mixbench.data.store.disk import locked, readable_errors
+from mixbench.data.store.download import check_md5, official_archives
+from mixbench.errors import DataError
+from mixbench.schema.specs import Spec
+
+
+def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
+    """Prepares `spec` below `root` from its official archives, downloading those that are not there.
+
+    A set that is already prepared is left alone unless `replace`. Raises DataError.
+    """
+
+    def decode(scratch: Path) -> cache.Decoded:
+        if spec.embedded:
+            return official.digits(spec)
+        return official.decode(spec, official_archives(spec, root, mirrors), scratch)
+
+    return _make(spec, root, decode, replace)
+
+
+def import_from(spec: Spec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
+    """Prepares `spec` below `root` from a folder of official archives or of packed files, or from an .npz file.
+
+    A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of these.
+    """
+
+    def decode(scratch: Path) -> cache.Decoded:
+        if source.is_file() and source.suffix == ".npz":
+            return packed.decode_npz(spec, source)
+        files = {archive.file: source / archive.file for archive in spec.archives}
+        if files and all(path.is_file() for path in files.values()):
+            for archive in spec.archives:
+                check_md5(files[archive.file], archive)
+            return official.decode(spec, files, scratch)
+        if source.is_dir() and packed.holds_packed(spec, source):
+            return packed.decode_packed(spec, source)
+        archives = f" with {' and '.join(files)}" if files else ""
+        raise DataError(f"{source}: expected an .npz file, a folder of packed files, or a folder{archives}.")
+
+    return _make(spec, root, decode, replace)
+
+
+def _make(spec: Spec, root: Path, decode: Callable[[Path], cache.Decoded], replace: bool) -> cache.Meta:
+    with readable_errors(root), locked(root, spec.name):
+        there = None if replace else cache.read_meta(root, spec.name)
+        if there is not None:
+            return there
+        with _scratch(root, spec.name) as scratch:
+            return cache.write(root, spec, decode(scratch))
+
+
+@contextmanager
+def _scratch(root: Path, name: str) -> Iterator[Path]:
+    """An empty folder for unpacking, removed at the end; the lock makes its name unique."""
+    folder = root / f".{name}.scratch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

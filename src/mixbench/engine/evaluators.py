@@ -1,0 +1,77 @@
+"""Accuracy and loss of a model on a data set, in evaluation mode, with one read of the device at the end."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixbench.engine.metrics import accumulator_dtype
+from mixbench.machine.ranks import ALONE, Ranks
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, batches: Batches, autocast: torch.autocast, ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """Top-1 (`acc`) and top-5 (`top5`) in percent and mean cross-entropy in nats (`loss`).
+
+    `batches` yields images (B,C,H,W) and labels (B,), on all ranks the same ones, of which each takes its share. With
+    fewer than five classes top-5 is 100.
+    """
+    model.eval()
+    sums: list[Tensor] = []
+    for images, labels in ranks.share(batches):
+        with autocast:
+            logits = model(images)
+        logits = logits.float()
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        batch = torch.stack(
+            [
+                ranked[:, 0].sum(),
+                ranked.sum(),
+                F.cross_entropy(logits, labels, reduction="sum"),
+                torch.full_like(labels[0], len(labels)),
+            ]
+        )
+        sums.append(batch.to(accumulator_dtype(batch.device)))
+    top1, top5, loss, count = _total(sums, 4, ranks)
+    return {"acc": 100 * top1 / count, "top5": 100 * top5 / count, "loss": loss / count}
+
+
+@torch.no_grad()
+def mixed_accuracy(
+    model: nn.Module, batches: Batches, autocast: torch.autocast, ranks: Ranks = ALONE
+) -> float:
+    """Percent of soft-target weight on the predicted class, in evaluation mode.
+
+    `batches` yields mixed images (B,C,H,W) and soft targets (B,K), on all ranks the same ones.
+    The reading of "train accuracy" that fits every Gap published by Li & Tang, also for methods that do not mix.
+    """
+    model.eval()
+    sums: list[Tensor] = []
+    for x, y in ranks.share(batches):
+        with autocast:
+            predicted = model(x).argmax(1, keepdim=True)
+        weight = y.gather(1, predicted).sum()
+        batch = torch.stack([weight, torch.full_like(weight, len(y))])
+        sums.append(batch.to(accumulator_dtype(batch.device)))
+    correct, count = _total(sums, 2, ranks)
+    return 100 * correct / count
+
+
+def _total(sums: list[Tensor], n: int, ranks: Ranks) -> list[float]:
+    """The total over all batches of all ranks of `n` numbers, the last of which counts the examples.
+
+    Raises ValueError where there were none.
+    """
+    total = functools.reduce(torch.add, sums).cpu() if sums else torch.zeros(n, dtype=torch.float64)
+    ranks.add(total)  # on the CPU, where a rank that hangs is noticed
+    if not total[-1]:
+        raise ValueError("no batches to evaluate")
+    return total.tolist()

@@ -1,0 +1,13 @@
+"""The run directory: the only door between training and everything that reads results.
+
+    config.yaml    the composed config            env.json      commit, versions, device, command line
+    epochs.csv     one row per epoch              last.pt       what an exact resume needs
+    summary.json   state, selections, times       model.safetensors   final weights
+    train.log      what was printed               claim         the process that works here, while it does
+
+summary.json ends with a checksum of itself and, while nobody works on the run, holds those of config.yaml, epochs.csv
+and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
+wrote no checksums are read as they are.
+
+Nothing here imports torch; tables can be made where torch is not installed.
+"""

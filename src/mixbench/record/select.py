@@ -1,0 +1,40 @@
+"""The rows that tables are made from: gaps, and the epochs that rules select."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mixbench.record.read import Row
+
+
+def with_gaps(row: Row) -> Row:
+    """The row with a gap, test accuracy minus train accuracy in points, for each train accuracy it has."""
+    gaps = {
+        f"gap_{key.removeprefix('train_acc_')}": row["test_acc"] - value
+        for key, value in row.items()
+        if key.startswith("train_acc_")
+    }
+    return {**row, **gaps}
+
+
+def selections(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows that tables are made from, by the name of the rule.
+
+    `last`: the last epoch. `best_test`: the first epoch with the highest test accuracy. `best_val`: the same on
+    the held-out validation set, where there is one. `max`: the highest value of every metric on its own, which
+    belongs to no single epoch.
+    """
+    if not rows:
+        return {}
+    chosen = {"last": rows[-1], "best_test": _highest(rows, "test_acc")}
+    if not math.isnan(rows[-1].get("val_acc", math.nan)):
+        chosen["best_val"] = _highest(rows, "val_acc")
+    chosen["max"] = {
+        key: max((r[key] for r in rows if not math.isnan(r[key])), default=math.nan) for key in rows[-1]
+    }
+    return chosen
+
+
+def _highest(rows: Sequence[Row], key: str) -> Row:
+    return max(rows, key=lambda row: -math.inf if math.isnan(row[key]) else row[key])

@@ -1,0 +1,99 @@
+"""How far a run has come, and how long the rest will take."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixbench.config.identity import flat, run_dir
+from mixbench.errors import DataError
+from mixbench.record.claim import holder
+from mixbench.record.read import directories, read_rows, read_summary
+from mixbench.schema.train import Train
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What there is of a run.
+
+    `state` is finished, running (a process works on it), partial (some epochs are done), failed, missing, or
+    unreadable (its summary is damaged).
+    """
+
+    directory: Path
+    state: str
+    summary: dict[str, Any]
+    epochs_done: int
+
+
+def standing(config: Train) -> Standing:
+    """Look at the directory of the run that `config` describes."""
+    directory = run_dir(config)
+    summary = read_summary(directory) or {}
+    state = summary.get("state", "missing")
+    if state not in ("running", "interrupted"):
+        return Standing(directory, state, summary, config.epochs if state == "finished" else 0)
+    done = 0
+    with contextlib.suppress(DataError):  # the checkpoint has the rows too, and writes them again
+        done = len(read_rows(directory))
+    return Standing(directory, "partial" if state == "interrupted" else state, summary, done)
+
+
+def progress(run: Standing, epochs: int) -> str:
+    """In words, how far a run of so many epochs is that has begun, and who works on it; empty for the others."""
+    if run.state not in ("running", "partial"):
+        return ""
+    by = f", by {owner}" if (owner := holder(run.directory)) else ""
+    return f" ({run.epochs_done} of {epochs} epochs{by})"
+
+
+class Pace:
+    """Seconds per epoch, learnt from finished runs of the same data set, model and method, else without the method."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, ...], list[float]] = {}
+
+    @classmethod
+    def below(cls, root: Path) -> Pace:
+        """What the finished runs below a folder tell."""
+        pace = cls()
+        for directory in directories(root):
+            summary = read_summary(directory) or {}
+            if summary.get("state") == "finished":
+                with contextlib.suppress(KeyError, TypeError):  # a summary from elsewhere, without times
+                    pace.learn(summary["config"], summary)
+        return pace
+
+    def learn(self, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Take a finished run into account: its values by their keys, and its summary."""
+        seconds = (summary["train_seconds"] + summary["eval_seconds"]) / config["epochs"]
+        for kind in _kinds(config):
+            self._rates.setdefault(kind, []).append(seconds)
+
+    def seconds(self, config: Train, epochs: int) -> float:
+        """Estimate for so many epochs, in seconds; NaN where no finished run tells."""
+        if not epochs or not self._rates:
+            return math.nan if epochs else 0.0
+        known = [self._rates[kind] for kind in _kinds(flat(config)) if kind in self._rates]
+        return sum(known[0]) / len(known[0]) * epochs if known else math.nan
+
+
+def _kinds(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    place = tuple(
+        str(config.get(key))
+        for key in ("dataset", "model", "model.depth", "model.width", "dataset.train_size")
+    )
+    return [(*place, *(str(config.get(key)) for key in ("augment", "regularizer", "opt"))), place]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words; an unknown time where no finished run tells."""
+    if math.isnan(seconds):
+        return "an unknown time"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

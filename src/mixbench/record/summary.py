@@ -1,0 +1,68 @@
+"""What a run amounts to: the content of summary.json, and the table printed at a run's end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mixbench.record.read import Row
+from mixbench.record.select import selections
+
+GAPS = {
+    "gap_weighted": "Gap, weighted",
+    "gap_first": "Gap, first label",
+    "gap_clean": "Gap, clean",
+    "gap_mixed": "Gap, mixed",
+}
+
+
+def totals(rows: Sequence[Row], images_per_epoch: int) -> dict[str, Any]:
+    """Selections and times of a run, training and evaluation apart, in seconds; throughput in images/s."""
+    train_seconds = sum(row["train_seconds"] for row in rows)
+    return {
+        "selections": selections(rows),
+        "train_seconds": train_seconds,
+        "eval_seconds": sum(row["eval_seconds"] for row in rows),
+        "images_per_second": images_per_epoch * len(rows) / train_seconds if train_seconds else math.nan,
+    }
+
+
+def table(summary: dict[str, Any], directory: Path) -> str:
+    """The table at a run's end: Test_Acc and every Gap for each selection rule, cost, and where the run lies."""
+    chosen = {name: row for name, row in summary["selections"].items() if name != "max"}
+    head = f"{'selection':10} {'epoch':>5} {'Test_Acc':>9} {'Top-5':>7} {'Test loss':>9}"
+    gaps = [key for key in GAPS if key in summary["selections"]["last"]]
+    lines = [head + "".join(f"  {GAPS[key]:>16}" for key in gaps)]
+    for name, row in chosen.items():
+        line = f"{name:10} {row['epoch']:5d} {row['test_acc']:9.2f} {row['test_top5']:7.2f} {row['test_loss']:9.4f}"
+        lines.append(line + "".join(f"  {_number(row[key]):>16}" for key in gaps))
+    seconds = f"train {summary['train_seconds']:.1f} s, evaluation {summary['eval_seconds']:.1f} s"
+    lines += [
+        "Test_Acc in %; Gap = Test_Acc - train accuracy, in points; best_test is chosen on the test set.",
+        f"time    {seconds}; {summary['images_per_second']:.0f} training images/s",
+        f"memory  {summary['peak_memory_bytes'] / 2**30:.2f} GiB peak ({summary['peak_memory_of']})",
+        f"run     {directory}",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"  # no "-0.00"
+
+
+def epoch_line(row: Row, epochs: int) -> str:
+    """One line of the log for an epoch."""
+    clean = row.get("train_acc_clean", math.nan)
+    parts = [
+        f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}",
+        f"lr {row['lr']:.4g}",
+        f"train loss {row['train_loss']:.4f}",
+        f"train acc {row['train_acc_weighted']:.2f} weighted"
+        + ("" if math.isnan(clean) else f" {clean:.2f} clean"),
+        f"test acc {row['test_acc']:.2f}",
+    ]
+    if "val_acc" in row:
+        parts.append(f"val acc {row['val_acc']:.2f}")
+    return "  ".join([*parts, f"{row['train_seconds']:.1f} + {row['eval_seconds']:.1f} s"])

@@ -1,0 +1,1 @@
+"""What tables, figures, the report and analyses share: runs as a frame, statistics, plots, HTML."""

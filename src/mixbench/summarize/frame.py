@@ -1,0 +1,88 @@
+"""All runs below a folder as one pandas frame, one row per run: what tables, figures and people start from."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mixbench.errors import ConfigError
+from mixbench.record.read import directories, read_summary
+from mixbench.schema.knob import nearest
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
+COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
+
+
+def frame(root: Path, select: str = "last") -> pd.DataFrame:
+    """The runs below `root`: state, config values by their keys, times, and the metrics of the selected epoch.
+
+    `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no
+    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception.
+    """
+    return pd.DataFrame([_row(directory, select) for directory in directories(root)])
+
+
+def _row(directory: Path, select: str) -> dict[str, Any]:
+    try:
+        summary = read_summary(directory) or {}
+        if summary.get("state") == "unreadable":
+            return {"id": directory.name, **summary, "dir": str(directory)}
+        named = {key: summary[key] for key in (*RUN, *COST) if key in summary}
+        metrics = summary.get("selections", {}).get(select, {})
+        # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
+        # Its times are the whole run's, while those among the metrics are one epoch's.
+        return {**summary["config"], **metrics, **named, "dir": str(directory)}
+    except (KeyError, AttributeError, TypeError) as error:
+        return {"id": directory.name, "state": "unreadable", "error": str(error), "dir": str(directory)}
+
+
+def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """The runs for which every condition holds, such as `state=failed`, `opt.rho>=0.1` or `test_acc<50`.
+
+    A value is compared as a number where both sides are numbers, else as text; a run that lacks the key, or has
+    nothing there, fails every condition but `!=`. Raises ConfigError for a condition that is none, or a key
+    that no run has.
+    """
+    for condition in conditions:
+        match = re.fullmatch(r"([\w.]+)(!=|>=|<=|=|>|<)(.*)", condition)
+        if match is None:
+            raise ConfigError(
+                f"{condition}: not a condition; write KEY=VALUE, or with one of {' '.join(OPERATORS)}."
+            )
+        key, sign, value = match.groups()
+        column(runs, key)
+        holds = [_compare(found, sign, value) for found in runs[key]]
+        runs = runs[holds]
+    return runs
+
+
+def column(runs: pd.DataFrame, key: str) -> pd.Series:
+    """The column `key`. Raises ConfigError with the nearest key when no run has it."""
+    if key not in runs:
+        raise ConfigError(f"{key}: no run has this key.{nearest(key, [str(c) for c in runs.columns])}")
+    return runs[key]
+
+
+def _compare(found: Any, sign: str, value: str) -> bool:
+    if found is None or (isinstance(found, float) and math.isnan(found)):
+        return (sign == "=" and value == "null") or (sign == "!=" and value != "null")
+    if isinstance(found, bool):
+        found = str(found).lower()
+    try:
+        return bool(OPERATORS[sign](float(found), float(value)))
+    except (TypeError, ValueError):
+        return bool(OPERATORS[sign](str(found), value))

@@ -1,0 +1,110 @@
+"""From a typed config and loaded data to the training loop, on its device. Nothing else sees both."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixbench.augment import AUGMENTS, Mixup
+from mixbench.data import Splits
+from mixbench.data.images import ImageSet
+from mixbench.data.order import derived_seed
+from mixbench.engine.loop import Loop
+from mixbench.engine.metrics import TrainMetrics
+from mixbench.losses import LOSSES
+from mixbench.machine.devices import autocast
+from mixbench.machine.ranks import ALONE, Ranks
+from mixbench.models import MODELS
+from mixbench.optim.build import build_rule
+from mixbench.regularize import REGULARIZERS
+from mixbench.schedule import SCHEDULES
+from mixbench.schema.train import Train
+
+
+def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
+    """The network with the initial weights of the config's seed."""
+    torch.manual_seed(derived_seed("initial weights", config.seed))
+    spec = splits.spec
+    model = MODELS[config.model.name](spec.image[2], spec.num_classes, **knobs(config.model)).to(device)
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if config.compile:
+        # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
+        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+    return model
+
+
+def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
+    """The model, the data on the device and the three seams, as the training loop wants them."""
+    model = build_model(config, device, splits)
+    scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
+    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler, ranks=ranks)
+    base = config.dataset
+    image_set = functools.partial(
+        ImageSet,
+        mean=base.mean,
+        std=base.std,
+        crop_padding=base.crop_padding if base.base_augment else 0,
+        flip=base.flip and base.base_augment,
+        device=device,
+        channels_last=config.channels_last,
+    )
+    train_set = image_set(*splits.train)
+    validation = image_set(*splits.val) if splits.val is not None else None
+    augment: Any = AUGMENTS[config.augment.name]
+    regularizer: Any = REGULARIZERS[config.regularizer.name]
+    mean_too = {"mean_image": train_set.mean_image()} if regularizer.uses_mean_image else {}
+    model_too = {"model": model} if augment.uses_model else {}
+    return Loop(
+        model=model,
+        augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
+        objective=regularizer(**mean_too, **knobs(config.regularizer)),
+        rule=rule,
+        loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
+        mixup=Mixup(splits.spec.num_classes, alpha=1.0),
+        metrics=TrainMetrics(len(train_set) // config.batch_size, device, ranks),
+        train=train_set,
+        test=image_set(*splits.test),
+        validation=validation,
+        learning_rate=functools.partial(_learning_rate, config),
+        autocast=autocast(device, config.precision),
+        device=device,
+        seed=config.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        train_clean_every=config.train_clean_every,
+        train_mixed_every=config.train_mixed_every,
+        deformed_test=config.deformed_test,
+        cuda_graph=graph_choice(config, device)[0],
+        ranks=ranks,
+    )
+
+
+def graph_choice(config: Train, device: torch.device) -> tuple[bool, str]:
+    """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
+    if device.type != "cuda":
+        return False, ""
+    augment: Any = AUGMENTS[config.augment.name]
+    obstacles = {
+        "cuda_graph=false": not config.cuda_graph,
+        f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
+        "fp16 looks at the gradients before it scales": config.precision == "fp16",
+        f"augment={config.augment.name} asks the model": augment.uses_model,
+    }
+    found = [reason for reason, given in obstacles.items() if given]
+    return not found, f"steps one by one ({found[0]})" if found else "steps as a CUDA graph (cuda_graph=true)"
+
+
+def _learning_rate(config: Train, progress: float) -> float:
+    schedule = SCHEDULES[config.schedule.name]
+    return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
+
+
+def knobs(option: Any) -> dict[str, Any]:
+    """An option's knobs as keyword arguments: all its fields but the name."""
+    return {k: v for k, v in dataclasses.asdict(option).items() if k != "name"}

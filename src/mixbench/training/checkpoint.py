@@ -1,0 +1,135 @@
+"""Checkpoints that are whole or not there: `last.pt` and, behind it, `previous.pt`.
+
+A file is torch.save's bytes followed by their SHA-256 in hexadecimal (torch.load does not mind the tail), so a
+truncated or bit-flipped file is found before a number is read from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mixbench.errors import MixbenchError, output_error
+from mixbench.files import write_atomic
+from mixbench.machine.ranks import ALONE, Ranks
+from mixbench.record.claim import check
+
+LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
+DIGEST = 64  # hexadecimal characters of a SHA-256
+
+
+class CheckpointError(MixbenchError):
+    """No checkpoint of the run can be trusted."""
+
+
+class Snapshot:
+    """The parts of a run that change while it trains, saved and restored together.
+
+    Every part has `state_dict()` and `load_state_dict(state)`. `identity` is the run's id: a checkpoint of
+    another run is refused. Of several `ranks`, which are all in one state, rank 0 alone writes and reads files.
+    """
+
+    def __init__(self, directory: Path, identity: str, ranks: Ranks = ALONE, **parts: Any) -> None:
+        self.directory, self.identity, self.ranks, self.parts = directory, identity, ranks, parts
+
+    def save(self) -> None:
+        """Write all parts to last.pt. Raises OutputError, with the checkpoint before still in place."""
+        if self.ranks.rank > 0:
+            return
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        write(self.directory, {"identity": self.identity, **state})
+
+    def restore(self) -> list[str] | None:
+        """Set all parts to the newest whole checkpoint; None where there is none yet.
+
+        Returns a line for each damaged file that was passed over. Raises CheckpointError.
+        """
+        state, damaged = read(self.directory) if self.ranks.rank == 0 else (None, [])
+        state = self.ranks.told(state)
+        if state is None:
+            return None
+        if state.get("identity") != self.identity:
+            raise CheckpointError(
+                f"{self.directory / LAST} belongs to run {state.get('identity')}, not to {self.identity}:"
+                " the directory was copied or renamed. force=true starts the run over."
+            )
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.directory / LAST} does not fit the run ({type(error).__name__}: {error}): another version of"
+                " mixbench, or somebody else, wrote it. force=true starts the run over."
+            ) from None
+        return damaged
+
+
+def remove(directory: Path) -> None:
+    """Delete the checkpoints of a finished run; its weights are in model.safetensors. Raises ClaimLost."""
+    check(directory)
+    for name in (PREVIOUS, LAST, NEXT):
+        (directory / name).unlink(missing_ok=True)
+
+
+def write(directory: Path, state: dict[str, Any]) -> None:
+    """Write `state` as last.pt; what was last.pt becomes previous.pt. Raises OutputError, leaving both whole."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    coming = directory / NEXT
+    write_atomic(coming, data + hashlib.sha256(data).hexdigest().encode())
+    check(directory)  # the renames below are not write_atomic's
+    try:
+        if (directory / LAST).exists():
+            os.replace(directory / LAST, directory / PREVIOUS)
+        os.replace(coming, directory / LAST)
+    except OSError as error:
+        raise output_error(directory / LAST, error) from None
+
+
+def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole, and a line about each one that is not.
+
+    (None, []) where there is no checkpoint yet. Raises CheckpointError when there are some, all damaged, and for one
+    that holds code: it is never run. A kill between save's two renames leaves the newest state in next.pt, so that is
+    looked at first.
+    """
+    damaged: list[str] = []
+    for name in (NEXT, LAST, PREVIOUS):
+        path = directory / name
+        if not path.exists():
+            continue
+        data = path.read_bytes()
+        content, expected = data[:-DIGEST], data[-DIGEST:].decode(errors="replace")
+        found = hashlib.sha256(content).hexdigest()
+        if found == expected:
+            return _state(path, content), damaged
+        damaged.append(
+            f"{path} is damaged ({len(data)} bytes; checksum expected {expected[:12]}..., found {found[:12]}...)"
+        )
+    if damaged:
+        raise CheckpointError(
+            "\n".join(damaged)
+            + "\nNo whole checkpoint is left; force=true starts the run over (and keeps this"
+            " directory under another name)."
+        )
+    return None, damaged
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    """The content of a whole file. A checksum says nothing of who wrote it, so no code in it is run."""
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of mixbench, and is not loaded: {str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no checkpoint of mixbench: it holds a {type(state).__name__}.")
+    return state

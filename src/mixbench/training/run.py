@@ -1,0 +1,188 @@
+"""One run, whatever happens to it: already finished, resumed, failed, interrupted. Imports torch only to train."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixbench import tracking
+from mixbench.config.identity import flat, method, run_dir, run_id
+from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
+from mixbench.files import remove_leftovers
+from mixbench.machine.gpus import place
+from mixbench.machine.signals import Interrupted, stop_on_signals
+from mixbench.record.claim import ClaimLost, claimed
+from mixbench.record.read import read_summary
+from mixbench.record.summary import table
+from mixbench.record.write import move_aside, write_config, write_summary
+from mixbench.schema.model import label
+from mixbench.schema.train import Train
+from mixbench.training.frozen import changed_since_start
+from mixbench.training.log import logging_to
+
+if TYPE_CHECKING:
+    from mixbench.machine.ranks import Ranks, SeveralRanks
+
+log = logging.getLogger("mixbench")
+
+
+def execute(config: Train, patience: float = 0.0) -> None:
+    """Train the run that `config` describes, or go on with it, or show it when it is finished.
+
+    While another process works on it, waits `patience` seconds for that to end, then raises RunBusy. Raises DataError
+    for a record that is damaged, and MixbenchError with the state recorded in summary.json: `failed` or `interrupted`.
+    """
+    _check_launch(config.devices)
+    if config.devices == 1:
+        _lead(config, patience)
+        return
+    from mixbench.machine.ranks import joined
+
+    with joined(run_id(config), config.rank_timeout) as ranks:
+        if ranks.rank == 0:
+            _lead(config, patience, ranks)
+        else:
+            _follow(config, ranks)
+
+
+def _check_launch(devices: int) -> None:
+    """Raise ConfigError unless as many processes were started as the run has devices."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if devices == started:
+        return
+    if started == 1:
+        raise ConfigError(
+            f"devices={devices}: this is a process alone. Start one for each device:"
+            f" torchrun --nproc-per-node {devices} -m mixbench train devices={devices} ..."
+        )
+    raise ConfigError(
+        f"devices={devices}: torchrun has started {started} processes; allowed here: devices={started}."
+        " The number is part of the run's identity."
+    )
+
+
+def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
+    """Train with a record: a process alone, or rank 0."""
+    directory = run_dir(config)
+    # Restarted by torchrun, the ranks go on with the run that they began afresh.
+    force = config.force and (ranks is None or ranks.first)
+    if not force and _shown(directory, ranks):
+        return
+    tracking.require(config.tracker.name)
+    if force and (aside := move_aside(directory)) is not None:
+        print(f"the run's old directory is now {aside}")
+    with claimed(directory, patience):
+        if _shown(directory, ranks):  # another process may have finished it in the meantime
+            return
+        remove_leftovers(directory)
+        with logging_to(directory):
+            log.info(f"run      {directory}")
+            with _recorded(config, directory) as summary, _placed(config), stop_on_signals() as stop:
+                from mixbench.machine.ranks import ALONE
+                from mixbench.train import train
+
+                ranks = ranks or ALONE
+                ranks.told(True)
+                summary |= train(config, directory, stop, ranks)
+            log.info(table(summary, directory))
+
+
+def _shown(directory: Path, ranks: Ranks | None) -> bool:
+    """Whether the run is finished; it is then shown, and the other ranks are sent home.
+
+    Raises DataError for one whose summary is damaged.
+    """
+    summary = read_summary(directory) or {}
+    if summary.get("state") == "unreadable":
+        raise DataError(
+            f"{summary['error']}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
+            " starts over and keeps the directory under another name."
+        )
+    if summary.get("state") != "finished":
+        return False
+    print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
+    if ranks is not None:
+        ranks.told(False)
+    return True
+
+
+def _follow(config: Train, ranks: SeveralRanks) -> None:
+    """Train as rank 0 does, which alone keeps the record, and leave after it."""
+    if not ranks.told(True):
+        return
+    from mixbench.engine.loop import Diverged
+    from mixbench.schema.tracker import NoTracker
+    from mixbench.train import train
+
+    silent = dataclasses.replace(config, tracker=NoTracker(), progress=False)
+    try:
+        with stop_on_signals() as stop:
+            train(silent, run_dir(config), stop, ranks)
+        ranks.await_first()
+    except (Interrupted, Diverged) as end:  # rank 0 ends in the same way, and says so
+        ranks.await_first()
+        sys.exit(end.exit_status)
+
+
+@contextlib.contextmanager
+def _placed(config: Train) -> Iterator[None]:
+    """Hold a place on a GPU, and make it the one that device=auto means; each of several ranks has its own anyway."""
+    if config.devices > 1:
+        yield
+        return
+    with place(config.device, config.runs_per_device) as gpu:
+        if gpu is not None:
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
+            import torch
+
+            torch.cuda.set_device(gpu)
+        yield
+
+
+@contextlib.contextmanager
+def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
+    """Keep summary.json true: `running` inside the block, then `finished`, `interrupted` or `failed`."""
+    before = read_summary(directory) or {}
+    summary: dict[str, Any] = {
+        "state": "running",
+        "id": run_id(config),
+        "dataset": config.dataset.name,
+        "model": label(config.model),
+        "method": method(config),
+        "config": flat(config),
+        "started": before.get("started", _now()),
+        "starts": before.get("starts", 0) + 1,
+    }
+    if changed := changed_since_start():
+        log.warning("note     changed since this sweep was started: %s", " and ".join(changed))
+        summary["changed_since_start"] = changed
+    write_summary(directory, summary)
+    write_config(directory, config)
+    try:
+        yield summary
+        summary |= {"state": "finished", "ended": _now()}
+    except ClaimLost:
+        raise  # the record is another process's now
+    except BaseException as error:
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
+        message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
+        summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
+        with contextlib.suppress(OutputError, ClaimLost):  # a full disk is the error being reported
+            write_summary(directory, summary)
+        if isinstance(error, OutputError):
+            raise OutputError(
+                f"{error}\nNothing is lost: with room to write, the same command goes on."
+            ) from None
+        raise
+    write_summary(directory, summary)
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

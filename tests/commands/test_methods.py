@@ -1,0 +1,156 @@
+"""`mixbench methods` and the method cards: nothing forgotten, nothing made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from mixbench.catalogue.methods import METHODS
+from mixbench.cli import run
+from mixbench.commands.methods import options
+from mixbench.config.check import typed
+from mixbench.config.compose import compose_config, conf_dir
+from mixbench.schema.train import GROUPS
+
+CARDS = Path(__file__).parents[2] / "docs" / "methods"
+SEAMS = ("augment", "regularizer", "opt")
+
+
+def printed(capsys, *argv: str) -> str:
+    assert run(["methods", *argv]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_list_holds_every_option_and_its_source(capsys):
+    """Oracle: the files under conf/ and the docstrings of the schemas."""
+    text = printed(capsys)
+    squeezed = " ".join(text.split())
+    for group in GROUPS:
+        section = text[text.index(f"\n{group}: ") :]
+        for path in (conf_dir() / group).glob("*.yaml"):
+            assert re.search(rf"^  {path.stem}( |$)", section, re.MULTILINE), path
+        if group != "dataset":
+            for schema in importlib.import_module(f"mixbench.schema.{group}").OPTIONS.values():
+                source = schema.__doc__.partition("Source:")[2].split()
+                assert " ".join(source).rstrip(".") in squeezed
+
+
+def test_the_two_methods_of_one_name_are_told_apart(capsys):
+    """Oracle: Park et al., section 4 (GMix) and Li & Tang, algorithm 1 (G-Mix)."""
+    for argv in ([], ["gmix"], ["G-Mix"]):
+        text = " ".join(printed(capsys, *argv).split())
+        assert "augment=gmix is GMix, Gaussian Mixup (Park et al. 2022)" in text
+        assert "G-Mix of Li & Tang is Mixup under SAM: augment=mixup opt=sam" in text
+    assert "augment=gmix" in printed(capsys, "gmix").splitlines()[0]
+    assert "mixbench train augment=mixup regularizer=none opt=sam opt.rho=0.5" in printed(capsys, "g-mix")
+
+
+def test_papers_methods_are_the_published_triples(capsys):
+    """Oracle: the papers' own definitions, as (augment, regularizer, opt)."""
+    triples = {m.title: (m.augment, m.regularizer, m.opt) for m in METHODS}
+    assert triples == {
+        "Vanilla (ERM)": ("none", "none", "sgd"),
+        "Mixup": ("mixup", "none", "sgd"),
+        "CutMix": ("cutmix", "none", "sgd"),
+        "Mixup & CutMix": ("mixup_cutmix", "none", "sgd"),
+        "HMix": ("hmix", "none", "sgd"),
+        "GMix": ("gmix", "none", "sgd"),
+        "PuzzleMix": ("puzzlemix", "none", "sgd"),
+        "Manifold Mixup": ("manifold_mixup", "none", "sgd"),
+        "MixupE": ("mixup", "mixupe", "sgd"),
+        "ERM + additional loss": ("none", "mixupe", "sgd"),
+        "SAM": ("none", "none", "sam"),
+        "ASAM": ("none", "none", "asam"),
+        "G-Mix": ("mixup", "none", "sam"),
+        "BG-Mix": ("mixup", "none", "bgmix"),
+        "DG-Mix": ("mixup", "none", "dgmix"),
+    }
+    rows = [line.split() for line in printed(capsys).splitlines()]
+    for title, triple in triples.items():
+        assert any(row[: len(title.split()) + 3] == [*title.split(), *triple] for row in rows)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.title)
+def test_the_printed_command_composes(method):
+    """Oracle: the config itself. The command that a card prints gives a valid run of that method."""
+    config = typed(compose_config(method.command.split()[2:]))
+    assert tuple(getattr(config, seam).name for seam in SEAMS) == (
+        method.augment,
+        method.regularizer,
+        method.opt,
+    )
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_card_shows_every_knob_with_its_default(capsys, group):
+    """Oracle: composing the option with Hydra gives the printed values; every knob has its meaning beside it."""
+    for option in options(group):
+        text = " ".join(printed(capsys, option.name).split())
+        composed = compose_config([f"{group}={option.name}"])[group]
+        assert set(option.knobs) == set(composed) - {"name"}
+        for field in dataclasses.fields(option.schema):
+            if field.name == "name":
+                continue
+            shown = re.search(rf" {group}\.{field.name}=(\S+) (.*)", text)
+            assert shown, field.name
+            assert OmegaConf.create(f"value: {shown[1]}").value == composed[field.name]
+            assert shown[2].startswith(field.metadata["doc"])
+
+
+def test_everything_fits_80_columns(capsys):
+    """Limiting case: the width of a plain terminal."""
+    names = [o.name for group in GROUPS for o in options(group)] + [m.title for m in METHODS]
+    for argv in ([], *([n] for n in dict.fromkeys(names))):
+        assert max(map(len, printed(capsys, *argv).splitlines())) < 80, argv
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("gmx", "gmix"), ("wrn16_8", "wrn16_4"), ("BG-Mx", "BG-Mix")])
+def test_an_unknown_name_is_answered_with_the_nearest(capsys, typo, meant):
+    """Oracle: exit status 2 and the name that was meant, on standard error."""
+    assert run(["methods", typo]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{typo}: no such option or method. Did you mean '{meant}'?" in output.err
+
+
+def test_torch_is_not_imported():
+    """Oracle: sys.modules of a fresh interpreter after the command has run."""
+    code = "import sys; from mixbench.cli import run; sys.exit(run(['methods']) or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+# --- docs/methods -------------------------------------------------------------------------------
+
+
+def test_every_method_has_a_card_and_every_card_a_method():
+    """Oracle: the table of methods and the folder of cards."""
+    assert {p.stem for p in CARDS.glob("*.md")} == {m.name for m in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.title)
+def test_a_card_on_paper_names_every_knob_with_its_default(method):
+    """Oracle: the option files. Each knob of the method's own option stands in the card's table, value included."""
+    card = (CARDS / f"{method.name}.md").read_text(encoding="utf-8")
+    own = [o for seam in SEAMS for o in options(seam) if o.name == method.name]
+    for option in own:
+        rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", card, re.MULTILINE))
+        assert set(rows) == set(option.knobs)
+        for knob, value in option.knobs.items():
+            assert OmegaConf.create(f"value: {rows[knob]}").value == value, knob
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.title)
+def test_a_card_has_all_its_parts(method):
+    """Oracle: the list of sections; the command is the one that `mixbench methods` prints; links lead to cards."""
+    card = (CARDS / f"{method.name}.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
+    assert headings == ["Formula", "Knobs", "Paper and code", "Cost", "Our runs", "Citation"]
+    assert method.command in card
+    assert all((CARDS / target).is_file() for target in re.findall(r"\]\(([^)]+)\)", card))

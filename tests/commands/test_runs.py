@@ -1,0 +1,119 @@
+"""`mixbench runs`: what exists, filtered and sorted, quickly."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mixbench.errors import ConfigError
+from mixbench.record.read import directories
+from mixbench.summarize.frame import frame, query
+
+
+def make(root: Path, number: int, **changes) -> Path:
+    """A run directory as training leaves it."""
+    directory = root / "digits" / "small_cnn" / f"m{number % 7}" / f"{number:012x}"
+    directory.mkdir(parents=True)
+    row = {"epoch": 2, "test_acc": 50 + number / 1000, "train_seconds": 1.0}
+    config = {
+        "augment": "gmix",
+        "augment.alpha": 0.5,
+        "opt.rho": number / 100,
+        "seed": number,
+        "model": "wrn",
+    }
+    summary = {
+        "state": "failed" if number % 10 == 3 else "finished",
+        "id": directory.name,
+        "dataset": "digits",
+        "model": "wrn16_4",
+        "method": "gmix",
+        "config": config | {f"knob{i}": i for i in range(40)},
+        "selections": {"last": row, "best_test": row | {"epoch": 1, "test_acc": 99.0}},
+        "train_seconds": 7.0,
+        **changes,
+    }
+    (directory / "summary.json").write_text(json.dumps(summary))
+    return directory
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> pd.DataFrame:
+    for number in range(20):
+        make(tmp_path, number)
+    return frame(tmp_path)
+
+
+def test_rows_hold_config_metrics_and_whole_times(tmp_path: Path) -> None:
+    """By hand: one run, each kind of column; the folder's model name wins over the config's family."""
+    make(tmp_path, 5)
+    (row,) = frame(tmp_path).to_dict("records")
+    assert (row["augment.alpha"], row["seed"], row["model"], row["test_acc"]) == (0.5, 5, "wrn16_4", 50.005)
+    assert row["train_seconds"] == 7.0
+    (best,) = frame(tmp_path, "best_test").to_dict("records")
+    assert (best["epoch"], best["test_acc"]) == (1, 99.0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["state=failed"], "state == 'failed'"),
+        (["opt.rho>=0.1", "seed<15"], "`opt.rho` >= 0.1 and seed < 15"),
+        (["seed!=4"], "seed != 4"),
+        (["augment=gmix", "test_acc>50.01"], "test_acc > 50.01"),
+        (["seed=7.0"], "seed == 7"),
+    ],
+)
+def test_conditions_agree_with_pandas(runs: pd.DataFrame, conditions: list[str], expected: str) -> None:
+    """Oracle: DataFrame.query."""
+    assert list(query(runs, conditions)["id"]) == list(runs.query(expected)["id"])
+
+
+def test_a_wrong_condition_or_key_is_named(runs: pd.DataFrame) -> None:
+    """The nearest key, and how a condition is written."""
+    with pytest.raises(ConfigError, match=r"Did you mean 'opt\.rho'"):
+        query(runs, ["opt.rh=1"])
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        query(runs, ["failed"])
+
+
+def test_broken_and_moved_runs(tmp_path: Path) -> None:
+    """A torn summary is a row of its own; a directory that was moved aside is none."""
+    (make(tmp_path, 1) / "summary.json").write_text('{"state": "fini')
+    make(tmp_path, 2).rename(tmp_path / "digits" / "small_cnn" / "m2" / "x.old1")
+    make(tmp_path, 3, config=None)
+    assert list(frame(tmp_path)["state"]) == ["unreadable", "unreadable"]
+    assert list(directories(tmp_path / "none")) == []
+
+
+def test_ten_thousand_runs_in_five_seconds(tmp_path: Path) -> None:
+    """The time of `frame` and a query on synthetic runs, as this process's own (other tests run beside it)."""
+    for number in range(10_000):
+        make(tmp_path, number)
+    start = time.process_time()
+    found = query(frame(tmp_path), ["state=failed"])
+    seconds = time.process_time() - start
+    assert len(found) == 1000
+    assert seconds < 5
+
+
+def test_the_command_prints_every_format(mixbench) -> None:
+    """Oracle: the formats' own readers, on a real run."""
+    import io
+
+    train = ("train", "epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50")
+    assert mixbench("runs").out.startswith("no runs below outputs")
+    assert mixbench(*train).status == 0
+    from_csv = pd.read_csv(io.StringIO(mixbench("runs", "--format", "csv", "--columns", "all").out))
+    from_json = json.loads(mixbench("runs", "--format", "json").out)
+    text = mixbench("runs", "dataset=digits", "--sort", "test_acc", "--descending").out
+    assert from_csv["dataset.train_size"][0] == 100
+    assert from_json[0]["test_acc"] == pytest.approx(from_csv["test_acc"][0])
+    assert from_json[0]["id"] in text
+    assert text.endswith("1 run\n")
+    assert mixbench("runs", "--format", "md").out.startswith("| id |")
+    assert mixbench("runs", "nonsense=1").status == 2

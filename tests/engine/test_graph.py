@@ -1,0 +1,180 @@
+"""Steps as a CUDA graph. What needs no GPU is tested on the CPU with a recorder that stands in for the graph."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mixbench.bench.subjects import METHODS, configured, made_up
+from mixbench.engine import graph
+from mixbench.engine.graph import WARM_UP, StepGraph, relative_difference
+from mixbench.engine.loop import Loop, Position
+from mixbench.engine.progress import Progress
+from mixbench.schema.specs import find
+from mixbench.training.build import build_loop, graph_choice
+
+CPU = torch.device("cpu")
+TINY = ["dataset=digits", "model=small_cnn", "batch_size=16"]
+# Those that a graph is used for.
+GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup")]
+
+
+def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
+    return build_loop(configured(method, [*TINY, *overrides]), device, made_up(find("digits"), 16 * 8))
+
+
+def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
+    """Weights, statistics and metrics after some epochs of 8 steps."""
+    position = Position()
+    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
+        for epoch in range(epochs):
+            position.epoch, position.step = epoch, 0
+            for _ in loop.run_epoch(position, progress):
+                pass
+    return [t.detach().clone() for t in loop._changing()]
+
+
+class FakeGraph:
+    """Stands in for torch.cuda.CUDAGraph: a replay calls again what was called while recording."""
+
+    recording: Callable[[], Any] | None = None
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def replay(self) -> None:
+        assert FakeGraph.recording is not None
+        FakeGraph.recording()
+
+
+class IdleGraph(FakeGraph):
+    """A replay that does nothing, as if the recording had missed everything."""
+
+    def replay(self) -> None: ...
+
+
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """StepGraph on the CPU: streams do nothing, a graph records the call and undoes what the call did.
+
+    Like the real one, recording leaves all tensors as they were.
+    """
+
+    class Stream:
+        def __init__(self, *_: Any) -> None: ...
+
+        def wait_stream(self, other: Any) -> None: ...
+
+    @contextlib.contextmanager
+    def capture(fake: FakeGraph, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        step = current[-1]
+        before = graph._copies(step.state())
+        yield
+        graph._set(step.state(), before)
+
+        def again() -> None:
+            loss = step.compute(step.indices, step.number)
+            if step.loss is not None:
+                step.loss.copy_(loss)
+
+        FakeGraph.recording = again
+
+    current: list[StepGraph] = []
+    plain = StepGraph.__init__
+    monkeypatch.setattr(StepGraph, "__init__", lambda self, *a: (plain(self, *a), current.append(self))[0])
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda s: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    yield
+    FakeGraph.recording = None
+
+
+@pytest.mark.parametrize("method", GRAPHED)
+def test_recorded_steps_are_the_plain_ones(method: str, fake_cuda: None) -> None:
+    """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics."""
+    plain, recorded = loop_of(method, CPU), loop_of(method, CPU)
+    recorded.cuda_graph = True
+    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert recorded._graph.graph is not None
+    assert recorded._graph.steps_run == WARM_UP + 1
+
+
+@pytest.mark.parametrize(
+    ("what", "replacement", "said"),
+    [
+        ("graph", _refuse, "cannot be recorded (operation not permitted when stream is capturing)"),
+        ("CUDAGraph", IdleGraph, "differs from a plain one by 1 of its length"),
+    ],
+)
+def test_a_failed_recording_changes_nothing(
+    what: str,
+    replacement: Any,
+    said: str,
+    fake_cuda: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Oracle: the loop without a graph, bit for bit; one warning says why."""
+    monkeypatch.setattr(torch.cuda, what, replacement)
+    plain, recorded = loop_of("G-Mix", CPU), loop_of("G-Mix", CPU)
+    recorded.cuda_graph = True
+    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert recorded._graph.graph is None
+    assert [said in record.message for record in caplog.records] == [True]
+
+
+def test_relative_difference() -> None:
+    """Closed form: moved by (3, 4), apart by 1; what does not count is ignored, NaN stays NaN."""
+    before, one = [torch.zeros(2), torch.zeros(1)], [torch.tensor([3.0, 4.0]), torch.ones(1)]
+    other = [torch.tensor([3.0, 5.0]), torch.full((1,), 100.0)]
+    assert relative_difference(before, one, other, [True, False]) == pytest.approx(0.2)
+    assert relative_difference(before, before, before, [True, True]) == 0
+    nan = [torch.full((2,), torch.nan), torch.zeros(1)]
+    assert not relative_difference(before, one, nan, [True, True]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "said"),
+    [
+        ("G-Mix", [], "steps as a CUDA graph (cuda_graph=true)"),
+        ("G-Mix", ["cuda_graph=false"], "steps one by one (cuda_graph=false)"),
+        ("ERM", ["precision=fp16"], "steps one by one (fp16 looks at the gradients before it scales)"),
+        ("PuzzleMix", [], "steps one by one (augment=puzzlemix asks the model)"),
+        ("Manifold Mixup", [], "steps one by one (augment=manifold_mixup asks the model)"),
+    ],
+)
+def test_the_choice_and_its_reason(method: str, overrides: list[str], said: str) -> None:
+    """By hand; without a GPU there is nothing to say."""
+    config = configured(method, ["dataset=cifar10", "model=small_cnn", *overrides])
+    assert graph_choice(config, torch.device("cuda")) == ("as a CUDA graph" in said, said)
+    assert graph_choice(config, CPU) == (False, "")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("method", GRAPHED)
+def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Oracle: plain steps on the same GPU with deterministic kernels; the losses of all steps to rounding."""
+    cuda = torch.device("cuda")
+    overrides = ["dataset=digits", f"precision={precision}"]
+    plain, recorded = loop_of(method, cuda, *overrides, "cuda_graph=false"), loop_of(method, cuda, *overrides)
+    assert (plain.cuda_graph, recorded.cuda_graph) == (False, True)
+    run(plain, epochs=1)
+    run(recorded, epochs=1)
+    assert recorded._graph.graph is not None, caplog.text
+    tolerance = 1e-3 if precision == "float32" else 3e-2
+    torch.testing.assert_close(
+        recorded.metrics.step_losses, plain.metrics.step_losses, rtol=tolerance, atol=tolerance
+    )

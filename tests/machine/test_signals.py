@@ -1,0 +1,32 @@
+"""A request to stop, and one that is repeated."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mixbench.machine import signals
+from mixbench.machine.signals import ECHO_SECONDS, stop_on_signals
+
+
+def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limiting cases, on a clock of our own: the same signal just before and just after ECHO_SECONDS.
+
+    The second then acts as it would have without us: Python's own handler of SIGINT raises KeyboardInterrupt.
+    """
+    now = 100.0
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:  # noqa: PT012  # what it holds is the test
+        assert stop.number is None
+        signal.raise_signal(signal.SIGINT)
+        now += ECHO_SECONDS - 0.01
+        signal.raise_signal(signal.SIGINT)
+        assert stop.number == signal.SIGINT
+        now += 0.02
+        signal.raise_signal(signal.SIGTERM)  # of another kind: another request
+        assert stop.number == signal.SIGTERM
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
