@@ -43,9 +43,9 @@ class Examples(Protocol):
         ...
 
     def batch(self, fed: Fed, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Inputs (B, ...) floating and labels int64 (B,) on the device, with the base augmentation drawn from `generator`.
+        """Inputs (B, ...) floating and labels int64 (B,) on the device; never waits for it.
 
-        None: no augmentation. Never waits for the device.
+        The base augmentation is drawn from `generator`; None: there is none.
         """
         ...
 

@@ -126,7 +126,7 @@ def first_two(labels: NDArray[np.int64]) -> list[int]:
 
 def as_tensors(split: Split, indices: list[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Images (B, C, H, W) float32 in [0, 1] and labels (B,) int64."""
-    images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
+    images = torch.from_numpy(split.inputs[indices]).permute(0, 3, 1, 2)
     return images.float() / 255, torch.from_numpy(split.labels[indices])
 
 

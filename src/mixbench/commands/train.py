@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import textwrap
@@ -19,7 +18,7 @@ from mixbench.config.compose import CONFIG_NAME, canonical, conf_dir, register
 from mixbench.config.explain import composed
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import allowed
-from mixbench.schema.train import GROUPS, Train
+from mixbench.schema.train import GROUPS, own_knobs
 from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, grid, outcome
 from mixbench.training.run import execute
@@ -126,13 +125,11 @@ def help_text() -> str:
         options = sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
         lines += _wrapped(f"  {group + '=':12} ", ", ".join(options))
     lines += ["", "keys of the run:"]
-    for field in dataclasses.fields(Train):
-        if field.name in GROUPS:
-            continue
+    for key, field in own_knobs():
         metadata = field.metadata
         note = f" ({', '.join(metadata['choices'])})" if metadata["choices"] else ""
         note += f" ({allowed(metadata['limits'])})" if allowed(metadata["limits"]) else ""
-        lines += _wrapped(f"  {field.name:19} ", metadata["doc"] + note)
+        lines += _wrapped(f"  {key:19} ", metadata["doc"] + note)
     lines += [
         "",
         "options:",

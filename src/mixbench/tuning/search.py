@@ -15,7 +15,6 @@ from mixbench.config.check import typed
 from mixbench.config.explain import composed
 from mixbench.config.identity import flat, scientific
 from mixbench.errors import ConfigError
-from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
 from mixbench.tuning.space import Dimension, Interval, parse
 
@@ -121,7 +120,7 @@ def _without_validation(config: Train) -> str:
     name = config.dataset.name
     return (
         f"dataset.val_size=null: mixbench tune chooses by accuracy on held-out training images; add"
-        f" dataset.val_size=N ({name} has {SPECS[name].train_size} training images).\n"
+        f" dataset.val_size=N ({name} has {config.dataset.spec().train_size} training examples).\n"
         "Accuracy on the test set that was chosen on the test set is no result; for a search that does so all the"
         " same, say --tune-on-the-test-set."
     )
