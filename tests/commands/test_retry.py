@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_records import opened
 
 from mixbench.config.cells import Composer
 from mixbench.config.identity import run_dir
 from mixbench.record.read import read_summary
-from mixbench.record.write import write_config, write_summary
+from mixbench.record.run import SavedRun
 from mixbench.sweep.replay import job
 
 TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
@@ -23,11 +24,12 @@ def broken(state: str, *overrides: str) -> Path:
     """A run's directory in this state, with nothing trained."""
     config = compose([*TINY, *overrides])
     directory = run_dir(config)
-    directory.mkdir(parents=True)
-    write_config(directory, config)
-    write_summary(
-        directory, {"state": state, "config": {"seed": config.seed}, "id": directory.name, "error": "x"}
-    )
+    summary = {"state": state, "config": {"seed": config.seed}, "id": directory.name, "error": "x"}
+    if state == "finished":
+        summary["selections"] = {"last": {}, "best_test": {}}
+    with opened(directory) as record:
+        record.write_config(config)
+        record.write_summary(summary)
     return directory
 
 
@@ -59,9 +61,9 @@ def test_the_command_line_of_a_config_gives_it_again(tmp_path_factory, chosen: t
         return
     config.output_dir = str(tmp_path_factory.mktemp("run"))
     directory = run_dir(config)
-    directory.mkdir(parents=True)
-    write_config(directory, config)
-    again = job(directory, compose)
+    with opened(directory) as record:
+        record.write_config(config)
+    again = job(SavedRun(directory), compose)
     config.force = False
     assert again.config == config
     assert compose(again.overrides) == config
