@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
-        status = train(planned, arguments)
+        status = train(spec, planned, arguments)
         planned = planned_runs(spec, arguments)
     from mixbench.papers import figure
     from mixbench.summarize.plots import picture

@@ -12,7 +12,6 @@ from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
-from mixbench.record.run import SavedRun
 from mixbench.record.standing import duration, progress
 from mixbench.sweep.together import MOST_JOBS
 
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
-        status = train(planned, arguments)
+        status = train(spec, planned, arguments)
         planned = planned_runs(spec, arguments)
     from mixbench.papers import render, table
 
@@ -127,8 +126,8 @@ def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     )
 
 
-def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
-    """Train the unfinished runs; 1 when one cannot run or does not finish."""
+def train(spec: Spec, planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
+    """Train the unfinished runs, and evaluate where the metrics need it; 1 when one cannot run or does not finish."""
     from mixbench.papers import execute
 
     if any(run.state == "unavailable" for run in planned):
@@ -136,8 +135,12 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
     hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
     execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
-    left = [run for run in planned if SavedRun(run.directory).state != "finished"]
-    return 1 if left else 0
+    planned = planned_runs(spec, arguments)
+    failures = 0
+    for run, error in execute.evaluate(planned, spec.metrics):
+        failures += error is not None
+        print(f"evaluated: {run.directory}" if error is None else f"not evaluated: {error}", flush=True)
+    return 1 if failures or any(run.state != "finished" for run in planned) else 0
 
 
 def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
@@ -148,7 +151,8 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
         if run.config is None or run.saved is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{progress(run.saved, run.config.epochs)}: {run.directory}")
+        lacking = f" (not evaluated: {', '.join(lacks)})" if (lacks := run.lacks(spec.metrics)) else ""
+        lines.append(f"{head}{progress(run.saved, run.config.epochs)}{lacking}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     lines.append(
         f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"

@@ -1,10 +1,13 @@
-"""Trains the runs of a table that are not finished."""
+"""Trains the runs of a table that are not finished, and measures what the table reads of the finished ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from mixbench.analysis.evaluate import evaluations
+from mixbench.errors import MixbenchError
 from mixbench.papers.cells import Planned, overrides
+from mixbench.papers.metric import Metric
 from mixbench.sweep import execute
 
 
@@ -22,3 +25,16 @@ def train(planned: Sequence[Planned], at_once: int | None = None, hydra: Sequenc
         if run.config is not None
     ]
     execute.train(jobs, at_once=at_once, hydra=hydra)
+
+
+def evaluate(planned: Sequence[Planned], metrics: Sequence[Metric]) -> Iterator[tuple[Planned, MixbenchError | None]]:
+    """Make the evaluations that the metrics read and finished runs lack: yields each such run, and what went wrong."""
+    lacking = {run.directory: run for run in planned if run.lacks(metrics)}
+    for directory, run in lacking.items():
+        assert run.config is not None  # it is finished
+        try:
+            evaluations(directory, run.lacks(metrics), device=run.config.device, data_dir=run.config.data_dir)
+        except MixbenchError as error:
+            yield run, error
+        else:
+            yield run, None

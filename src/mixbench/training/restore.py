@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,15 +17,14 @@ from torch import Tensor, nn
 from mixbench.data import Splits
 from mixbench.data.images import ImageSet
 from mixbench.engine.evaluators import predicted
-from mixbench.errors import DataError, MixbenchError
+from mixbench.errors import DataError
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
-from mixbench.record import checksum
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
 from mixbench.schema.model import OPTIONS
 from mixbench.seams import Examples
 from mixbench.training.build import build_network, knobs, load_splits
-from mixbench.training.weights import Description, described, description_in, tensors_in
+from mixbench.training.weights import Description, opened, tensors_in
 
 
 def load_run(path: str | os.PathLike[str]) -> LoadedRun:
@@ -87,7 +85,7 @@ class LoadedRun(SavedRun):
     @cached_property
     def description(self) -> Description:
         """What builds the network, and what its inputs are. Raises as `model` does."""
-        return self._described(self._content())
+        return opened(self)[1]
 
     def model(self, device: str | torch.device = "cpu") -> nn.Module:
         """The network with its final weights, float32, in evaluation mode: normalised images (B, C, H, W) to logits
@@ -96,8 +94,7 @@ class LoadedRun(SavedRun):
         Raises MixbenchError for a run that is not finished, DataError for weights that are missing, damaged or another
         network's, and ConfigError for a device or a network that is not there.
         """
-        content = self._content()
-        about = self._described(content)
+        content, about = opened(self)
         name = about.model["name"]
         try:
             values = knobs(OPTIONS[name](**about.model)) if name in OPTIONS else {}
@@ -173,47 +170,6 @@ class LoadedRun(SavedRun):
                 f"{wanted}, uint8, or float in [0, 1]; these are from {images.min():g} to {images.max():g}."
             )
         return images
-
-    def _content(self) -> bytes:
-        """The file of the weights, if the run is finished and it is the file that the run was finished with."""
-        if self.state == "unreadable":
-            raise DataError(self.error)
-        if self.state not in ("finished", "missing"):
-            raise MixbenchError(self._unfinished())
-        try:
-            content = self.weights.read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.weights}: there are no weights ({error.strerror}).") from None
-        found = hashlib.sha256(content).hexdigest()
-        expected = None if self._weights else self.summary.get("files", {}).get(self.weights.name)
-        if expected not in (None, found):
-            raise DataError(f"{checksum.damage(self.weights, expected, found)}.")
-        return content
-
-    def _described(self, content: bytes) -> Description:
-        """What the weights say of themselves; else, written by an earlier version, what the run's config says."""
-        try:
-            said = description_in(content)
-        except DataError as error:
-            raise DataError(f"{self.weights} {error}.") from None
-        if said is not None:
-            return said
-        if not (self.directory / "config.yaml").exists():
-            raise DataError(
-                f"{self.weights} does not say which network it belongs to; it was written by an earlier version of mixbench,"
-                " and can be opened in the directory of its run, beside config.yaml."
-            )
-        base = self.config.dataset
-        return described(self.config, base.spec(), "uint8", base.mean, base.std)
-
-    def _unfinished(self) -> str:
-        done = f"{self.directory}: the run is {self.state}, after {self.epochs_done} of {self.values.get('epochs')} epochs"
-        if self.state == "running":
-            return f"{done}; its weights are there when it is finished."
-        return (
-            f"{done}; its last.pt is a checkpoint to go on from, not a result. This finishes it:\n"
-            f"  mixbench retry --output-dir {self.directory}"
-        )
 
 
 def _device(device: str | torch.device) -> torch.device:

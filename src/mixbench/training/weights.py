@@ -6,13 +6,16 @@ Nothing here imports torch before it reads or writes tensors.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mixbench import __version__
 from mixbench.config.identity import run_id
-from mixbench.errors import DataError
+from mixbench.errors import DataError, MixbenchError
+from mixbench.record import checksum
+from mixbench.record.run import SavedRun
 from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import Train
 
@@ -76,11 +79,51 @@ def packed(model: nn.Module, description: Description) -> bytes:
     return safetensors.torch.save(weights, metadata={ENTRY: text})
 
 
-def description_in(content: bytes) -> Description | None:
-    """What a weights file says of itself; None where an earlier version wrote it, which said nothing.
+def opened(run: SavedRun) -> tuple[bytes, Description]:
+    """The file of a run's weights, and what they are.
 
-    Raises DataError where it is no weights file, or a later version's.
+    Raises MixbenchError for a run that is not finished, DataError where the file is missing, damaged (not the one that
+    the run was finished with), or does not say what it is and lies beside no config.yaml that does.
     """
+    if run.state == "unreadable":
+        raise DataError(run.error)
+    if run.state not in ("finished", "missing"):
+        raise MixbenchError(_unfinished(run))
+    try:
+        content = run.weights.read_bytes()
+    except OSError as error:
+        raise DataError(f"{run.weights}: there are no weights ({error.strerror}).") from None
+    expected, found = run.summary.get("files", {}).get(run.weights.name), hashlib.sha256(content).hexdigest()
+    if expected not in (None, found):
+        raise DataError(f"{checksum.damage(run.weights, expected, found)}.")
+    try:
+        said = _description_in(content)
+    except DataError as error:
+        raise DataError(f"{run.weights} {error}.") from None
+    if said is not None:
+        return content, said
+    if not (run.directory / "config.yaml").exists():
+        raise DataError(
+            f"{run.weights} does not say which network it belongs to: an earlier version of mixbench wrote it. It can be"
+            " opened in the directory of its run, beside config.yaml."
+        )
+    base, version = run.config.dataset, str(run.environment.get("mixbench", "unknown"))
+    said = described(run.config, base.spec(), "uint8", base.mean, base.std)
+    return content, dataclasses.replace(said, version=version)
+
+
+def _unfinished(run: SavedRun) -> str:
+    told = f"{run.directory}: the run is {run.state}, after {run.epochs_done} of {run.values.get('epochs')} epochs"
+    if run.state == "running":
+        return f"{told}; its weights are there when it is finished."
+    return (
+        f"{told}; its last.pt is a checkpoint to go on from, not a result. This finishes it:\n"
+        f"  mixbench retry --output-dir {run.directory}"
+    )
+
+
+def _description_in(content: bytes) -> Description | None:
+    """What a weights file says of itself; None where an earlier version wrote it, which said nothing."""
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
