@@ -125,8 +125,8 @@ class Rule(Protocol):
 class Network(Protocol):
     """Finished weights, ready to be measured.
 
-    `model` is in evaluation mode on `device`, `autocast` the arithmetic that it was trained in, and `batch_size` how many
-    examples a forward may hold.
+    `model` is in evaluation mode on `device`. `autocast` is the arithmetic that it was trained in, `batch_size` the
+    number of examples in a forward.
     """
 
     model: nn.Module
@@ -136,7 +136,7 @@ class Network(Protocol):
     batch_size: int
 
     def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:
-        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; computed once for a set."""
+        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; kept once computed."""
         ...
 
 

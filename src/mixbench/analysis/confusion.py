@@ -17,8 +17,8 @@ def confusion(network: Network, examples: Examples) -> dict[str, Any]:
 
 
 def per_class(network: Network, examples: Examples) -> dict[str, Any]:
-    """For each class, in the order of the labels: its name, its examples (`n`), and in percent `recall` (of its examples,
-    how many are found: the accuracy on the class), `precision` (of what is taken for it, how many are it) and `f1`, their
+    """For each class, in the order of the labels: its name, its examples (`n`), and in percent `recall` (how many of
+    them are found: the accuracy on the class), `precision` (how many of those taken for it are it) and `f1`, their
     harmonic mean. NaN where there is nothing to divide by.
     """
     matrix = _matrix(network, examples).double()
@@ -26,7 +26,11 @@ def per_class(network: Network, examples: Examples) -> dict[str, Any]:
     columns = {"recall": right / n, "precision": right / taken, "f1": 2 * right / (n + taken)}
     return {
         "classes": [
-            {"class": name, "n": int(n[i]), **{key: 100 * column[i].item() for key, column in columns.items()}}
+            {
+                "class": name,
+                "n": int(n[i]),
+                **{key: 100 * column[i].item() for key, column in columns.items()},
+            }
             for i, name in enumerate(network.class_names)
         ]
     }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Entry:
     """An evaluator: where its function is, "module:function", and what it gives.
 
-    `numbers` are those keys of its result that a table can show, as NAME/KEY; `kinds` the kinds of inputs that it takes,
-    None for any.
+    `numbers` are those keys of its result that a table can show, as NAME/KEY. `kinds`: the kinds of inputs that it
+    takes, None for any.
     """
 
     function: str

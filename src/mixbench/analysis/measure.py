@@ -67,6 +67,11 @@ def _examples(
     splits = run.splits(data_dir)
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:
-        raise ConfigError(f"--on val: {run.directory} held out no validation set (dataset.val_size=N). Allowed: test, train.")
+        raise ConfigError(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
     examples = run.examples(split.inputs, split.labels, device)
-    return examples, {"dataset": splits.spec.name, "part": on.name, "examples": len(examples), "note": splits.note}
+    return examples, {
+        "dataset": splits.spec.name,
+        "part": on.name,
+        "examples": len(examples),
+        "note": splits.note,
+    }

@@ -1,7 +1,7 @@
 """What a network is measured on: a part of its run's data, or a file or folder of one's own. Imports no torch.
 
-    images.npz      arrays `images` or `inputs` (N, H, W, C) and `labels`; or `test_images` and `test_labels`
-    folder/CLASS/   images as .png or .jpg, below the name of their class
+images.npz      arrays `images` or `inputs` (N, H, W, C) and `labels`; or `test_images` and `test_labels`
+folder/CLASS/   images as .png or .jpg, below the name of their class
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def source(given: str) -> Source:
 def own(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tuple[NDArray, NDArray[np.int64]]:
     """Images (N, H, W, C) as they are stored, and labels int64 (N,) below len(class_names), of a file or folder.
 
-    Images that are decoded have to be of the size in `shape`, (H, W, C), and are made grey or coloured as it says. Raises
-    DataError for what does not fit.
+    Images that are decoded have to be of the size in `shape`, (H, W, C), and are made grey or coloured as it says.
+    Raises DataError for what does not fit.
     """
     images, labels = _decoded(path, shape, class_names) if path.is_dir() else _arrays(path)
     if labels.shape != images.shape[:1] or not len(labels):
-        raise DataError(f"{path}: {images.shape} images and {labels.shape} labels; there must be one of each, or more.")
+        raise DataError(
+            f"{path}: {images.shape} images and {labels.shape} labels; there must be one of each, or more."
+        )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(class_names):
         raise DataError(f"{path}: labels must be whole numbers from 0 to {len(class_names) - 1}.")
     return images, labels.astype("int64")
@@ -88,7 +90,9 @@ def _decoded(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tu
     height, width, channels = shape
     mode = {1: "L", 3: "RGB"}.get(channels)
     if mode is None:
-        raise DataError(f"{path}: files are decoded into 1 or 3 channels, not {channels}; give them as an .npz file.")
+        raise DataError(
+            f"{path}: files are decoded into 1 or 3 channels, not {channels}; give them as an .npz file."
+        )
     images, labels = list[Any](), []
     for file in _files(path):
         name = file.relative_to(path).parts[0]
@@ -101,7 +105,7 @@ def _decoded(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tu
             raise DataError(f"{file}: cannot be decoded: {error}") from None
         if pixels.shape[:2] != (height, width):
             raise DataError(
-                f"{file}: is {pixels.shape[1]} pixels wide and {pixels.shape[0]} high; the run takes {width} and {height}."
+                f"{file}: {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width); the run takes {height}x{width}."
             )
         images.append(pixels.reshape(height, width, channels))
         labels.append(class_names.index(name))
@@ -112,4 +116,6 @@ def _decoded(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tu
 
 def _files(path: Path) -> Iterator[Path]:
     """The images below CLASS/, in a stable order."""
-    yield from sorted(file for file in path.glob("*/**/*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    yield from sorted(
+        file for file in path.glob("*/**/*") if file.suffix.lower() in SUFFIXES and file.is_file()
+    )

@@ -46,7 +46,10 @@ def read(directory: Path, name: str, source: str, weights: str | None) -> Evalua
     try:
         content = json.loads(place(directory, name, source).read_bytes())
         digest = content.pop("sha256", None)
-        trusted = digest == checksum.of_summary(content) and (name, source) == (content["name"], content["source"])
+        trusted = digest == checksum.of_summary(content) and (name, source) == (
+            content["name"],
+            content["source"],
+        )
     except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
         return None
     return content if trusted and content["weights"] == weights else None
@@ -63,5 +66,7 @@ def numbers(run: SavedRun) -> dict[str, float]:
         evaluation = read(run.directory, name, "test", weights) if entry.numbers else None
         with contextlib.suppress(KeyError, TypeError):
             result = evaluation["result"] if evaluation else {}
-            found |= {f"{name}/{key}": float(result[key]) for key in entry.numbers if is_number(result.get(key))}
+            found |= {
+                f"{name}/{key}": float(result[key]) for key in entry.numbers if is_number(result.get(key))
+            }
     return found

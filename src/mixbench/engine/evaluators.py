@@ -25,7 +25,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def predicted(model: nn.Module, batches: Batches, autocast: torch.autocast) -> Iterator[tuple[Tensor, Tensor]]:
+def predicted(
+    model: nn.Module, batches: Batches, autocast: torch.autocast
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (B, K) float32 and labels (B,) of each batch of inputs and labels."""
     model.eval()
     for inputs, labels in batches:
@@ -38,7 +40,7 @@ def predicted(model: nn.Module, batches: Batches, autocast: torch.autocast) -> I
 def scores(outputs: Batches, ranks: Ranks = ALONE) -> dict[str, float]:
     """Top-1 (`acc`) and top-5 (`top5`) in percent and mean cross-entropy in nats (`loss`).
 
-    `outputs` yields logits (B, K) and labels (B,), this rank's share of them. With fewer than five classes top-5 is 100.
+    `outputs` yields logits (B, K) and labels (B,), this rank's share of them. Below five classes top-5 is 100.
     """
     sums: list[Tensor] = []
     for logits, labels in outputs:

@@ -27,7 +27,9 @@ def train(planned: Sequence[Planned], at_once: int | None = None, hydra: Sequenc
     execute.train(jobs, at_once=at_once, hydra=hydra)
 
 
-def evaluate(planned: Sequence[Planned], metrics: Sequence[Metric]) -> Iterator[tuple[Planned, MixbenchError | None]]:
+def evaluate(
+    planned: Sequence[Planned], metrics: Sequence[Metric]
+) -> Iterator[tuple[Planned, MixbenchError | None]]:
     """Make the evaluations that the metrics read and finished runs lack: yields each such run, and what went wrong."""
     lacking = {run.directory: run for run in planned if run.lacks(metrics)}
     for directory, run in lacking.items():

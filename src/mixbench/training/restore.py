@@ -57,7 +57,7 @@ class RestoredNetwork:
         self._logits: dict[Examples, Sequence[tuple[Tensor, Tensor]]] = {}
 
     def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:
-        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; computed once for a set."""
+        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; kept once computed."""
         if examples not in self._logits:
             batches = examples.eval_batches(self.batch_size)
             self._logits[examples] = list(predicted(self.model, batches, self.autocast))

@@ -33,8 +33,8 @@ class Description:
 
     `model` holds the name in the registry of models and the knobs. `shape`, `kind`: of an input, as in the data set's
     specification. `stored`: the type of the inputs that it was trained on, uint8 or float32; `mean` and `std`: their
-    normalisation, for each channel, where uint8 counts as [0, 1]. `precision`, `channels_last` and `eval_batch_size`: as
-    in the config of the run.
+    normalisation, for each channel, where uint8 counts as [0, 1]. `precision`, `channels_last` and `eval_batch_size`
+    are those of the run's config.
     """
 
     model: dict[str, Any]
@@ -104,8 +104,8 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
         return content, said
     if not (run.directory / "config.yaml").exists():
         raise DataError(
-            f"{run.weights} does not say which network it belongs to: an earlier version of mixbench wrote it. It can be"
-            " opened in the directory of its run, beside config.yaml."
+            f"{run.weights} does not say which network it belongs to: an earlier version of mixbench wrote it. It can"
+            " be opened in the directory of its run, beside config.yaml."
         )
     base, version = run.config.dataset, str(run.environment.get("mixbench", "unknown"))
     said = described(run.config, base.spec(), "uint8", base.mean, base.std)
@@ -135,7 +135,9 @@ def _description_in(content: bytes) -> Description | None:
         return None if said is None else Description(**said)
     except TypeError:
         version = said.get("version") if isinstance(said, dict) else None
-        raise DataError(f"was written by mixbench {version}, in a form that {__version__} cannot read") from None
+        raise DataError(
+            f"was written by mixbench {version}, in a form that {__version__} cannot read"
+        ) from None
 
 
 def tensors_in(content: bytes) -> dict[str, Tensor]:
