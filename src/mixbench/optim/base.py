@@ -38,21 +38,7 @@ class Descent:
         self.scaler = scaler
         self.ranks = ranks
 
-    alike = True
-
-    def tensors(self) -> list[Tensor]:
-        return []
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def load_state_dict(self, state: dict) -> None: ...
-
-    def step(self, *parts: Closure) -> Tensor:  # type: ignore
-        (closure,) = parts
-        return self.step1(closure)
-
-    def step1(self, closure: Closure) -> Tensor:
+    def step(self, closure: Closure) -> Tensor:
         """Update the weights with the gradient of the mean of `closure()`, the losses (B,) of one batch.
 
         Returns that mean at the weights before the update: 0-dim, detached, on the device. The final

@@ -88,7 +88,7 @@ class SAM(Descent):
         """The ranks that ascend and select as one."""
         return self.ranks if self.ascent == "synchronised" else ALONE
 
-    def step1(self, closure: Closure) -> Tensor:
+    def step(self, closure: Closure) -> Tensor:
         """As `Descent.step`, with the gradient of the second pass; returns the mean loss of the first."""
         replay = random_state(self.model)
         self.base.zero_grad()
