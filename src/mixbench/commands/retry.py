@@ -63,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
         "conditions", nargs="*", metavar="QUERY", help="as for mixbench runs: KEY=VALUE; all must hold"
     )
     found.add_argument(
-        "--output-dir", default="outputs", metavar="FOLDER", help="folder of the runs (default: outputs)"
+        "--output-dir",
+        default="outputs",
+        metavar="FOLDER",
+        help="folder of the runs, or one run (default: outputs)",
     )
     found.add_argument("--dry-run", action="store_true", help="list the runs; train nothing")
     found.add_argument(
