@@ -21,9 +21,10 @@ from mixbench.config.check import typed
 from mixbench.config.explain import composed
 from mixbench.config.identity import run_dir, run_id
 from mixbench.errors import ConfigError
-from mixbench.papers.metric import EPOCH_COLUMNS, RUN_COLUMNS, TRANSFORMS, Metric
+from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
 from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table, load, names
 from mixbench.record.read import read_rows, read_summary
+from mixbench.record.run import COST
 from mixbench.schedule import step
 from mixbench.schema.train import Train
 
@@ -399,7 +400,7 @@ def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None
     directory = run_dir(typed(composed(overrides)))
     row, summary = read_rows(directory)[-1], read_summary(directory)
     assert set(EPOCH_COLUMNS) == set(row) - {"epoch", "lr", "train_seconds", "eval_seconds"}
-    assert set(RUN_COLUMNS) <= set(summary or {})
+    assert set(COST) <= set(summary or {})
 
 
 @given(st.floats(0, 100), st.floats(0, 100))

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from run_records import ENVIRONMENT, leave
+from run_records import ENVIRONMENT, leave, opened
 
 from mixbench.papers import render, table
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.spec import Figure, Table, load
 from mixbench.record.read import read_summary
-from mixbench.record.write import write_summary
+from mixbench.record.run import SavedRun
 from mixbench.report import plots
 from mixbench.report.page import curve, page
 from mixbench.report.papers import belonging, fragments
@@ -93,7 +93,8 @@ def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
             summary |= names
         summary["config"] |= {**config, "epochs": HOSTILE if number % 3 == 0 else 2}
         summary["selections"]["last"]["test_acc"] = HOSTILE
-        write_summary(run.directory, summary)
+        with opened(run.directory) as record:
+            record.write_summary(summary)
         environment = dict.fromkeys(ENVIRONMENT, HOSTILE) | {"packages": {HOSTILE: HOSTILE}}
         (run.directory / "env.json").write_text(json.dumps(environment))
     text = report()
@@ -197,12 +198,11 @@ def test_another_experiment_is_no_cell_of_a_table(workplace: Path) -> None:
         for run in plan(spec, columns=[COLUMN], rows=["Mixup"], seeds=1, epochs=1, extra=extra):
             config = run.config
             assert config is not None
-            leave(
-                dataclasses.replace(run, directory=run.directory.with_name(extra[0].replace("=", "_"))), [1.0]
-            )
+            saved = SavedRun(run.directory.with_name(extra[0].replace("=", "_")))
+            leave(dataclasses.replace(run, saved=saved), [1.0])
     runs = collect([workplace / "outputs"])
     assert len(runs) == 3
-    ids = [r.config["opt.weight_decay"] == 5e-4 and r.config["batch_size"] == 128 for r in runs]
+    ids = [r.values["opt.weight_decay"] == 5e-4 and r.values["batch_size"] == 128 for r in runs]
     assert len(list(belonging(spec, "paper", runs))) == sum(ids)
 
 
@@ -213,7 +213,7 @@ def test_each_scale_has_a_table_of_its_own(workplace: Path) -> None:
         for run in plan(spec, columns=[COLUMN], rows=rows, seeds=1, epochs=epochs):
             leave(run, [1.0] * epochs)
     tables = list(belonging(spec, "paper", collect([workplace / "outputs"])))
-    finished = [[(r.cell.row, r.epochs_done) for r in planned if r.state == "finished"] for planned in tables]
+    finished = [[(r.cell.row, len(r.rows)) for r in planned if r.state == "finished"] for planned in tables]
     assert finished == [[("SAM", 2), ("Mixup", 2), ("G-Mix", 2)], [("Mixup", 3)]]
 
 
@@ -329,14 +329,14 @@ def test_too_many_settings_are_reduced_to_the_best_of_each_method(workplace: Pat
 
 def test_a_run_has_a_curve(tmp_path: Path) -> None:
     """By hand: a line of three points through 300 x 60, upwards; none for a single epoch."""
-    run = Run(tmp_path, {}, {})
+    run = Run(tmp_path)
     (tmp_path / "epochs.csv").write_text("epoch,test_acc\n1,0\n2,\n3,25\n5,50\n")
     drawn = curve(run)
     assert drawn is not None
     assert 'points="0.0,60.0 150.0,32.5 300.0,5.0"' in drawn
     assert "epochs 1 to 5, highest 50.00 %" in drawn
     (tmp_path / "epochs.csv").write_text("epoch,test_acc\n1,0\n")
-    assert curve(Run(tmp_path, {}, {})) is None
+    assert curve(Run(tmp_path)) is None
 
 
 # ---------------------------------------------------------------- the command

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mixbench.config.cells import Composer
 from mixbench.errors import ConfigError
+from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
 from mixbench.sweep.execute import Job, train
 from mixbench.sweep.grid import dry_run, outcome
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     compose, jobs, refused = Composer(), list[Job](), 0
     for directory in runs["dir"]:
         try:
-            jobs.append(job(Path(directory), compose))
+            jobs.append(job(SavedRun(Path(directory)), compose))
         except ConfigError as error:
             refused += 1
             print(f"mixbench retry: {error}", file=sys.stderr)
@@ -62,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
         "conditions", nargs="*", metavar="QUERY", help="as for mixbench runs: KEY=VALUE; all must hold"
     )
     found.add_argument(
-        "--output-dir", default="outputs", metavar="FOLDER", help="folder of the runs (default: outputs)"
+        "--output-dir",
+        default="outputs",
+        metavar="FOLDER",
+        help="folder of the runs, or one run (default: outputs)",
     )
     found.add_argument("--dry-run", action="store_true", help="list the runs; train nothing")
     found.add_argument(

@@ -12,6 +12,7 @@ from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table, load
+from mixbench.record.run import SavedRun
 from mixbench.record.standing import duration, progress
 from mixbench.sweep.together import MOST_JOBS
 
@@ -135,9 +136,7 @@ def train(planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
     print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
     hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
     execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
-    from mixbench.record.read import read_summary
-
-    left = [run for run in planned if (read_summary(run.directory) or {}).get("state") != "finished"]
+    left = [run for run in planned if SavedRun(run.directory).state != "finished"]
     return 1 if left else 0
 
 
@@ -146,10 +145,10 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
     lines = [f"{spec.key}: {spec.title}"]
     for run in planned:
         head = f"{run.state:11} {run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
-        if run.config is None:
+        if run.config is None or run.saved is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{progress(run, run.config.epochs)}: {run.directory}")
+        lines.append(f"{head}{progress(run.saved, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
     lines.append(
         f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"

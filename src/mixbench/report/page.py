@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixbench import __version__
+from mixbench.record.run import COST
 from mixbench.report import plots
 from mixbench.report.papers import fragments
-from mixbench.report.runs import TOTALS, Run, Setting, settings, short
+from mixbench.report.runs import Run, Setting, settings, short
 from mixbench.summarize.html import Html, join, pairs, table, tag
 from mixbench.summarize.statistics import Estimate
 
@@ -33,7 +34,7 @@ CELLS = {  # what is shown of a selected epoch: heading and decimals
     "gap_mixed": ("Gap, mixed", 2),
     "gap_weighted": ("Gap, weighted", 2),
 }
-FACTS = ("started", "ended", "starts", *TOTALS, "images_per_second", "peak_memory_bytes", "data_note")
+FACTS = ("started", "ended", "starts", *COST, "data_note")
 
 
 def page(runs: Sequence[Run]) -> str:
@@ -162,7 +163,7 @@ def one(run: Run, anchor: str) -> Html:
         tag("h4", "Command"),
         tag("pre", str(run.environment.get("command", "unknown"))),
         tag("h4", "Config"),
-        pairs({key: short(value) for key, value in run.config.items()}),
+        pairs({key: short(value) for key, value in run.values.items()}),
         tag("h4", "Environment"),
         pairs(environment),
         id=anchor,

@@ -81,25 +81,25 @@ def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[P
     for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
         while found:
             columns = dict.fromkeys(column for _, column in found)
-            epochs = {c: mode(run.config["epochs"] for run, column in found if column == c) for c in columns}
-            used = [run for run, column in found if run.config["epochs"] == epochs[column]]
+            epochs = {c: mode(run.values["epochs"] for run, column in found if column == c) for c in columns}
+            used = [run for run, column in found if run.values["epochs"] == epochs[column]]
             with contextlib.suppress(ConfigError):  # what another version of mixbench allowed
                 yield _planned(spec, protocol, version, epochs, used)
-            found = [(run, column) for run, column in found if run.config["epochs"] != epochs[column]]
+            found = [(run, column) for run, column in found if run.values["epochs"] != epochs[column]]
 
 
 def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
     """Each run with the cell that is nearest to it, where one differs in scale alone, and the differences."""
-    data = {f"dataset={run.config.get('dataset')}" for run in runs}
+    data = {f"dataset={run.values.get('dataset')}" for run in runs}
     columns = {c.column for c in spec.cells(protocol, seeds=1) if not data.isdisjoint(c.overrides)}
     if spec.needs or not columns:
         return
     cells = plan(spec, protocol=protocol, seeds=1, columns=[c for c in spec.columns if c in columns])
     wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
     for run in runs:
-        if run.config.get("seed") not in range(MOST_SEEDS) or type(run.config.get("epochs")) is not int:
+        if run.values.get("seed") not in range(MOST_SEEDS) or type(run.values.get("epochs")) is not int:
             continue
-        near = [(cell, d) for cell, config in wanted if (d := _differences(run.config, config)) is not None]
+        near = [(cell, d) for cell, config in wanted if (d := _differences(run.values, config)) is not None]
         if near:
             yield run, *min(near, key=lambda pair: len(pair[1]))
 
@@ -119,8 +119,8 @@ def _planned(
     spec: Spec, protocol: str, version: Version, epochs: Mapping[str, int], runs: Sequence[Run]
 ) -> list[Planned]:
     """The cells of the columns in `epochs`, with what there is of each among `runs`."""
-    by_id = {str(run.summary.get("id")): run for run in runs}
-    seeds = max(spec.seeds, *(run.config["seed"] + 1 for run in runs))
+    by_id = {run.id: run for run in runs}
+    seeds = max(spec.seeds, *(run.values["seed"] + 1 for run in runs))
     planned = []
     for column, number in epochs.items():
         planned += plan(
@@ -131,9 +131,4 @@ def _planned(
 
 def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
     run = by_id.get(run_id(planned.config)) if planned.config is not None else None
-    if run is None or not run.rows:
-        return dataclasses.replace(planned, state="missing", summary={}, epochs_done=0)
-    state = "partial" if run.state == "interrupted" else run.state
-    return dataclasses.replace(
-        planned, directory=run.directory, state=state, summary=run.summary, epochs_done=len(run.rows)
-    )
+    return dataclasses.replace(planned, saved=run if run is not None and run.rows else None)

@@ -1,38 +1,50 @@
-"""A run's own config.yaml as a command line, to train it again."""
+"""A saved run's own config as a command line, to train it again."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mixbench.config.cells import Composer
 from mixbench.config.compose import conf_dir
-from mixbench.config.identity import flat, run_dir
+from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
+from mixbench.record.run import SavedRun
 from mixbench.schema.train import GROUPS
 from mixbench.sweep.execute import Job
 
 
-def job(directory: Path, compose: Composer) -> Job:
-    """The run that lies in `directory`, from its config.yaml. Raises ConfigError where that gives another run."""
-    try:
-        saved = yaml.safe_load((directory / "config.yaml").read_bytes())
-        choices = [f"{group}={_option(group, saved[group]['name'], compose)}" for group in GROUPS]
-        values = _flat(saved) | {"output_dir": str(directory.parents[3]), "force": False}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{directory / 'config.yaml'}: cannot be read: {error}") from None
+def job(run: SavedRun, compose: Composer) -> Job:
+    """The run, to be trained where it lies, by its config.yaml.
+
+    Raises ConfigError where that gives another run, or none, and where the run lies at no run's place: training, which
+    goes by the config, would not find it there.
+    """
+    values = flat(run.config) | {"force": False}
+    choices = [f"{group}={_option(group, values[group], compose)}" for group in GROUPS]
     usual = flat(compose(choices))
     changes = [
         f"{key}={_text(value)}"
         for key, value in values.items()
-        if key not in GROUPS and (key not in usual or usual[key] != value)
+        if key not in (*GROUPS, "output_dir") and (key not in usual or usual[key] != value)
     ]
-    config = compose([*choices, *changes])
-    if run_dir(config).absolute() != directory.absolute():
-        raise ConfigError(f"{directory}: its config.yaml is now that of another run, {run_dir(config)}.")
-    return Job([*choices, *changes], config, f"{directory} (seed {config.seed})")
+    overrides = [*choices, *changes, f"output_dir={_text(values['output_dir'])}"]
+    config = compose(overrides)
+    if run_id(config) != run.id:
+        raise ConfigError(f"{run.directory}: its config.yaml is now that of another run, {run_dir(config)}.")
+    place, own = Path(os.path.abspath(run.directory)), run_dir(dataclasses.replace(config, output_dir=""))
+    if place.parts[-len(own.parts) :] != own.parts:
+        raise ConfigError(
+            f"{run.directory}: no place to train this run at, which lies at OUTPUT_DIR/{own}. Put it there, below any"
+            f" folder, and name that; or train it by its config:\n  {shlex.join(['mixbench', 'train', *overrides])}"
+        )
+    root = place.parents[len(own.parts) - 1]
+    output_dir = str(root if run.directory.is_absolute() else os.path.relpath(root))
+    overrides[-1] = f"output_dir={_text(output_dir)}"
+    return Job(overrides, compose(overrides), f"{run.directory} (seed {config.seed})")
 
 
 def _option(group: str, name: str, compose: Composer) -> str:
@@ -42,13 +54,6 @@ def _option(group: str, name: str, compose: Composer) -> str:
         if getattr(compose([f"{group}={option}"]), group).name == name:
             return option
     raise ConfigError(f"{group}.name={name}: no option of mixbench has this name.")
-
-
-def _flat(saved: dict[str, Any]) -> dict[str, Any]:
-    values = {key: value for key, value in saved.items() if key not in GROUPS}
-    for group in GROUPS:
-        values |= {f"{group}.{key}": value for key, value in saved[group].items() if key != "name"}
-    return values
 
 
 def _text(value: Any) -> str:

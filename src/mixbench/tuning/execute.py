@@ -17,7 +17,7 @@ from subprocess import DEVNULL, Popen
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.signals import Interrupted, stop_on_signals
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 from mixbench.tuning.search import Search
 from mixbench.tuning.study import Study, Trial
@@ -58,7 +58,7 @@ class Worker:
             return False
         if self._pruned:
             return True
-        if (read_summary(self.directory) or {}).get("state") == "finished":
+        if SavedRun(self.directory).state == "finished":
             self.trial.finish()
             return True
         if self._process is not None:
@@ -92,15 +92,15 @@ class Worker:
 
     def _ended(self, status: int) -> bool:
         """What it means that the process ended although the run is not finished."""
-        summary = read_summary(self.directory)
-        if summary is None or status == ConfigError.exit_status:
+        run = SavedRun(self.directory)
+        if run.state == "missing" or status == ConfigError.exit_status:
             self._errors.seek(0)
             message = self._errors.read().decode(errors="replace").removeprefix("mixbench train: ").strip()
             raise MixbenchError(f"trial {self.trial.number} cannot be trained: {message}")
-        if summary["state"] == "failed":
-            self.trial.fail(summary["error"])
+        if run.state == "failed":
+            self.trial.fail(run.error)
             return True
-        if summary["state"] == "running" and status > 0:  # it found that another process works on the run
+        if run.state == "running" and status > 0:  # it found that another process works on the run
             self._process, self._not_before = None, time.monotonic() + BUSY_SECONDS
             return False
         print(f"trial {self.trial.number}: its process was stopped; the same command goes on with it")
