@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixbench.config.cells import Composer
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.record.read import read_summary
 from mixbench.record.write import write_config, write_summary
 from mixbench.sweep.replay import job
 
 TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
-compose = Composer()
 
 
 def broken(state: str, *overrides: str) -> Path:
@@ -61,7 +60,7 @@ def test_the_command_line_of_a_config_gives_it_again(tmp_path_factory, chosen: t
     directory = run_dir(config)
     directory.mkdir(parents=True)
     write_config(directory, config)
-    again = job(directory, compose)
+    again = job(directory)
     config.force = False
     assert again.config == config
     assert compose(again.overrides) == config

@@ -6,7 +6,7 @@ import pytest
 from probes import constructor_defaults, option_values
 
 from mixbench.augment import AUGMENTS
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 from mixbench.models import small_cnn
 from mixbench.schema.augment import OPTIONS
 
