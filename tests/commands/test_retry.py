@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_records import opened
 
-from mixbench.config.cells import Composer
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.record.read import read_summary
 from mixbench.record.run import SavedRun
 from mixbench.sweep.replay import job
 
 TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
-compose = Composer()
 
 
 def broken(state: str, *overrides: str) -> Path:
@@ -66,7 +65,7 @@ def test_the_command_line_of_a_config_gives_it_again(tmp_path_factory, chosen: t
     directory = run_dir(config)
     with opened(directory) as record:
         record.write_config(config)
-    again = job(SavedRun(directory), compose)
+    again = job(SavedRun(directory))
     config.force = False
     assert again.config == config
     assert compose(again.overrides) == config

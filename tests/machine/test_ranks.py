@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from rank_checks import METHODS
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_id
 
 TOLERANCE = 1e-5  # of the way that the weights go in an epoch; float32's rounding makes some 3e-7
@@ -110,12 +109,12 @@ def test_alone_the_ascent_makes_no_difference(mixbench: Callable, workplace: Pat
 def test_the_number_of_devices_and_the_ascent_are_part_of_the_run() -> None:
     """Another science is another directory; the defaults leave the ids of earlier runs as they were."""
     ids = {
-        run_id(typed(composed(["augment=gmix", "opt=sam", *more])))
+        run_id(compose(["augment=gmix", "opt=sam", *more]))
         for more in ([], ["devices=2"], ["devices=4"], ["devices=2", "opt.ascent=synchronised"])
     }
     assert len(ids) == 4
     assert "6c32e9f13e25" in ids
-    assert run_id(typed(composed(["devices=2", "rank_timeout=7"]))) == run_id(typed(composed(["devices=2"])))
+    assert run_id(compose(["devices=2", "rank_timeout=7"])) == run_id(compose(["devices=2"]))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
@@ -35,7 +34,7 @@ RUNNABLE = [key for key in KEYS if load(key).needs != "imagenet"]
 
 @functools.cache
 def _composed(overrides: frozenset[str]) -> Train:
-    return typed(composed(sorted(overrides)))
+    return compose(sorted(overrides))
 
 
 def config(cell: Cell) -> Train:
@@ -73,9 +72,9 @@ def test_what_waits_for_imagenet_composes_but_for_data_set_and_network(key: str)
     """The cells do not compose today (then `needs` has to go); their other overrides do."""
     for one in load(key).cells(seeds=1):
         with pytest.raises(ConfigError, match="no such option"):
-            typed(composed(list(one.overrides)))
+            compose(list(one.overrides))
         rest = [o for o in one.overrides if not o.startswith(("dataset", "model"))]
-        typed(composed(["dataset=cifar100", "model=preactresnet50", *rest]))
+        compose(["dataset=cifar100", "model=preactresnet50", *rest])
 
 
 def test_every_other_need_is_met() -> None:
@@ -397,7 +396,7 @@ def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None
     overrides = ["epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50"]
     overrides += ["dataset.val_size=50", "train_mixed_every=1", "deformed_test=true"]
     assert mixbench("train", *overrides).status == 0
-    directory = run_dir(typed(composed(overrides)))
+    directory = run_dir(compose(overrides))
     row, summary = read_rows(directory)[-1], read_summary(directory)
     assert set(EPOCH_COLUMNS) == set(row) - {"epoch", "lr", "train_seconds", "eval_seconds"}
     assert set(COST) <= set(summary or {})

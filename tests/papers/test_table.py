@@ -233,12 +233,11 @@ def test_time_left_comes_from_finished_runs(spec: Table) -> None:
 
 def test_a_command_line_composes_to_the_planned_run(spec: Table) -> None:
     """The printed `mixbench train` line is the same run: same directory."""
-    from mixbench.config.check import typed
-    from mixbench.config.explain import composed
+    from mixbench.config.compose import compose
     from mixbench.config.identity import run_dir
 
     for run in plan(spec, epochs=3, extra=["opt.lr=0.02"]):
-        assert run_dir(typed(composed(overrides(run)))) == run.directory
+        assert run_dir(compose(overrides(run))) == run.directory
 
 
 TINY = ("--epochs", "1", "--seeds", "1")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixbench.config.cells import Composer
 from run_records import ENVIRONMENT, leave, opened, rows_of
 
-from mixbench.config.cells import Composer
 from mixbench.config.identity import flat, run_dir
 from mixbench.errors import DataError
 from mixbench.papers.cells import Planned

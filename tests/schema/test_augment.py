@@ -9,9 +9,8 @@ import torch
 from probes import constructor_defaults, option_values
 
 from mixbench.augment import AUGMENTS
-from mixbench.config.check import typed
-from mixbench.config.compose import compose_config, conf_dir
 from mixbench.config.identity import run_id
+from mixbench.config.library import conf_dir
 from mixbench.errors import ConfigError
 from mixbench.models import small_cnn
 from mixbench.schema.augment import OPTIONS
@@ -58,7 +57,7 @@ def test_beta_is_part_of_the_identity_only_when_it_is_set(name: str) -> None:
     """Oracle: the run's id, which was there before the knob; any number makes another run, alpha's too."""
     plain = [f"augment={name}", "model=small_cnn"]
     ids = [
-        run_id(typed(compose_config([*plain, *more])))
+        run_id(compose([*plain, *more]))
         for more in ([], ["augment.beta=null"], ["augment.beta=0.5"], ["augment.beta=5"])
     ]
     assert ids[0] == ids[1]
@@ -77,4 +76,4 @@ def test_beta_is_part_of_the_identity_only_when_it_is_set(name: str) -> None:
 def test_shapes_outside_their_range_are_refused(augment: str, value: str) -> None:
     """A ConfigError that names the key, what was given and what is allowed."""
     with pytest.raises(ConfigError, match=rf"{value}\S*: must be .*> 0"):
-        typed(compose_config([f"augment={augment}", value]))
+        compose([f"augment={augment}", value])

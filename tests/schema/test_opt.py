@@ -10,7 +10,7 @@ import torch
 from probes import constructor_defaults, option_values
 from torch import nn
 
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 from mixbench.optim import RULES
 from mixbench.optim.build import build_rule
 from mixbench.regularize import REGULARIZERS

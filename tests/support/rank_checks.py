@@ -19,8 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mixbench import data
 from mixbench.augment import Mixup
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.engine.evaluators import evaluate
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
@@ -63,7 +62,7 @@ def plain_net(in_channels: int, num_classes: int, stem_stride: int = 1) -> nn.Se
 
 
 def loop_of(overrides: list[str], ranks: Ranks) -> Loop:
-    config = typed(composed([*EPOCH, *overrides]))
+    config = compose([*EPOCH, *overrides])
     sizes = {"val_size": config.dataset.val_size}
     return build.build_loop(config, CPU, data.load(config.dataset.name, **sizes), ranks)
 
@@ -85,7 +84,7 @@ def epoch(overrides: list[str], ranks: Ranks) -> tuple[torch.Tensor, dict[str, A
 def epochs(ranks: SeveralRanks) -> dict[str, Any]:
     """Of every method: how far two ranks end from one process, relative to the way that it went; and both rows."""
     MODELS["small_cnn"] = plain_net
-    start = weights(build.build_model(typed(composed(EPOCH)), CPU, data.load("digits")))
+    start = weights(build.build_model(compose(EPOCH), CPU, data.load("digits")))
     found = {}
     for name, overrides in METHODS.items():
         two_pass = any(o.startswith("opt=") and o != "opt=adam" for o in overrides)

@@ -17,8 +17,7 @@ from typing import Any
 
 from run_records import rows_of
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.errors import MixbenchError
 from mixbench.machine.signals import Interrupted
 from mixbench.record.read import read_rows
@@ -76,7 +75,7 @@ class Instant:
         overrides = command[command.index("train") + 1 :]
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                execute(typed(composed(overrides)))
+                execute(compose(overrides))
             except MixbenchError as error:
                 self.returncode = error.exit_status
 

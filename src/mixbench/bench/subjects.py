@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.data import Split, Splits
 from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
@@ -72,7 +71,7 @@ def overrides_of(method: str) -> list[str]:
 
 def configured(method: str, overrides: Sequence[str]) -> Train:
     """The checked config of a method under further overrides. Raises ConfigError."""
-    return typed(composed([*overrides_of(method), *overrides]))
+    return compose([*overrides_of(method), *overrides])
 
 
 def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:

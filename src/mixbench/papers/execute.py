@@ -1,10 +1,16 @@
-"""Trains the runs of a table that are not finished."""
+"""The runs of a table or figure that are not finished: listed, and trained."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
-from mixbench.papers.cells import Planned, overrides
+from mixbench.config import plugins
+from mixbench.errors import ConfigError
+from mixbench.papers.cells import STATES, Planned, overrides, seconds_left
+from mixbench.papers.spec import Spec
+from mixbench.record.run import SavedRun
+from mixbench.record.standing import duration, progress
 from mixbench.sweep import execute
 
 
@@ -14,11 +20,47 @@ def unfinished(planned: Sequence[Planned]) -> list[Planned]:
     return list(waiting.values())
 
 
-def train(planned: Sequence[Planned], at_once: int | None = None, hydra: Sequence[str] = ()) -> None:
-    """Train what is unfinished as a sweep; `hydra` are overrides of Hydra's own config, such as the launcher."""
+def counts(planned: Sequence[Planned]) -> str:
+    """How many runs are in which state, such as "2 finished, 1 missing"."""
+    return ", ".join(f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned)))
+
+
+def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
+    """Every run with its state and command, and the time that is left where finished runs tell."""
+    lines = [f"{spec.key}: {spec.title}"]
+    command = shlex.join(["mixbench", "train", *plugins.arguments()])
+    for run in planned:
+        head = f"{run.state:11} {run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
+        if run.config is None or run.saved is None:
+            lines.append(f"{head}: needs {spec.needs}")
+            continue
+        lines.append(f"{head}{progress(run.saved, run.config.epochs)}: {run.directory}")
+        lines.append(f"{'':11} {command} {' '.join(_quoted(o) for o in overrides(run))}")
+    lines.append(
+        f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
+    )
+    return "\n".join(lines)
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if set(override) & set("[] ,{}") else override
+
+
+def train(
+    spec: Spec, planned: Sequence[Planned], at_once: int | None = None, hydra: Sequence[str] = ()
+) -> bool:
+    """Train what is unfinished as a sweep; True when nothing is left unfinished.
+
+    `hydra` are overrides of Hydra's own config, such as the launcher. Raises ConfigError for a spec that cannot
+    run yet.
+    """
+    if any(run.state == "unavailable" for run in planned):
+        raise ConfigError(f"{spec.key}: cannot run yet; mixbench tables says what it needs.")
     jobs = [
         execute.Job(overrides(run), run.config, f"{run.cell.row}, {run.cell.column}, seed {run.cell.seed}")
         for run in unfinished(planned)
         if run.config is not None
     ]
+    print(f"{len(jobs)} of {len(planned)} runs to train", flush=True)
     execute.train(jobs, at_once=at_once, hydra=hydra)
+    return all(SavedRun(run.directory).state == "finished" for run in planned)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixbench.config.compose import canonical, conf_dir
+from mixbench.config.library import conf_dir
+from mixbench.config.overrides import canonical
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
 from mixbench.schema.knob import nearest

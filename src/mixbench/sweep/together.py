@@ -75,6 +75,12 @@ def train_together(
     return [run.result() for run in ended]
 
 
+def check_jobs(jobs: int | None) -> None:
+    """Raise ConfigError unless `jobs` is None or 1 to MOST_JOBS."""
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise ConfigError(f"--jobs {jobs}: must be >= 1 and <= {MOST_JOBS}.")
+
+
 def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> tuple[list[list[str]], str]:
     """Overrides for each of `jobs` runs that share this machine, and a sentence that says how many and why.
 
@@ -82,8 +88,7 @@ def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> 
     four; a CPU has one at a time.
     With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is 1 to MOST_JOBS.
     """
-    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-        raise ConfigError(f"--jobs {jobs}: must be >= 1 and <= {MOST_JOBS}.")
+    check_jobs(jobs)
     free = _free_gpu_memory() if device in ("auto", "cuda") else {}
     if not free:
         return [[] for _ in range(jobs or 1)], f"{jobs} runs side by side" if jobs and jobs > 1 else ""
