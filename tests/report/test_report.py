@@ -15,7 +15,8 @@ from run_records import ENVIRONMENT, leave
 
 from mixbench.papers import render, table
 from mixbench.papers.cells import Planned, plan
-from mixbench.papers.spec import Figure, Table, load
+from mixbench.papers.library import load
+from mixbench.papers.spec import Figure, Table
 from mixbench.record.read import read_summary
 from mixbench.record.write import write_summary
 from mixbench.report import plots

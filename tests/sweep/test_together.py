@@ -151,7 +151,7 @@ def test_every_run_has_a_slot_of_its_own(stand_in: Callable, tmp_path: Path, mon
 @pytest.mark.fault("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_each_run_once(stand_in: Callable, tmp_path: Path, number: int) -> None:
-    """By hand: one run has ended, two go on for ever and six wait. Those two get it, once, and none of the six begins."""
+    """By hand: one run has ended, two go on for ever, six wait. Those two get it, once, and none of the six begins."""
 
     def send() -> None:
         noted(tmp_path, 0)

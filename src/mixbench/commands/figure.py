@@ -8,8 +8,9 @@ from pathlib import Path
 from mixbench.commands.table import add_run_options, counts, dry_run, planned_runs, train
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Figure, load
+from mixbench.papers.spec import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:

@@ -10,8 +10,9 @@ from mixbench.config.cells import of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Spec, Table, load
+from mixbench.papers.spec import Spec, Table
 from mixbench.record.standing import duration, progress
 from mixbench.sweep.together import MOST_JOBS
 

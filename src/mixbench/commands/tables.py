@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mixbench.papers.cells import STATES, plan
-from mixbench.papers.spec import load, names
+from mixbench.papers.library import load, names
 
 
 def main(argv: list[str]) -> int:

@@ -14,8 +14,9 @@ from mixbench.config.identity import flat, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers import figure, table
 from mixbench.papers.cells import Planned, plan
+from mixbench.papers.library import load, names
 from mixbench.papers.render import page
-from mixbench.papers.spec import Figure, Spec, Table, load, names
+from mixbench.papers.spec import Figure, Spec, Table
 from mixbench.report import plots
 from mixbench.report.runs import Run
 from mixbench.summarize.html import Markup, render
