@@ -20,8 +20,9 @@ from omegaconf import OmegaConf
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
 from mixbench.errors import ConfigError
+from mixbench.papers.library import load, names
 from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
-from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table, load, names
+from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table
 from mixbench.record.read import read_rows, read_summary
 from mixbench.record.run import COST
 from mixbench.schedule import step
@@ -583,7 +584,7 @@ def test_what_is_no_yaml_mapping(tmp_path: Path, text: str) -> None:
 
 def test_reading_specs_imports_no_torch() -> None:
     """In a process of its own."""
-    code = "from mixbench.papers.spec import load, names; print([load(key).key for key in names()])"
+    code = "from mixbench.papers.library import load, names; print([load(key).key for key in names()])"
     checked = f"import sys; {code}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", checked], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, str(KEYS))

@@ -14,7 +14,8 @@ import pytest
 from mixbench.papers import render
 from mixbench.papers.cells import Planned, overrides, plan, seconds_left
 from mixbench.papers.execute import train, unfinished
-from mixbench.papers.spec import Table, load
+from mixbench.papers.library import load
+from mixbench.papers.spec import Table
 from mixbench.papers.table import Result, assemble
 
 SPEC = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixbench.config.cells import Composer
 from run_records import ENVIRONMENT, leave, opened, rows_of
 
+from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_dir
 from mixbench.errors import DataError
 from mixbench.papers.cells import Planned
@@ -26,7 +26,7 @@ STATES = ("finished", "running", "interrupted", "failed", "unreadable", "missing
 @pytest.fixture
 def saved(workplace: Path) -> SavedRun:
     """A finished run of three epochs, the second of which is the best."""
-    config = Composer()(["opt=sam", "epochs=3"])
+    config = compose(["opt=sam", "epochs=3"])
     found = SavedRun(run_dir(config))
     leave(Planned(Cell("", "", 0, ()), config, found), [10.0, 30.0, 20.0])
     with opened(found.directory) as record:
@@ -36,7 +36,7 @@ def saved(workplace: Path) -> SavedRun:
 
 def test_everything_is_there(saved: SavedRun) -> None:
     """Oracle: json and csv on the files, and the config that the run was made from."""
-    config = Composer()(["opt=sam", "epochs=3"])
+    config = compose(["opt=sam", "epochs=3"])
     summary = json.loads((saved.directory / "summary.json").read_text())
     with open(saved.directory / "epochs.csv") as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

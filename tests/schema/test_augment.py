@@ -9,6 +9,7 @@ import torch
 from probes import constructor_defaults, option_values
 
 from mixbench.augment import AUGMENTS
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_id
 from mixbench.config.library import conf_dir
 from mixbench.errors import ConfigError

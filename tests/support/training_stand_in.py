@@ -88,8 +88,8 @@ class Instant:
 
 if __name__ == "__main__":
     from mixbench.cli import main
-    from mixbench.tuning import execute as tuning
+    from mixbench.sweep import together
 
     sys.modules["mixbench.train"] = MODULE
-    tuning.TRAIN = (sys.executable, __file__, "train")
+    together.TRAIN = (sys.executable, __file__, "train")
     main(sys.argv[1:])
