@@ -20,6 +20,7 @@ from mixbench.optim.build import build_rule
 from mixbench.regularize import REGULARIZERS
 
 OPTIONS = {
+    ("opt", "looksam"): [{"k": 2}],
     ("opt", "bgmix"): [{"compute": "masked"}, {"compute": "subset"}],
     ("opt", "dgmix"): [{"decompose": "gradient"}, {"decompose": "logit"}],
     ("regularizer", "mixupe"): [
