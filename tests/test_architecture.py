@@ -20,7 +20,7 @@ LAYERS = (
     "__version__ errors files",
     "schema",
     "config",
-    "machine",
+    "machine plugins",
     "seams losses schedule",
     "augment regularize models optim",
     "data",
@@ -38,7 +38,6 @@ LAYERS = (
 )
 # Arrows that point up and are still to be turned.
 KNOWN = {
-    ("files", "record.claim"),
     ("engine.loop", "analysis.deformations"),
     ("engine.loop", "analysis.warp"),
 }
