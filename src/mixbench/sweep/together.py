@@ -55,8 +55,7 @@ class Pool:
     def __init__(self, slots: Sequence[Sequence[str]], stop: StopRequest) -> None:
         self._free, self._begun, self._stop = list(slots), list[Training](), stop
         self._environment = dict(os.environ)
-        # Threads of several processes on one core wait for each other: small networks then take 10 to 100 times as
-        # long.
+        # Threads of several processes on one core wait for each other: small networks are then 10 to 100 times slower.
         self._environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(slots))))
 
     @property
