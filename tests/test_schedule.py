@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch.optim import lr_scheduler
 
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 from mixbench.schedule import SCHEDULES, constant, cosine, step
 from mixbench.schema.knob import check
 from mixbench.schema.schedule import OPTIONS

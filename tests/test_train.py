@@ -13,8 +13,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from mixbench import data
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.engine.evaluators import evaluate, mixed_accuracy
 from mixbench.engine.metrics import TrainMetrics
@@ -34,7 +33,7 @@ def trained(mixbench):
         overrides = (*TINY, *overrides)
         done = mixbench("train", *overrides)
         assert done.status == 0, done.err
-        config = typed(composed(list(overrides)))
+        config = compose(list(overrides))
         directory = run_dir(config)
         weights = safetensors.torch.load_file(directory / "model.safetensors")
         rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_rows(directory)]

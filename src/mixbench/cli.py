@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -9,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from mixbench import __version__
-from mixbench.errors import MixbenchError
+from mixbench.config import plugins
+from mixbench.errors import ConfigError, MixbenchError
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
@@ -34,6 +36,7 @@ usage: mixbench COMMAND [...]
 {chr(10).join(f"  {name:8} {line}" for name, line in COMMANDS.items())}
 
   mixbench COMMAND --help     what a command takes
+  mixbench COMMAND --plugin PLUGIN [...]        with options of your own, from a module or a .py file
   mixbench train              the smallest run: handwritten digits, no download, a few seconds
   eval "$(mixbench train -sc install=bash)"     completion in the shell
 """
@@ -52,11 +55,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: list[str]) -> int:
     """The exit status: 0 done, 1 a run failed, 2 a mistake in what was asked for, 75 another process has the run."""
     try:
-        status = _dispatch(argv)
+        argv, names = plugins.taken(argv)
+        with plugins.named(names):
+            status = _dispatch(argv)
         sys.stdout.flush()
         return status
     except MixbenchError as error:
-        print(f"mixbench {argv[0]}: {error}", file=sys.stderr)
+        print(f"mixbench {' '.join(argv[:1])}: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,7 +70,10 @@ def run(argv: list[str]) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     if argv and argv[0] in ("-sc", "--shell-completion"):
-        argv = _completion(argv)
+        line, names = plugins.taken_from_line(os.environ.get("COMP_LINE", ""))
+        with contextlib.suppress(ConfigError), plugins.named(names):
+            return _dispatch(_completion(argv, line))
+        return 0
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if argv else 2
@@ -82,12 +90,11 @@ def _dispatch(argv: list[str]) -> int:
     return importlib.import_module(f"mixbench.commands.{argv[0]}").main(argv[1:])
 
 
-def _completion(argv: list[str]) -> list[str]:
-    """Hydra's completion hook calls `mixbench -sc query=bash` with the whole line in COMP_LINE.
+def _completion(argv: list[str], line: str) -> list[str]:
+    """Hydra's completion hook calls `mixbench -sc query=bash` with the whole `line` in COMP_LINE.
 
     Take the subcommand out of that line and ask the subcommand; complete the subcommand's own name here.
     """
-    line = os.environ.get("COMP_LINE", "")
     words = line.split()
     if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
         os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)

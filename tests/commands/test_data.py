@@ -13,8 +13,7 @@ import official_archives as archives
 import pytest
 from omegaconf import OmegaConf
 
-from mixbench.config.check import typed
-from mixbench.config.compose import compose_config
+from mixbench.config.compose import compose
 from mixbench.data.store import download
 from mixbench.errors import ConfigError
 from mixbench.schema.specs import SPECS
@@ -138,7 +137,7 @@ def test_every_set_has_an_option() -> None:
 @pytest.mark.parametrize("name", list(SPECS))
 def test_options_fit_their_set(name: str) -> None:
     """The composed, checked config: name as the file's, one mean and deviation per channel, a crop that fits."""
-    dataset = typed(compose_config([f"dataset={name}"])).dataset
+    dataset = compose([f"dataset={name}"]).dataset
     spec = SPECS[name]
     assert dataset.name == name
     assert len(dataset.mean) == len(dataset.std) == spec.shape[2]
@@ -160,4 +159,4 @@ def test_options_fit_their_set(name: str) -> None:
 )
 def test_bad_values_are_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        typed(compose_config([override]))
+        compose([override])

@@ -6,22 +6,22 @@ import dataclasses
 import importlib
 import itertools
 
+import hydra
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixbench.config.check import typed
-from mixbench.config.compose import compose_config, conf_dir, register
-from mixbench.config.explain import composed
+from mixbench.config.compose import by_hydra, compose
 from mixbench.config.identity import run_dir, run_id, scientific
+from mixbench.config.library import conf_dir
+from mixbench.config.options import register
 from mixbench.schema.train import GROUPS, Train
 
 OPTIONS = {g: sorted(p.stem for p in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
 
 
 def config(*overrides: str) -> Train:
-    return typed(composed(list(overrides)))
+    return compose(list(overrides))
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in OPTIONS[g]])
@@ -106,10 +106,10 @@ VALUES = st.fixed_dictionaries(
 def test_composing_is_hydras(values: dict[str, str]) -> None:
     """Oracle: hydra.compose on the same overrides."""
     overrides = [f"{key}={value}" for key, value in values.items()]
-    ours = compose_config(overrides)
+    ours = by_hydra(overrides)
     register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        assert ours == compose("train", overrides)
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert ours == hydra.compose("train", overrides)
 
 
 def test_identity_is_stable_between_versions() -> None:

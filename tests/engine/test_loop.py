@@ -111,6 +111,27 @@ def test_accumulated_parts_are_the_whole_batch(opt: str) -> None:
         assert rows[0][key] == pytest.approx(rows[1][key], rel=1e-4), key
 
 
+def test_gradients_are_clipped() -> None:
+    """Oracle: torch.nn.utils.clip_grad_norm_ in the loop written out; a limit that is never reached changes no bit."""
+    loop, hand = loop_of("batch_size=16", "clip_norm=0.3"), ByHand("batch_size=16")
+    train(loop)
+    step = hand.optimizer.step
+    lengths = []
+
+    def clipped() -> None:
+        lengths.append(float(nn.utils.clip_grad_norm_(hand.parameters, 0.3)))
+        step()
+
+    hand.optimizer.step = clipped  # type: ignore[method-assign, assignment]
+    hand.epoch(epoch_order(50, 16, 0, 0))
+    assert max(lengths) > 0.3
+    torch.testing.assert_close(weights(loop), weights(hand.loop), rtol=1e-4, atol=1e-6)
+    far, without = loop_of("batch_size=16", "clip_norm=1e6"), loop_of("batch_size=16")
+    train(far)
+    train(without)
+    assert torch.equal(weights(far), weights(without))
+
+
 def test_the_moving_average_is_torchs() -> None:
     """Oracle: torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn and use_buffers, over ten steps of SGD."""
     torch.manual_seed(0)

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from whole_runs import train_to_the_end
 
 from mixbench.cli import run
-from mixbench.config.cells import expand
-from mixbench.config.check import typed
-from mixbench.config.compose import canonical, conf_dir
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_id
+from mixbench.config.library import conf_dir
+from mixbench.config.overrides import canonical, expand
 from mixbench.schema.train import GROUPS, Train
 
 OPTIONS = [
@@ -24,7 +23,7 @@ OPTIONS = [
     for path in sorted((conf_dir() / group).glob("*.yaml"))
     if path.stem != "base"
 ]
-KEYS = sorted({key for option in OPTIONS for key in flat(typed(composed([option])))})
+KEYS = sorted({key for option in OPTIONS for key in flat(compose([option]))})
 NUMBERS = st.one_of(
     st.integers(-3, 300).map(str),
     st.floats().map(str),
@@ -102,7 +101,7 @@ def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_pr
         counts[0 if status == 0 else 1] += 1
         if status == 0 and asked:
             (cell,) = expand(canonical([o for o in overrides if not o.startswith("-")]))
-            assert run_id(asked[0]) == run_id(typed(composed(cell)))
+            assert run_id(asked[0]) == run_id(compose(cell))
 
     any_overrides()
     record_property("faults", sum(counts))

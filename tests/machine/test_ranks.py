@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from rank_checks import METHODS
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_id
 
 TOLERANCE = 1e-5  # of the way that the weights go in an epoch; float32's rounding makes some 3e-7
@@ -69,10 +68,11 @@ def test_evaluation_over_two_ranks_counts_every_example_once(found: list[dict[st
 
 
 def test_sgd_is_distributed_data_parallel(found: list[dict[str, Any]]) -> None:
-    """Oracle: torch's DistributedDataParallel, with BatchNorm: the same weights and, on rank 0, the same statistics."""
-    result = found[0]["distributed_data_parallel"]
-    assert result["moved"] > 1
-    assert result["apart"] < 1e-6
+    """Oracle: torch's DistributedDataParallel, with BatchNorm: the same weights and, on rank 0, the same statistics;
+    and its gradients clipped by torch.nn.utils.clip_grad_norm_, which sees them averaged."""
+    for result in found[0]["distributed_data_parallel"]:
+        assert result["moved"] > 0.1
+        assert result["apart"] < 1e-6
 
 
 def test_a_per_device_step_is_the_mean_of_the_steps_of_both_parts(found: list[dict[str, Any]]) -> None:
@@ -110,12 +110,12 @@ def test_alone_the_ascent_makes_no_difference(mixbench: Callable, workplace: Pat
 def test_the_number_of_devices_and_the_ascent_are_part_of_the_run() -> None:
     """Another science is another directory; the defaults leave the ids of earlier runs as they were."""
     ids = {
-        run_id(typed(composed(["augment=gmix", "opt=sam", *more])))
+        run_id(compose(["augment=gmix", "opt=sam", *more]))
         for more in ([], ["devices=2"], ["devices=4"], ["devices=2", "opt.ascent=synchronised"])
     }
     assert len(ids) == 4
     assert "6c32e9f13e25" in ids
-    assert run_id(typed(composed(["devices=2", "rank_timeout=7"]))) == run_id(typed(composed(["devices=2"])))
+    assert run_id(compose(["devices=2", "rank_timeout=7"])) == run_id(compose(["devices=2"]))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock as TorchvisionBlock
 
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 from mixbench.models import MODELS, cifar_resnet, mobilenet, preactresnet, resnet18, small_cnn, wrn
 from mixbench.schema.knob import check
 from mixbench.schema.model import OPTIONS, label, min_image_size

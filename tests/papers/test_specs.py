@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
 from mixbench.errors import ConfigError
+from mixbench.papers.library import load, names
 from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
-from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table, load, names
+from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table
 from mixbench.record.read import read_rows, read_summary
 from mixbench.record.run import COST
 from mixbench.schedule import step
@@ -35,7 +35,7 @@ RUNNABLE = [key for key in KEYS if load(key).needs != "imagenet"]
 
 @functools.cache
 def _composed(overrides: frozenset[str]) -> Train:
-    return typed(composed(sorted(overrides)))
+    return compose(sorted(overrides))
 
 
 def config(cell: Cell) -> Train:
@@ -73,9 +73,9 @@ def test_what_waits_for_imagenet_composes_but_for_data_set_and_network(key: str)
     """The cells do not compose today (then `needs` has to go); their other overrides do."""
     for one in load(key).cells(seeds=1):
         with pytest.raises(ConfigError, match="no such option"):
-            typed(composed(list(one.overrides)))
+            compose(list(one.overrides))
         rest = [o for o in one.overrides if not o.startswith(("dataset", "model"))]
-        typed(composed(["dataset=cifar100", "model=preactresnet50", *rest]))
+        compose(["dataset=cifar100", "model=preactresnet50", *rest])
 
 
 def test_every_other_need_is_met() -> None:
@@ -395,9 +395,9 @@ def test_relative_numbers_follow_from_the_printed_ones() -> None:
 def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None:
     """Oracle: the record of a run with everything measured; seconds of an epoch are no metric, those of a run are."""
     overrides = ["epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50"]
-    overrides += ["dataset.val_size=50", "train_mixed_every=1", "deformed_test=true"]
+    overrides += ["dataset.val_size=50", "train_mixed_every=1"]
     assert mixbench("train", *overrides).status == 0
-    directory = run_dir(typed(composed(overrides)))
+    directory = run_dir(compose(overrides))
     row, summary = read_rows(directory)[-1], read_summary(directory)
     assert set(EPOCH_COLUMNS) == set(row) - {"epoch", "lr", "train_seconds", "eval_seconds"}
     assert set(COST) <= set(summary or {})
@@ -584,7 +584,7 @@ def test_what_is_no_yaml_mapping(tmp_path: Path, text: str) -> None:
 
 def test_reading_specs_imports_no_torch() -> None:
     """In a process of its own."""
-    code = "from mixbench.papers.spec import load, names; print([load(key).key for key in names()])"
+    code = "from mixbench.papers.library import load, names; print([load(key).key for key in names()])"
     checked = f"import sys; {code}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", checked], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, str(KEYS))

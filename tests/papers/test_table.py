@@ -14,7 +14,8 @@ import pytest
 from mixbench.papers import render
 from mixbench.papers.cells import Planned, overrides, plan, seconds_left
 from mixbench.papers.execute import train, unfinished
-from mixbench.papers.spec import Table, load
+from mixbench.papers.library import load
+from mixbench.papers.spec import Table
 from mixbench.papers.table import Result, assemble
 
 SPEC = """
@@ -233,12 +234,11 @@ def test_time_left_comes_from_finished_runs(spec: Table) -> None:
 
 def test_a_command_line_composes_to_the_planned_run(spec: Table) -> None:
     """The printed `mixbench train` line is the same run: same directory."""
-    from mixbench.config.check import typed
-    from mixbench.config.explain import composed
+    from mixbench.config.compose import compose
     from mixbench.config.identity import run_dir
 
     for run in plan(spec, epochs=3, extra=["opt.lr=0.02"]):
-        assert run_dir(typed(composed(overrides(run)))) == run.directory
+        assert run_dir(compose(overrides(run))) == run.directory
 
 
 TINY = ("--epochs", "1", "--seeds", "1")
@@ -263,7 +263,7 @@ def test_the_command_trains_resumes_and_prints(mixbench, spec: Table) -> None:
 def test_a_hydra_launcher_gets_all_runs(spec: Table, capfd) -> None:
     """Hydra's own basic launcher trains every unfinished run and leaves the finished ones alone."""
     finish(plan(spec, epochs=1, seeds=1)[0], 40.0)
-    train(plan(spec, epochs=1, seeds=1), hydra=["hydra/launcher=basic"])
+    train(spec, plan(spec, epochs=1, seeds=1), hydra=["hydra/launcher=basic"])
     runs = plan(spec, epochs=1, seeds=1)
     assert [run.state for run in runs] == ["finished"] * 3
     assert unfinished(runs) == []

@@ -527,12 +527,11 @@ main(["train", *sys.argv[2:]])
 @pytest.mark.fault("claims")
 def test_a_run_that_another_process_finished_meanwhile_is_shown(mixbench, workplace: Path, process) -> None:
     """The owner finishes while a second process waits for the run: that one trains nothing."""
-    from mixbench.config.check import typed
-    from mixbench.config.explain import composed
+    from mixbench.config.compose import compose
     from mixbench.config.identity import run_dir
     from mixbench.training.run import execute
 
-    config = typed(composed([*RUN, "epochs=1"]))
+    config = compose([*RUN, "epochs=1"])
     assert mixbench("train", *RUN, "epochs=1").status == 0
     directory = run_dir(config)
     finished = (directory / "summary.json").read_text()

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 
 
 def probe(

@@ -17,8 +17,7 @@ from typing import Any
 
 from run_records import rows_of
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.errors import MixbenchError
 from mixbench.machine.signals import Interrupted
 from mixbench.record.read import read_rows
@@ -76,7 +75,7 @@ class Instant:
         overrides = command[command.index("train") + 1 :]
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                execute(typed(composed(overrides)))
+                execute(compose(overrides))
             except MixbenchError as error:
                 self.returncode = error.exit_status
 
@@ -89,8 +88,8 @@ class Instant:
 
 if __name__ == "__main__":
     from mixbench.cli import main
-    from mixbench.tuning import execute as tuning
+    from mixbench.sweep import together
 
     sys.modules["mixbench.train"] = MODULE
-    tuning.TRAIN = (sys.executable, __file__, "train")
+    together.TRAIN = (sys.executable, __file__, "train")
     main(sys.argv[1:])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mixbench.config.cells import expand
+from mixbench.config.overrides import expand
 from mixbench.engine.loop import Loop
 
 TINY = ("epochs=2", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")

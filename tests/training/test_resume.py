@@ -134,12 +134,11 @@ def test_a_flipped_bit_in_the_checkpoint_falls_back(
 @pytest.mark.fault("claims")
 def test_a_second_process_is_refused(mixbench, workplace: Path) -> None:
     """While one process trains a run, another is told which one, with status 75 (EX_TEMPFAIL)."""
-    from mixbench.config.check import typed
-    from mixbench.config.explain import composed
+    from mixbench.config.compose import compose
     from mixbench.config.identity import run_dir
     from mixbench.record.claim import claimed
 
-    with claimed(run_dir(typed(composed([*RUN])))):
+    with claimed(run_dir(compose([*RUN]))):
         refused = mixbench("train", *RUN)
     assert refused.status == 75
     assert f"process {os.getpid()} on " in refused.err

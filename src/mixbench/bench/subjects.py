@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.data import Split, Splits
 from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
@@ -35,6 +34,8 @@ METHODS: dict[str, list[str]] = {
     "MixupE, exact": ["augment=mixup", "regularizer=mixupe", "regularizer.variant=exact"],
     "SAM": ["opt=sam"],
     "ASAM": ["opt=asam"],
+    "GSAM": ["opt=gsam"],
+    "LookSAM": ["opt=looksam"],
     "G-Mix": ["augment=mixup", "opt=sam"],
     "BG-Mix": ["augment=mixup", "opt=bgmix"],
     "BG-Mix, subset": ["augment=mixup", "opt=bgmix", "opt.compute=subset"],
@@ -51,7 +52,7 @@ class Subject:
     name: str
     steps: Iterator[Any]
     batch_size: int
-    state_bytes: int  # weights, gradients and the optimizer's memory
+    state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
 
 
 def overrides_of(method: str) -> list[str]:
@@ -72,7 +73,7 @@ def overrides_of(method: str) -> list[str]:
 
 def configured(method: str, overrides: Sequence[str]) -> Train:
     """The checked config of a method under further overrides. Raises ConfigError."""
-    return typed(composed([*overrides_of(method), *overrides]))
+    return compose([*overrides_of(method), *overrides])
 
 
 def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
@@ -91,7 +92,9 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
     splits = splits or made_up(find(config.dataset.name), max(IMAGES, config.batch_size))
     loop = build_loop(config, device, splits)
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
-    copies = 4 if config.opt.name in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
+    base = getattr(config.opt, "base", config.opt.name)
+    copies = 4 if base in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
+    own = sum(tensor.numel() * tensor.element_size() for tensor in loop.rule.tensors())
 
     def steps() -> Iterator[None]:
         position = Position()
@@ -101,4 +104,4 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
                 position.epoch, position.step = position.epoch + 1, 0
                 loop.metrics.reset()
 
-    return Subject(name, steps(), config.batch_size, copies * weights)
+    return Subject(name, steps(), config.batch_size, copies * weights + own)

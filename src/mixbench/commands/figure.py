@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mixbench.commands.table import add_run_options, counts, dry_run, planned_runs, train
+from mixbench.commands.table import add_run_options, hydra_overrides, planned_runs
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
+from mixbench.papers.execute import counts, dry_run, train
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Figure, load
+from mixbench.papers.spec import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
-        status = train(spec, planned, arguments)
+        status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
     from mixbench.papers import figure
     from mixbench.summarize.plots import picture

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mixbench.config.cells import Composer
 from mixbench.errors import ConfigError
 from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
@@ -33,10 +32,10 @@ def main(argv: list[str]) -> int:
     if runs.empty:
         print(f"nothing to retry below {arguments.output_dir}")
         return 0
-    compose, jobs, refused = Composer(), list[Job](), 0
+    jobs, refused = list[Job](), 0
     for directory in runs["dir"]:
         try:
-            jobs.append(job(SavedRun(Path(directory)), compose))
+            jobs.append(job(SavedRun(Path(directory))))
         except ConfigError as error:
             refused += 1
             print(f"mixbench retry: {error}", file=sys.stderr)
@@ -63,7 +62,10 @@ def parser() -> argparse.ArgumentParser:
         "conditions", nargs="*", metavar="QUERY", help="as for mixbench runs: KEY=VALUE; all must hold"
     )
     found.add_argument(
-        "--output-dir", default="outputs", metavar="FOLDER", help="folder of the runs (default: outputs)"
+        "--output-dir",
+        default="outputs",
+        metavar="FOLDER",
+        help="folder of the runs, or one run (default: outputs)",
     )
     found.add_argument("--dry-run", action="store_true", help="list the runs; train nothing")
     found.add_argument(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from mixbench.config.cells import of_hydra
+from mixbench.config.overrides import of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
-from mixbench.papers.cells import STATES, Planned, overrides, plan, seconds_left
+from mixbench.papers.cells import Planned, plan
+from mixbench.papers.execute import dry_run, train
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Spec, Table, load
-from mixbench.record.standing import duration, progress
-from mixbench.sweep.together import MOST_JOBS
+from mixbench.papers.spec import Spec, Table
+from mixbench.sweep.together import check_jobs
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -26,8 +26,6 @@ EPILOG = """examples:
 A table shows exactly the runs that its options describe: give the same options to look at it later. Cells that
 are not at the scale of the spec are marked with *.
 """
-
-MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up before the first one is shown
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +40,7 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
-        status = train(spec, planned, arguments)
+        status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
     from mixbench.papers import render, table
 
@@ -110,10 +108,7 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
 
 def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     """The runs that the command line asks for. Raises ConfigError for a value that is not allowed."""
-    for option, most in (("seeds", MOST_SEEDS), ("jobs", MOST_JOBS)):
-        value = getattr(arguments, option)
-        if value is not None and not 1 <= value <= most:
-            raise ConfigError(f"--{option} {value}: must be >= 1 and <= {most}.")
+    check_jobs(arguments.jobs)
     return plan(
         spec,
         protocol=arguments.protocol,
@@ -126,44 +121,7 @@ def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     )
 
 
-def train(spec: Spec, planned: Sequence[Planned], arguments: argparse.Namespace) -> int:
-    """Train the unfinished runs, and evaluate where the metrics need it; 1 when one cannot run or does not finish."""
-    from mixbench.papers import execute
-
-    if any(run.state == "unavailable" for run in planned):
-        raise ConfigError(f"{arguments.key}: cannot run yet; mixbench tables says what it needs.")
-    print(f"{len(execute.unfinished(planned))} of {len(planned)} runs to train", flush=True)
-    hydra = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
-    execute.train(planned, arguments.jobs, [*hydra, *(o for o in arguments.set if of_hydra(o))])
-    planned = planned_runs(spec, arguments)
-    failures = 0
-    for run, error in execute.evaluate(planned, spec.metrics):
-        failures += error is not None
-        print(f"evaluated: {run.directory}" if error is None else f"not evaluated: {error}", flush=True)
-    return 1 if failures or any(run.state != "finished" for run in planned) else 0
-
-
-def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
-    """Every run with its state and command, and the time that is left where finished runs tell."""
-    lines = [f"{spec.key}: {spec.title}"]
-    for run in planned:
-        head = f"{run.state:11} {run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
-        if run.config is None or run.saved is None:
-            lines.append(f"{head}: needs {spec.needs}")
-            continue
-        lacking = f" (not evaluated: {', '.join(lacks)})" if (lacks := run.lacks(spec.metrics)) else ""
-        lines.append(f"{head}{progress(run.saved, run.config.epochs)}{lacking}: {run.directory}")
-        lines.append(f"{'':11} mixbench train {' '.join(_quoted(o) for o in overrides(run))}")
-    lines.append(
-        f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
-    )
-    return "\n".join(lines)
-
-
-def counts(planned: Sequence[Planned]) -> str:
-    """How many runs are in which state, such as "2 finished, 1 missing"."""
-    return ", ".join(f"{n} {s}" for s in STATES if (n := sum(r.state == s for r in planned)))
-
-
-def _quoted(override: str) -> str:
-    return f"'{override}'" if set(override) & set("[] ,{}") else override
+def hydra_overrides(arguments: argparse.Namespace) -> list[str]:
+    """What the command line says of how runs are launched."""
+    launcher = [f"hydra/launcher={arguments.launcher}"] if arguments.launcher else []
+    return [*launcher, *(o for o in arguments.set if of_hydra(o))]

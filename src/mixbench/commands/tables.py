@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from mixbench.papers.cells import STATES, plan
-from mixbench.papers.spec import load, names
+from mixbench.papers.cells import plan
+from mixbench.papers.execute import counts
+from mixbench.papers.library import load, names
 
 
 def main(argv: list[str]) -> int:
@@ -20,9 +21,8 @@ def main(argv: list[str]) -> int:
     for key in names():
         spec = load(key)
         planned = plan(spec, extra=extra)
-        counts = [f"{n} {s}" for s in STATES if (n := sum(run.state == s for run in planned))]
         waits = f"; needs {spec.needs}" if spec.needs else ""
-        print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {', '.join(counts)}{waits}")
+        print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {counts(planned)}{waits}")
     print(
         "\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter."
     )

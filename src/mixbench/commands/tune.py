@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from mixbench.config.compose import canonical
+from mixbench.config.overrides import canonical
 from mixbench.errors import ConfigError
 from mixbench.record.claim import claimed
 from mixbench.sweep.together import slots

@@ -4,49 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mixbench.config.compose import compose_config
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import allowed, nearest
 from mixbench.schema.train import GROUPS
 
+Compose = Callable[[Sequence[str]], DictConfig]
 
-def composed(overrides: Sequence[str], config_dir: str | None = None, *, hydra: bool = False) -> DictConfig:
-    """`compose_config`, with every mistake in the overrides raised as a ConfigError."""
-    for override in overrides:
-        if override.startswith("~"):
-            raise ConfigError(
-                f"{override}: nothing can be left out; choose another option or value, such as opt=sgd."
-            )
-        if override.startswith("+") and not override.lstrip("+").startswith("hydra"):
-            raise ConfigError(f"{override}: nothing can be added; keys that exist are set without a +.")
-        if "=" not in override:
-            raise ConfigError(
-                f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix."
-            )
-    if config_dir and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: no such folder.")
-    try:
-        return compose_config(overrides, config_dir, hydra=hydra)
-    except OverrideParseException as error:
-        raise ConfigError(f"{error.override}: cannot be read as key=value: {_last(error)}") from None
-    except MissingConfigException as error:
-        raise ConfigError(_missing_option(error)) from None
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_bad_override(overrides, config_dir, error)) from None
-    except YAMLError as error:  # its text names the file and the line
-        raise ConfigError(f"--config-dir {config_dir}: a file cannot be read as YAML: {error}") from None
-    except ValueError as error:  # Hydra's words for a number where the name of an option belongs
-        raise ConfigError(f"{_unnamed_option(overrides)}: {_last(error)}.") from None
+
+def in_words(
+    error: Exception, overrides: Sequence[str], config_dir: str | None, compose: Compose
+) -> ConfigError:
+    """What Hydra's exception about these overrides means. `compose` is what raised it, and is asked about parts."""
+    if isinstance(error, MissingConfigException):
+        return ConfigError(_missing_option(error))
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return ConfigError(_bad_override(overrides, error, compose))
+    if isinstance(error, YAMLError):  # its text names the file and the line
+        return ConfigError(f"--config-dir {config_dir}: a file cannot be read as YAML: {error}")
+    # a ValueError: Hydra's words for a number where the name of an option belongs
+    return ConfigError(f"{_unnamed_option(overrides)}: {_last(error)}.")
 
 
 def _unnamed_option(overrides: Sequence[str]) -> str:
@@ -73,38 +58,41 @@ def _missing_option(error: MissingConfigException) -> str:
     return f"{group}={option}: no such option.{nearest(option, options)}\nAllowed: {', '.join(options)}."
 
 
-def _bad_override(overrides: Sequence[str], config_dir: str | None, error: Exception) -> str:
+def _bad_override(overrides: Sequence[str], error: Exception, compose: Compose) -> str:
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS and o.package is None]
     try:
-        config = compose_config(choices, config_dir)
+        config = compose(choices)
     except (HydraException, OmegaConfBaseException):  # the choices are what does not fit
         return _last(error)
     for override in parsed:
         key = override.key_or_group
         if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():
             continue
-        message = _unknown_key(config, key) or _wrong_type(config, key, override.value())
+        message = unknown_key(config, key) or wrong_type(config, key, override.value())
         if message:
             return f"{override.input_line}: {message}"
     return _last(error)
 
 
-def _unknown_key(config: DictConfig, key: str) -> str:
+def unknown_key(config: DictConfig, key: str) -> str:
+    """What is wrong with a key that `config` does not have; empty where it has it."""
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not OmegaConf.is_dict(node):
         known = [str(k) for k in config]
         return f"no such key: '{parent}' has no parts.{nearest(parent, known)}"
-    if leaf in node:
+    known = [str(k) for k in node]  # `in` would leave out those without a value
+    if leaf in known:
         return ""
-    known = sorted(str(k) for k in node if k != "name")
+    known = sorted(k for k in known if k != "name")
     where = f"{parent} ({node['name']})" if parent else "the run"
     return f"no such key.{nearest(leaf, known)}\nKeys of {where}: {', '.join(known)}."
 
 
-def _wrong_type(config: DictConfig, key: str, value: Any) -> str:
+def wrong_type(config: DictConfig, key: str, value: Any) -> str:
+    """Set the key's value, or say what it must be; empty where it has been set."""
     try:
         OmegaConf.update(config, key, value)
     except OmegaConfBaseException:

@@ -1,48 +1,125 @@
-"""The config.yaml of a saved run as the typed config."""
+"""A run's config.yaml, also one that an earlier version wrote: as the config that it was, and as a command line."""
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from mixbench.config.check import typed
-from mixbench.config.trust import check_composed
+from mixbench.config.check import checked
+from mixbench.config.compose import compose
+from mixbench.config.explain import unknown_key, wrong_type
+from mixbench.config.identity import flat
+from mixbench.config.options import Option, options, schemas
 from mixbench.errors import ConfigError
+from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, Train
+
+# Keys that runs once had, and the value at which they did what runs without them do.
+REMOVED = {"deformed_test": False}
 
 
 def saved_config(path: Path) -> Train:
-    """The config in the file `path`. Raises ConfigError naming the file, and what does not fit in it."""
+    """The config in a run's config.yaml, typed and checked. A key that is newer than the file has its default.
+
+    Raises ConfigError that names the file, and the key where it is one that does not fit.
+    """
     try:
-        saved = OmegaConf.load(path)
-        if not isinstance(saved, DictConfig):
-            raise TypeError("it is no mapping")
-        schemas = {group: _schema(group, saved[group].name) for group in GROUPS}
-        merged = OmegaConf.merge(OmegaConf.structured(Train), schemas, saved)
-    except (
-        OSError,
-        ValueError,
-        YAMLError,
-        OmegaConfBaseException,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
+        saved = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{path}: cannot be read: is no mapping of keys to values.")
     try:
-        assert isinstance(merged, DictConfig)
-        check_composed(merged)
-        return typed(merged)
+        return checked(cast(Train, OmegaConf.to_object(_filled(saved, path.parent))))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _schema(group: str, name: str) -> Any:
-    """The schema of the group's option of this name."""
-    options = importlib.import_module(f"mixbench.schema.{group}").OPTIONS
-    return options["images" if group == "dataset" else name]
+def overrides(config: Train) -> list[str]:
+    """The command line that composes to `config`. Raises ConfigError where no option has the schema of one in it."""
+    usual = flat(compose([]))
+    choices = []
+    for group in GROUPS:
+        option = _nearest(group, getattr(config, group))
+        choices.append(f"{group}={option.name}")
+        usual |= {f"{group}.{key}": value for key, value in option.values.items()}
+    changed = {k: v for k, v in flat(config).items() if k not in GROUPS and usual.get(k, ...) != v}
+    return [*choices, *(f"{key}={_text(value)}" for key, value in changed.items())]
+
+
+def _filled(saved: dict[str, Any], directory: Path) -> DictConfig:
+    """The values in the schemas that the names in `saved` call for."""
+    config = OmegaConf.structured(compose([]))
+    for group in GROUPS:
+        if group in saved:
+            config[group] = OmegaConf.structured(_named(group, saved[group], directory))
+    for key, value in _leaves(saved, config):
+        missing = unknown_key(config, key)
+        if missing and REMOVED.get(key, ...) == value:
+            continue
+        if isinstance(value, str) and "${" in value:
+            raise ConfigError(f"{key}={value}: is no value.")
+        problem = missing or wrong_type(config, key, value)
+        if problem:
+            raise ConfigError(f"{key}={value}: {problem}")
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(f"{key}: is missing.")
+    return config
+
+
+def _named(group: str, saved: Any, directory: Path) -> Any:
+    """An instance of the schema that has the saved option's name, or allows it."""
+    name = saved.get("name") if isinstance(saved, dict) else None
+    names = dict[str, Any]()
+    for schema in schemas(group).values():
+        (field,) = (field for field in dataclasses.fields(schema) if field.name == "name")
+        names |= dict.fromkeys(field.metadata.get("choices") or [field.default], schema)
+    if not isinstance(name, str) or name not in names:
+        raise ConfigError(
+            f"{group}.name={name}: no such option.{nearest(str(name), list(names))}{_made_with(directory)}"
+        )
+    return names[name](name=name)
+
+
+def _leaves(saved: dict[str, Any], config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys as on a command line, with their values; parts of the config are entered, values that are dicts are not."""
+    for name, value in saved.items():
+        part = config.get(name) if isinstance(name, str) and name in config else None
+        if isinstance(value, dict) and OmegaConf.is_dict(part):
+            yield from _leaves(value, part, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _made_with(directory: Path) -> str:
+    """Which plugins the run in a directory was made with; empty for none."""
+    try:
+        made = json.loads((directory / "env.json").read_bytes())["plugins"]
+        plugins = ", ".join(f"{name} ({version})" for name, version in made.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return ""
+    return f" The run was made with the plugins {plugins}; load them with --plugin." if plugins else ""
+
+
+def _nearest(group: str, wanted: Any) -> Option:
+    """Of the options with this schema the one whose values differ least."""
+    schema, name = type(wanted), wanted.name
+    same = [o for o in options(group) if o.schema is schema and o.values["name"] == name]
+    if not same:
+        raise ConfigError(f"{group}.name={name}: no option of mixbench has this name.")
+    return min(same, key=lambda o: sum(o.values[key] != value for key, value in vars(wanted).items()))
+
+
+def _text(value: Any) -> str:
+    """The value as Hydra reads it back."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(_text(item) for item in value)}]"
+    return "'" + value.replace("'", r"\'") + "'" if isinstance(value, str) else repr(value)

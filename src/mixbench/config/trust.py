@@ -17,27 +17,33 @@ from mixbench.errors import ConfigError
 REFERENCE = re.compile(r"\$\{[\w.]+\}")
 # Hydra's own launchers and sweepers are built from its config.
 TRUSTED = ("hydra._internal.", "hydra_plugins.")
+VARIABLES = "hydra.job.env_set"
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
+def check_override(override: str) -> None:
     """Raises ConfigError for an override that names something to call, or a resolver."""
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if "_target_" in override:
-            raise ConfigError(f"{override}: _target_ is not allowed; a config cannot name code to call.")
-        if calls(value) and not key.lstrip("+~").startswith("hydra"):
-            raise ConfigError(f"{override}: {RESOLVER}")
+    key, _, value = override.partition("=")
+    if "_target_" in override:
+        raise ConfigError(f"{override}: _target_ is not allowed; a config cannot name code to call.")
+    if calls(value) and not key.lstrip("+~").startswith("hydra"):
+        raise ConfigError(f"{override}: {RESOLVER}")
 
 
 RESOLVER = "of ${...}, only references to keys such as ${seed} are allowed; $NAME is the shell's."
 
 
-def check_composed(config: DictConfig) -> None:
-    """Raises ConfigError for a composed config in which a file names something to call, or a resolver."""
+def check_composed(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for a config in which a file names something to call, or a resolver.
+
+    Environment variables of a job can make it load code, so that only `overrides`, those of the command line, set any.
+    """
+    own_variables = any(o.lstrip("+").startswith(VARIABLES) for o in overrides)
     for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
         ours = not key.startswith("hydra.")
         if key.endswith("_target_") and (ours or not str(value).startswith(TRUSTED)):
             raise ConfigError(f"{key}={value}: _target_ is not allowed; a config cannot name code to call.")
+        if key.startswith(VARIABLES) and not own_variables:
+            raise ConfigError(f"{key}={value}: a file cannot set environment variables.")
         if ours and isinstance(value, str) and calls(value):
             raise ConfigError(f"{key}={value}: {RESOLVER}")
 

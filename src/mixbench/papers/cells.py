@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.analysis.stored import numbers
-from mixbench.config.cells import Composer
+from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
@@ -21,6 +21,7 @@ from mixbench.record.standing import Pace, epochs_left, standing
 from mixbench.schema.train import Train
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
+MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up before the first one is shown
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def plan(
         for name in given:
             if name not in known:
                 raise ConfigError(f"{option} {name}: not in {spec.key}. Allowed: {', '.join(known)}.")
+    if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"--seeds {seeds}: must be >= 1 and <= {MOST_SEEDS}.")
     if budget is not None and not 0 < budget <= 1:
         raise ConfigError(f"--budget {budget:g}: must be > 0 and <= 1.")
     if epochs is not None and epochs < 1:
@@ -111,7 +114,6 @@ def plan(
     asked = list(spec.cells(protocol, seeds, extra))
     as_specified = spec.cells(protocol, seeds)
     planned = []
-    compose = _composer()
     for cell, plain in zip(asked, as_specified, strict=True):
         if (rows and cell.row not in rows) or (columns and cell.column not in columns):
             continue
@@ -138,12 +140,6 @@ def on_final_weights(metrics: Sequence[Metric], planned: Sequence[Planned]) -> l
 
 def _evaluations(columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(column.partition("/")[0] for column in columns))
-
-
-@functools.cache
-def _composer() -> Composer:
-    """One for all tables, whose cells have much in common."""
-    return Composer()
 
 
 def _changes(config: Train, reference: Train) -> tuple[str, ...]:

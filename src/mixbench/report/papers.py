@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from mixbench.config.identity import flat, run_id
 from mixbench.errors import ConfigError
-from mixbench.papers import figure, render, table
+from mixbench.papers import figure, table
 from mixbench.papers.cells import Planned, plan
-from mixbench.papers.spec import Figure, Spec, Table, load, names
+from mixbench.papers.library import load, names
+from mixbench.papers.render import page
+from mixbench.papers.spec import Figure, Spec, Table
 from mixbench.report import plots
 from mixbench.report.runs import Run
-from mixbench.summarize.html import Html, tag
+from mixbench.summarize.html import Markup, render
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
 SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
@@ -31,7 +33,7 @@ class Version(NamedTuple):
     other_epochs: bool
 
 
-def fragments(runs: Sequence[Run]) -> Iterator[Html]:
+def fragments(runs: Sequence[Run]) -> Iterator[Markup]:
     """The published tables and figures that some of the runs belong to, as they stand.
 
     Protocols share rows: the one with most of the runs comes first, another only if it has runs of its own.
@@ -44,27 +46,27 @@ def fragments(runs: Sequence[Run]) -> Iterator[Html]:
         for protocol, planned in sorted(found, key=lambda pair: -len(_places(pair[1]))):
             if not _places(planned) <= shown:
                 shown |= _places(planned)
-                yield _fragment(spec, planned, protocol)
+                if isinstance(spec, Table):
+                    yield page(table.assemble(spec, planned, protocol=protocol))
+                else:
+                    yield from _drawing(spec, planned, protocol)
 
 
 def _places(planned: Sequence[Planned]) -> set[Path]:
     return {run.directory for run in planned if run.state != "missing"}
 
 
-def _fragment(spec: Table | Figure, planned: list[Planned], protocol: str) -> Html:
-    if isinstance(spec, Table):
-        return Html(render.page(table.assemble(spec, planned, protocol=protocol)))
+def _drawing(spec: Figure, planned: list[Planned], protocol: str) -> Iterator[Markup]:
+    """The figure; nothing where these runs are a single point of a sweep."""
     drawing = figure.assemble(spec, planned, protocol=protocol)
-    if all(len(set(line.x)) < 2 for panel in drawing.panels for line in panel.lines if not line.flat):
-        return Html()  # a sweep of which these runs are a single point
-    return tag(
-        "section",
-        tag("h2", drawing.title),
-        tag("div", *(plots.element(panel) for panel in drawing.panels), class_="plots"),
-        *(tag("p", line) for line in drawing.caption),
-        tag("ul", *(tag("li", note) for note in drawing.notes)),
-        class_="table",
-    )
+    if any(len(set(line.x)) > 1 for panel in drawing.panels for line in panel.lines if not line.flat):
+        yield render(
+            "report/figure.html.j2",
+            title=drawing.title,
+            plots=[plots.element(panel) for panel in drawing.panels],
+            caption=drawing.caption,
+            notes=drawing.notes,
+        )
 
 
 def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[Planned]]:

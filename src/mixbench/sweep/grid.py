@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixbench.config.cells import Composer, expand, of_hydra
+from hydra.types import RunMode
+
+from mixbench.config.compose import Composer, hydra_node
 from mixbench.config.identity import run_id
+from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
+
+
+def swept(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> list[str] | None:
+    """The overrides of the sweep that is asked for, with those that Hydra's own config adds; None for a single run.
+
+    Raises ConfigError for a sweep in one of several processes that torchrun has started.
+    """
+    params: list[str] = []
+    if config_dir is not None or any(map(of_hydra, overrides)):
+        node = hydra_node(expand(overrides)[0], config_dir)
+        multirun = multirun or node.mode == RunMode.MULTIRUN
+        params = [f"{key}={value}" for key, value in (node.sweeper.get("params") or {}).items()]
+    if multirun and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("-m: a sweep under torchrun; start torchrun once for each of its runs instead.")
+    return [*params, *overrides] if multirun else None
 
 
 def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:

@@ -18,8 +18,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mixbench.config.check import typed
-from mixbench.config.compose import CONFIG_NAME, conf_dir, register
-from mixbench.config.explain import composed
+from mixbench.config.compose import CONFIG_NAME, hydra_node
+from mixbench.config.library import conf_dir
+from mixbench.config.options import register
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
 from mixbench.record.claim import RunBusy, holder
@@ -39,7 +40,7 @@ class Launcher:
 
     def __init__(self, hydra: Sequence[str], config_dir: str | None, output_dir: str) -> None:
         self.overrides, self.config_dir, self.output_dir = list(hydra), config_dir, output_dir
-        chosen = composed(self.overrides, config_dir, hydra=True).hydra
+        chosen = hydra_node(self.overrides, config_dir)
         if not chosen.sweeper._target_.endswith(".BasicSweeper"):
             raise ConfigError("hydra/sweeper: sweeps are Hydra's basic ones; mixbench tune searches.")
         self.basic = chosen.launcher._target_.endswith(".BasicLauncher")

@@ -69,7 +69,14 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     """The model, the data on the device and the three seams, as the training loop wants them."""
     model = build_model(config, device, splits)
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
-    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler, ranks=ranks)
+    rule = build_rule(
+        config.opt.name,
+        model,
+        **knobs(config.opt),
+        clip_norm=config.clip_norm,
+        scaler=scaler,
+        ranks=ranks,
+    )
     base = config.dataset
     mean, std = normalisation(config, splits)
     image_set = functools.partial(

@@ -78,9 +78,8 @@ def export(run: LoadedRun, form: str, path: Path | None = None) -> Exported:
     try:
         content, again = FORMATS[form](original, images)
     except RuntimeError as error:
-        raise MixbenchError(
-            f"{run.directory}: torch cannot export it as {form}: {str(error).splitlines()[0]}"
-        ) from None
+        reason = str(error).partition("\n")[0]
+        raise MixbenchError(f"{run.directory}: torch cannot export it as {form}: {reason}") from None
     with torch.no_grad():
         expected = original(images)
         # A single image shows whether a batch size was written down while tracing.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixbench.config.compose import conf_dir
+from mixbench.config.library import conf_dir
 
 VARIABLE = "MIXBENCH_SWEEP"  # every launcher hands the environment on
 

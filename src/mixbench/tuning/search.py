@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mixbench.config.check import typed
-from mixbench.config.explain import composed
+from mixbench.config.compose import compose
 from mixbench.config.identity import flat, scientific
 from mixbench.errors import ConfigError
 from mixbench.schema.train import Train
@@ -66,7 +65,7 @@ class Search:
 
     def run(self, values: Mapping[str, Any]) -> Train:
         """The config of the trial with these values. Raises ConfigError where they do not go together."""
-        return typed(composed(self.overrides(values), self.config_dir))
+        return compose(self.overrides(values), self.config_dir)
 
 
 def search(

@@ -1,0 +1,80 @@
+"""All options that there are, ours and those of plugins, and how Hydra gets to know them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from omegaconf import OmegaConf
+
+from mixbench.config import library, plugins
+from mixbench.schema.train import GROUPS
+
+# How an option file says which schema it fills.
+SCHEMA = re.compile(r"^defaults: \[/schema/\w+/(\w+)@_here_\]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a group: its file, its schema, and the values of all fields, those that the file sets first."""
+
+    group: str
+    name: str
+    text: str
+    schema: type
+    values: dict[str, Any]
+
+
+def schemas(group: str) -> dict[str, type]:
+    """The dataclasses of a group by name, those of plugins behind ours."""
+    registered = plugins.options(group).values()
+    return library.schemas(group) | {option.name: option.schema for option in registered}
+
+
+def names(group: str) -> list[str]:
+    """The options of a group: ours in alphabetical order, then those of plugins."""
+    return [*library.files(group), *plugins.options(group)]
+
+
+def options(group: str) -> list[Option]:
+    """The options of a group with all there is to know of them, in the order of `names`."""
+    files = {name: path.read_text(encoding="utf-8") for name, path in library.files(group).items()}
+    files |= {name: option.text for name, option in plugins.options(group).items()}
+    return [_option(group, name, text) for name, text in files.items()]
+
+
+@functools.cache
+def _option(group: str, name: str, text: str) -> Option:
+    found = SCHEMA.search(text)
+    assert found, f"{group}={name} must say: defaults: [/schema/{group}/<name>@_here_]"
+    schema = schemas(group)[found[1]]
+    file: Any = OmegaConf.create(text)
+    del file["defaults"]
+    values = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(schema), file))
+    assert isinstance(values, dict)
+    ordered = {str(key): values[key] for key in dict.fromkeys([*file, *values])}
+    return Option(group, name, text, schema, ordered)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra as `schema/<group>/<name>`, and plugins' options as `<group>/<name>`.
+
+    Harmless when called again. Raises ConfigError for a plugin that does not load.
+    """
+    store = ConfigStore.instance()
+    for name, schema in library.schemas("train").items():
+        _store(store, "schema", name, schema)
+    for group in GROUPS:
+        for name, schema in schemas(group).items():
+            _store(store, f"schema/{group}", name, schema)
+        for name, option in plugins.options(group).items():
+            _store(store, group, name, OmegaConf.create(option.text))
+
+
+def _store(store: ConfigStore, group: str, name: str, node: Any) -> None:
+    if store.get_type(f"{group}/{name}.yaml") == ObjectType.NOT_FOUND:
+        store.store(group=group, name=name, node=node, provider="mixbench")

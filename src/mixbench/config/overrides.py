@@ -1,0 +1,108 @@
+"""Overrides as they stand on a command line: what each one is, which are refused, the cells that sweeps spell out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, RangeSweep
+from hydra.errors import HydraException, OverrideParseException
+
+from mixbench.config.trust import check_override
+from mixbench.errors import ConfigError
+from mixbench.schema.train import GROUPS
+
+ALIASES = {"augmenter": "augment", "optimizer": "opt"}
+MOST_CELLS = 1_000_000
+
+
+def canonical(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the long group names `augmenter` and `optimizer` written as `augment` and `opt`."""
+
+    def short(override: str) -> str:
+        key, equals, value = override.partition("=")
+        head, dot, rest = key.partition(".")
+        return f"{ALIASES.get(head, head)}{dot}{rest}{equals}{value}"
+
+    return [short(o) for o in overrides]
+
+
+def read(override: str) -> Override:
+    """The override, parsed. Raises ConfigError for one that cannot be read, or that nobody may give."""
+    if override.startswith("~"):
+        raise ConfigError(
+            f"{override}: nothing can be left out; choose another option or value, such as opt=sgd."
+        )
+    if override.startswith("+") and not of_hydra(override):
+        raise ConfigError(f"{override}: nothing can be added; keys that exist are set without a +.")
+    if "=" not in override:
+        raise ConfigError(f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix.")
+    check_override(override)
+    try:
+        return OverridesParser.create().parse_overrides([override])[0]
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"{error.override}: cannot be read as key=value: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def of_hydra(override: str) -> bool:
+    """True for an override of Hydra's own config, which says how a sweep is run and not what a cell is."""
+    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def is_choice(override: Override) -> bool:
+    """True for the choice of an option in one of our groups; a dictionary there changes the chosen one's values."""
+    return _is_change(override) and override.key_or_group in GROUPS and isinstance(override.value(), str)
+
+
+def is_value(override: Override) -> bool:
+    """True for a plain value of a key of the run, or of an option: not a dictionary, no reference to another key."""
+    key, line = override.key_or_group, override.input_line or ""
+    special = set("${") & set(line) or override.value() == "???"
+    return _is_change(override) and key not in GROUPS and "/" not in key and not special
+
+
+def _is_change(override: Override) -> bool:
+    """True for a plain `key=value` with one value: nothing is added, deleted, swept, or put elsewhere."""
+    return (
+        override.type is OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+    )
+
+
+def has_several(override: str) -> bool:
+    """True for an override with more than one value, which only a sweep can use."""
+    parsed = read(override)
+    return parsed.is_sweep_override() and len(list(parsed.sweep_string_iterator())) > 1
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The cells of a sweep, as lists of overrides, in the order in which Hydra's own sweeper runs them.
+
+    Raises ConfigError for what cannot be read, for ranges without steps, which only a search can use, and for more
+    than MOST_CELLS.
+    """
+    parsed = [read(o) for o in overrides]
+    try:
+        cells = math.prod(map(_count, parsed))
+        if cells > MOST_CELLS:
+            raise ConfigError(
+                f"a sweep over {cells:,} cells: at most {MOST_CELLS:,} can be listed and checked at once."
+            )
+        return BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException:
+        swept = [o for o in parsed if o.is_sweep_override()]
+        endless = next(o for o in swept if not o.is_discrete_sweep() or isinstance(o.value(), Glob))
+        raise ConfigError(
+            f"{endless.input_line}: a sweep needs single values, such as a=1,2 or a=range(1,5)."
+        ) from None
+
+
+def _count(override: Override) -> int:
+    """The values of a sweep; 1 for what is none, or has no end."""
+    value = override.value()
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        return max(1, math.ceil((value.stop - value.start) / value.step))
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1

@@ -1,0 +1,282 @@
+"""Options from outside the repository: what plugins register (see mixbench.plugins), and how plugins are loaded.
+
+A plugin is a file or module that `--plugin` names on the command line, or an installed package's entry point in the
+group `mixbench.plugins`. No config can name one. Other processes of the same command find the names in the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mixbench.config.library import files, schemas
+from mixbench.errors import ConfigError
+
+VARIABLE = "MIXBENCH_PLUGINS"  # a list in JSON; every launcher hands the environment on
+GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A registered option. `text` is its option file; `plugin` the name of the plugin, as the record has it."""
+
+    group: str
+    name: str
+    member: Any
+    schema: type
+    text: str
+    plugin: str
+
+
+_options: dict[tuple[str, str], Option] = {}
+_loaded: dict[
+    Any, tuple[str, str]
+] = {}  # name and version (or checksum) of each plugin, by what asked for it
+_loading: list[str] = []  # the names of plugins that are being imported
+
+
+# --- what a plugin registers --------------------------------------------------------------------
+
+
+def register(group: str, name: str, member: Any, schema: type, yaml: str | Path) -> None:
+    """Add the option `name` to a group. Described in mixbench.plugins. Raises ConfigError for what does not fit."""
+    text = yaml.read_text(encoding="utf-8") if isinstance(yaml, Path) else yaml
+    problem = _problem(group, name, schema, text)
+    if problem:
+        raise ConfigError(f"register({group!r}, {name!r}, ...): {problem}")
+    _options[group, name] = Option(
+        group, name, member, schema, text, _loading[-1] if _loading else schema.__module__
+    )
+
+
+def _problem(group: str, name: str, schema: type, text: str) -> str:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from mixbench.schema.knob import nearest
+
+    if group not in GROUPS:
+        return f"no such group.{nearest(group, GROUPS)} Allowed: {', '.join(GROUPS)}."
+    if not re.fullmatch(r"[a-z]\w*", name):
+        return "a name is made of small letters, digits and _."
+    if name in files(group) or name in schemas(group):
+        return "mixbench has an option of this name."
+    if (group, name) in _options:
+        return f"plugin {_options[group, name].plugin} has an option of this name."
+    if not dataclasses.is_dataclass(schema) or getattr(schema, "name", None) != name:
+        return f"the schema must be a dataclass with the field name: str = {name!r}."
+    bare = [f.name for f in dataclasses.fields(schema) if f.name != "name" and "doc" not in f.metadata]
+    if bare:
+        return f"the schema's field {bare[0]} must be a mixbench.schema.knob.knob."
+    try:
+        values: Any = OmegaConf.create(text)
+        if not OmegaConf.is_dict(values) or values.pop("defaults", None) != [
+            f"/schema/{group}/{name}@_here_"
+        ]:
+            return f"the YAML must have the line 'defaults: [/schema/{group}/{name}@_here_]'."
+        OmegaConf.merge(OmegaConf.structured(schema), values)
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        return f"the YAML does not fit the schema: {str(error).splitlines()[0]}"
+    return ""
+
+
+def options(group: str) -> dict[str, Option]:
+    """The options of a group that plugins have registered, by name. Loads the plugins first."""
+    load()
+    return {name: option for (g, name), option in _options.items() if g == group}
+
+
+def member(group: str, name: str) -> Any:
+    """The class or function behind a registered option. Raises ConfigError where the plugin does not have it."""
+    option = options(group)[name]
+    if not isinstance(option.member, str):
+        return option.member
+    module, _, attribute = option.member.partition(":")
+    with _in_words(f"plugin {option.plugin}: {group}={name} is {option.member}"):
+        return getattr(importlib.import_module(module), attribute)
+
+
+# --- which plugins there are --------------------------------------------------------------------
+
+
+def taken(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line without its `--plugin NAME`s, and the names. What stands behind `--` is left alone."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    rest, names = list[str](), list[str]()
+    words = iter(argv[:end])
+    for word in words:
+        if word == "--plugin" or word.startswith("--plugin="):
+            name = word.partition("=")[2] or next(words, "")
+            if not name:
+                raise ConfigError("--plugin: is followed by a module, or a file that ends in .py.")
+            names.append(name)
+        else:
+            rest.append(word)
+    return [*rest, *argv[end:]], names
+
+
+def taken_from_line(line: str) -> tuple[str, list[str]]:
+    """The same for a line that is being typed: a last word without a space behind it is not yet a name."""
+    option = re.compile(r" --plugin[= ] *(\S+)(?= )")
+    return option.sub("", line), option.findall(line)
+
+
+@contextlib.contextmanager
+def named(names: Sequence[str]) -> Iterator[None]:
+    """Load these plugins, besides those that the environment names, here and in all processes started inside the block.
+
+    Raises ConfigError for one that is not there, does not load, or registers what does not fit.
+    """
+    before = {key: os.environ.get(key) for key in (VARIABLE, "PYTHONPATH")}
+    absolute = [str(Path(name).expanduser().resolve()) if name.endswith(".py") else name for name in names]
+    os.environ[VARIABLE] = json.dumps(list(dict.fromkeys([*_given(), *absolute])))
+    # A launcher's job names the schema's module before any code of ours runs.
+    folders = [str(Path(name).parent) for name in absolute if name.endswith(".py")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [before["PYTHONPATH"], *folders]))
+    try:
+        if names:
+            load()  # now, to say what is wrong with one; others are loaded when first needed
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            os.environ |= {} if value is None else {key: value}
+
+
+def arguments() -> list[str]:
+    """The options that ask for this command's plugins again: `["--plugin", NAME, ...]`."""
+    return [word for name in _given() for word in ("--plugin", name)]
+
+
+def versions() -> dict[str, str]:
+    """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's files."""
+    load()
+    return dict(_loaded.values())
+
+
+def _given() -> list[str]:
+    return json.loads(os.environ.get(VARIABLE, "[]"))
+
+
+@functools.cache
+def _installed() -> list[Any]:
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group="mixbench.plugins"))
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+
+def load() -> None:
+    """Load the plugins that are installed, and those that the command line names, each once. Raises ConfigError."""
+    if _loading:  # a plugin asks which options there are
+        return
+    for point in _installed():
+        name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
+        if point not in _loaded:
+            with _in_words(f"the installed plugin {name} {version}"):
+                _loaded[point] = (
+                    name,
+                    _imported(name, functools.partial(importlib.import_module, point.module), version),
+                )
+    for given in _given():
+        if given not in _loaded:
+            with _in_words(f"--plugin {given}"):
+                if given.endswith(".py"):
+                    name = Path(given).name
+                    _loaded[given] = name, _imported(name, functools.partial(_file, Path(given)))
+                else:
+                    version = _version(given)
+                    _loaded[given] = (
+                        given,
+                        _imported(given, functools.partial(importlib.import_module, given), version),
+                    )
+
+
+def _imported(name: str, load_module: Callable[[], ModuleType], version: str = "") -> str:
+    """Import a plugin, or forget what it has registered; return its version, else the checksum of its files."""
+    known = set(_options)
+    _loading.append(name)
+    try:
+        module = load_module()
+        # It may have been imported before, as a job's pickle does.
+        own = [o for key, o in _options.items() if key not in known or o.schema.__module__ == module.__name__]
+        if not own:
+            raise ConfigError("registers no option; see mixbench.plugins.register.")
+        return version or _checksum(module.__name__, own)
+    except BaseException:
+        for key in set(_options) - known:
+            del _options[key]
+        raise
+    finally:
+        _loading.pop()
+
+
+def _file(path: Path) -> ModuleType:
+    """The module in a file. Its folder is searched last, for the modules beside it."""
+    if not path.is_file():
+        raise ConfigError("no such file.")
+    if not path.stem.isidentifier():
+        raise ConfigError("the name of the file must be that of a module: letters, digits and _.")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(path.stem)
+    if found is None or found.origin is None or Path(found.origin).resolve() != path:
+        raise ConfigError(f"there is another module called {path.stem}; rename the file.")
+    return importlib.import_module(path.stem)
+
+
+@contextlib.contextmanager
+def _in_words(called: str) -> Iterator[None]:
+    """An exception in this block as one ConfigError that begins with `called`, and names the place in the source."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{called}: {error}") from None
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+        place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+        raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
+
+
+def _version(module: str) -> str:
+    """The version of the distribution that a module comes from; empty where it comes from none."""
+    from importlib.metadata import packages_distributions, version
+
+    found = packages_distributions().get(module.partition(".")[0], [])
+    return version(found[0]) if found else ""
+
+
+def _checksum(module: str, registered: Sequence[Option]) -> str:
+    """SHA-256 of the option files and of the modules that the plugin and what it registers are written in."""
+    modules = {module}
+    digest = hashlib.sha256()
+    for option in registered:
+        digest.update(option.text.encode())
+        kind = option.member
+        modules |= {
+            option.schema.__module__,
+            kind.partition(":")[0] if isinstance(kind, str) else kind.__module__,
+        }
+    for name in sorted(modules):
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin is not None and Path(found.origin).is_file():
+            digest.update(Path(found.origin).read_bytes())
+    return f"sha256:{digest.hexdigest()}"
