@@ -67,7 +67,7 @@ MISTAKES = {
     ),
     "batch": (
         ["train", "batch_size=5000"],
-        ["batch_size=5000", "1438 training images of digits", "1 to 1438"],
+        ["batch_size=5000", "1438 training examples of digits", "1 to 1438, or any with drop_last=false"],
     ),
     "small image": (["train", "model.stem_stride=2"], ["16 pixels", "model.stem_stride=2", "digits have 8"]),
     "depth": (["train", "model=wrn16_4", "model.depth=17"], ["model.depth=17", "6n + 4"]),

@@ -56,7 +56,7 @@ def test_reported_accuracies_are_those_of_the_saved_model(trained) -> None:
     model.eval()
 
     def scores(split: data.Split) -> tuple[float, float, float]:
-        pixels = np.asarray(split.images).transpose(0, 3, 1, 2) / 255
+        pixels = np.asarray(split.inputs).transpose(0, 3, 1, 2) / 255
         x = (pixels - np.reshape(dataset.mean, (1, -1, 1, 1))) / np.reshape(dataset.std, (1, -1, 1, 1))
         with torch.no_grad():
             p = model(torch.tensor(x, dtype=torch.float32)).double().softmax(1).numpy()
@@ -80,7 +80,7 @@ def test_reported_accuracies_are_those_of_the_saved_model(trained) -> None:
 def test_weighted_train_accuracy_is_the_two_term_formula() -> None:
     """Equation: lam*[p = y_a] + (1-lam)*[p = y_b], averaged; and the first label's plain accuracy."""
     generator = torch.Generator().manual_seed(0)
-    metrics = TrainMetrics(5, torch.device("cpu"))
+    metrics = TrainMetrics([2] * 5, torch.device("cpu"))
     weighted, first, count = 0.0, 0, 0
     for step in range(5):
         a = torch.randint(0, 4, (8,), generator=generator)
@@ -102,7 +102,7 @@ def test_weighted_train_accuracy_is_the_two_term_formula() -> None:
 def test_the_first_bad_step_is_named() -> None:
     """Brute force: each step in turn is the first whose loss is not finite."""
     for bad in range(4):
-        metrics = TrainMetrics(4, torch.device("cpu"))
+        metrics = TrainMetrics([2] * 4, torch.device("cpu"))
         for step in range(4):
             loss = torch.tensor(math.nan if step >= bad else 1.0)
             metrics.update(torch.tensor(step), loss, torch.zeros(1, 2), torch.eye(2)[:1], torch.tensor([0]))
@@ -289,6 +289,6 @@ def test_exact_mixupe_is_given_the_training_sets_mean_image(trained, monkeypatch
 
     monkeypatch.setitem(REGULARIZERS, "mixupe", Spy)
     _, config, _, _ = trained("regularizer=mixupe", "regularizer.variant=exact", "augment=mixup")
-    mean = np.asarray(data.load("digits", train_size=300).train.images).mean(0).transpose(2, 0, 1) / 255
+    mean = np.asarray(data.load("digits", train_size=300).train.inputs).mean(0).transpose(2, 0, 1) / 255
     expected = (mean - config.dataset.mean[0]) / config.dataset.std[0]
     np.testing.assert_allclose(seen[0].numpy(), expected, atol=1e-5)

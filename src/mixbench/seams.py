@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,9 @@ class Examples(Protocol):
         ...
 
     def batch(self, fed: Fed, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Inputs (B, ...) floating and labels int64 (B,) on the device, with the base augmentation drawn from `generator`.
+        """Inputs (B, ...) floating and labels int64 (B,) on the device; never waits for it.
 
-        None: no augmentation. Never waits for the device.
+        The base augmentation is drawn from `generator`; None: there is none.
         """
         ...
 
@@ -61,10 +61,8 @@ class Examples(Protocol):
 class Augment(Protocol):
     """What the model is fed: a batch mixed with itself."""
 
-    @property
-    def uses_model(self) -> bool:
-        """Whether it was built with the model, and looks at it or changes its forward."""
-        ...
+    uses_model: ClassVar[bool]
+    """Whether it is built with the model, and looks at it or changes its forward."""
 
     def __call__(
         self,
@@ -73,17 +71,19 @@ class Augment(Protocol):
         lam: float | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """x of the shape of `images` (B, ...) and soft targets y (B, K) float32."""
+        """x of the shape of `images` (B, ...) and soft targets y (B, K) float32.
+
+        `lam` in [0, 1], one or (B,), is the ratio instead of a drawn one. Raises ValueError for inputs that it cannot
+        mix, and for a ratio where it has none.
+        """
         ...
 
 
 class Objective(Protocol):
     """What is minimised."""
 
-    @property
-    def uses_mean_image(self) -> bool:
-        """Whether it is built with the mean input of the training set."""
-        ...
+    uses_mean_image: ClassVar[bool]
+    """Whether it is built with the mean input of the training set."""
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, images: Tensor, labels: Tensor, loss: Loss

@@ -74,7 +74,7 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
     log.info(f"method   {method_line(config)}")
     log.info(f"data     {data_line(config, splits)}")
     log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    how = [config.precision, graph_choice(config, device)[1]]
+    how = [config.precision, graph_choice(config, device, rule)[1]]
     if ranks.size > 1:
         how.append(f"each of {ranks.size} ranks takes {config.batch_size // ranks.size} images of a batch")
     log.info(f"device   {device} ({reason}), {device_title(device)}; {'; '.join(filter(None, how))}")
@@ -86,6 +86,8 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
     position = Position()
     parts = {"model": model, "optimizer": rule.base, "metrics": loop.metrics, "position": position}
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
+    parts |= {"rule": rule} if rule.state_dict() else {}
+    parts |= {"average": loop.average} if loop.average is not None else {}
     snapshot = checkpoint.Snapshot(directory, run_id(config), ranks, **parts)
     damaged = snapshot.restore()
     if damaged is not None:
@@ -98,9 +100,10 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
         run_epochs(config, directory, loop, position, snapshot, stop, track)
 
     if ranks.rank == 0:
-        _keep(model, directory)
+        with loop.evaluated():
+            _keep(model, directory)
     return {
-        **totals(position.rows, loop.steps * config.batch_size),
+        **totals(position.rows, loop.examples),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
@@ -131,7 +134,7 @@ def run_epochs(
     with Progress(
         config.epochs, position.epoch, loop.steps, config.batch_size, shown=config.progress
     ) as progress:
-        while position.epoch < config.epochs:
+        while not loop.finished(position):
             progress.start_epoch(position.epoch + 1, position.step)
             for _ in loop.run_epoch(position, progress):
                 due = config.checkpoint_seconds and time.monotonic() - saved > config.checkpoint_seconds
@@ -148,7 +151,7 @@ def run_epochs(
                         number,
                     )
             row = loop.close_epoch(position)
-            if time.monotonic() - saved > config.checkpoint_seconds or position.epoch == config.epochs:
+            if time.monotonic() - saved > config.checkpoint_seconds or loop.finished(position):
                 snapshot.save()
                 saved = time.monotonic()
             if ranks.rank == 0:
@@ -175,7 +178,7 @@ def method_line(config: Train) -> str:
 
 def data_line(config: Train, splits: data.Splits) -> str:
     """Which images, how many, and what is done to them before they are mixed."""
-    height, width, channels = splits.spec.image
+    height, width, channels = splits.spec.shape
     sizes = f"{len(splits.train[1])} training, {len(splits.test[1])} test"
     sizes += f", {len(splits.val[1])} validation" if splits.val is not None else ""
     base = config.dataset

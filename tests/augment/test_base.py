@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import NoHostSync, probe
 from scipy import stats
+from torch import nn
 
-from mixbench.augment import AUGMENTS, CutMix, GMix, HMix, Mixup, MixupCutMix, NoMix
+from mixbench.augment import AUGMENTS, CutMix, GMix, HMix, Mixup, MixupCutMix, NoMix, PuzzleMix
 from mixbench.augment.draws import PAIRINGS, Draws
 
 MASKED = [
@@ -20,6 +21,7 @@ MASKED = [
     CutMix,
     lambda k, alpha=1.0, **kw: MixupCutMix(k, alpha, alpha, **kw),
     HMix,
+    lambda k, alpha=1.0, **kw: HMix(k, alpha, beta=0.5, gamma=0.3, **kw),
     lambda k, alpha=1.0, **kw: HMix(k, alpha, variant="paper", label="mean_mask", **kw),
     GMix,
     lambda k, alpha=1.0, **kw: GMix(k, alpha, variant="paper", label="mean_mask", **kw),
@@ -109,6 +111,10 @@ def test_no_mixing_is_the_batch_itself() -> None:
     images, labels = torch.rand(4, 1, 5, 5), torch.tensor([0, 2, 1, 2])
     x, y = NoMix(3)(images, labels, lam=0.2)
     assert x is images
+    assert torch.equal(y, torch.eye(3)[labels])
+    rows = torch.rand(4, 7)
+    x, y = NoMix(3)(rows, labels)
+    assert x is rows
     assert torch.equal(y, torch.eye(3)[labels])
 
 
@@ -304,6 +310,16 @@ def test_arguments_outside_their_range_are_refused(make, named) -> None:
 
 
 @pytest.mark.parametrize(
+    "make", [CutMix, HMix, GMix, MixupCutMix, lambda k: PuzzleMix(k, model=nn.Flatten())]
+)
+@pytest.mark.parametrize("shape", [(2,), (2, 5), (2, 8, 8), (2, 3, 8, 8, 8)])
+def test_masks_refuse_what_is_no_image(make, shape) -> None:
+    """A ValueError with the shape that was given and the one that is allowed, whatever the number of labels."""
+    with pytest.raises(ValueError, match=r"images: shape \(2,.*allowed: \(B, C, H, W\)"):
+        make(4)(torch.zeros(shape), torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"images": torch.zeros(3, 8, 8)}, "images"),
@@ -319,7 +335,7 @@ def test_calls_with_other_tensors_are_refused(change, named) -> None:
     """A ValueError that names the argument and what was given."""
     call = {"images": torch.zeros(2, 3, 8, 8), "labels": torch.zeros(2, dtype=torch.int64)} | change
     with pytest.raises(ValueError, match=named):
-        Mixup(4)(**call)
+        CutMix(4)(**call)
 
 
 def test_a_label_beyond_the_classes_is_refused() -> None:

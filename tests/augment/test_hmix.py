@@ -137,3 +137,79 @@ def test_labels_through_the_whole_call_are_beta_distributed() -> None:
     assert torch.allclose(own, torch.stack([x[0, 0].mean() for x, _ in drawn]), atol=1e-6)
     assert abs(own.mean() - 0.5) < 4 * math.sqrt(1 / 12 / 2000)
     assert abs(own.var() - 1 / 12) < 4 * math.sqrt((1 / 80 - 1 / 144) / 2000)
+
+
+# ------------------------------------------------------------------------------------------------ random r
+
+
+@pytest.mark.parametrize("variant", ["official", "paper"])
+def test_a_random_r_is_one_draw_for_each_mask(variant) -> None:
+    """Oracle: the definition with a fixed r, pixel by pixel, for r ~ Beta(gamma, gamma) and centres drawn in this
+    order. All 30 draws of r differ."""
+    mask, own = HMix(2, gamma=0.7, variant=variant).sample(30, 16, 16, draws(3), ratios(0.4, 30))
+    same = draws(3)
+    r, rows, columns = same.beta(0.7, 30), same.integers(16, 30), same.integers(16, 30)
+    assert len(r.unique()) == 30
+    for i in range(30):
+        expected = by_the_text(0.4, float(r[i]), 16, (int(rows[i]), int(columns[i])))[variant == "paper"]
+        assert np.allclose(mask[i, 0].numpy(), expected, atol=1e-12)
+    assert torch.equal(own, ratios(0.4, 30))
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_batch_has_one_random_r_or_one_per_example(per_sample) -> None:
+    """The paper's weight outside the box, lambda / (1 - (1-lambda) r), tells r: one of them or 20."""
+    mix = HMix(20, gamma=1.0, variant="paper", pairing="flip", per_sample=per_sample)
+    x, _ = probe(mix, 20, 12, 12, lam=0.7, generator=torch.Generator().manual_seed(0))
+    outside = x.diagonal(dim1=0, dim2=1).amax((0, 1))
+    assert len(outside.unique()) == (20 if per_sample else 1)
+
+
+def test_without_gamma_nothing_more_is_drawn() -> None:
+    """Oracle: the generator after a ratio and a centre; another state with gamma."""
+    same = draws(4)
+    same.beta(1.0, 5)
+    same.integers(8, 5)
+    same.integers(8, 5)
+    for gamma, equal in ((None, True), (1.0, False)):
+        used = draws(4)
+        HMix(2, gamma=gamma).sample(5, 8, 8, used)
+        assert torch.equal(used.generator.get_state(), same.generator.get_state()) is equal
+
+
+def test_r_is_a_coin_between_mixup_and_cutmix_as_gamma_vanishes() -> None:
+    """Limit gamma -> 0 (Park et al., section 4): Stochastic Mixup & CutMix. 4000 masks at lambda = 0.4, each Mixup's or
+    that of CutMix around the same pixel, half of each (4 standard deviations)."""
+    mask, _ = HMix(2, gamma=1e-7, variant="paper").sample(4000, 12, 12, draws(5), ratios(0.4, 4000))
+    used = draws(5)
+    used.beta(1e-7, 4000)
+    cut, _ = CutMix(2).sample(4000, 12, 12, used, ratios(0.4, 4000))
+    is_mixup = ((mask - 0.4).abs() < 1e-9).flatten(1).all(1)
+    is_cutmix = ((mask - cut).abs() < 1e-9).flatten(1).all(1)
+    assert (is_mixup ^ is_cutmix).all()
+    assert abs(is_mixup.double().mean() - 0.5) < 4 * math.sqrt(0.25 / 4000)
+
+
+@pytest.mark.parametrize("variant", ["official", "paper"])
+def test_r_is_one_half_as_gamma_grows(variant) -> None:
+    """Limit: the masks of the fixed r = 1/2 around the same pixels."""
+    mask, own = HMix(2, gamma=1e12, variant=variant).sample(50, 16, 16, draws(6), ratios(0.4, 50))
+    used = draws(6)
+    used.beta(1e12, 50)
+    expected, expected_own = HMix(2, r=0.5, variant=variant).sample(50, 16, 16, used, ratios(0.4, 50))
+    assert torch.allclose(mask, expected, atol=1e-5)
+    assert torch.equal(own, expected_own)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    lam=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1.0])),
+    gamma=st.floats(-9, 3).map(lambda e: 10**e),
+    size=st.integers(1, 20),
+    seed=st.integers(0, 1000),
+)
+def test_a_random_r_keeps_the_mean_of_the_mask(lam, gamma, size, seed) -> None:
+    """mean(M) = lambda for every draw of r, 0 and 1 included: the official variant's identity."""
+    mask, own = HMix(2, gamma=gamma).sample(6, size, size, draws(seed), ratios(lam, 6))
+    assert mask.isfinite().all()
+    assert torch.allclose(mask.mean((1, 2, 3)), own, atol=1e-12)

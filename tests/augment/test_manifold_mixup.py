@@ -206,3 +206,24 @@ def test_nothing_waits_for_the_device() -> None:
     with NoHostSync():
         x, _ = mix(images, labels)
         model(x)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_rows_of_a_table(monkeypatch: pytest.MonkeyPatch, stage: int) -> None:
+    """Oracle: layers run one by one, for a network of rows (B, 7)."""
+    at_stage(monkeypatch, stage)
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("stage1", nn.Sequential(nn.Linear(7, 5), nn.Tanh()))
+    model.add_module("stage2", nn.Sequential(nn.Linear(5, 4), nn.Tanh()))
+    model.add_module("head", nn.Linear(4, 3))
+    twin, rows = copy.deepcopy(model), torch.randn(6, 7)
+    x, y = ManifoldMixup(3, model=model, pairing="flip")(rows, torch.arange(6) % 3, lam=0.3)
+    hidden = rows
+    for i, layer in enumerate([nn.Identity(), *twin]):
+        hidden = layer(hidden)
+        hidden = 0.3 * hidden + 0.7 * hidden.flip(0) if i == stage else hidden
+    assert torch.equal(x, rows)
+    assert torch.allclose(model(x), hidden, atol=1e-6)
+    own = torch.eye(3)[torch.arange(6) % 3]
+    assert torch.allclose(y, 0.3 * own + 0.7 * own.flip(0))

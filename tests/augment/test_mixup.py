@@ -12,7 +12,7 @@ from probes import probe
 from torchvision.transforms import v2
 
 from mixbench.augment import Mixup
-from mixbench.augment.draws import Draws
+from mixbench.augment.draws import PAIRINGS, Draws
 from mixbench.losses import cross_entropy
 
 
@@ -71,3 +71,55 @@ def test_gradient_reaches_both_images() -> None:
     images = torch.rand(3, 1, 2, 2, dtype=torch.float64, requires_grad=True)
     mix, labels = Mixup(2, pairing="flip"), torch.tensor([0, 1, 0])
     assert torch.autograd.gradcheck(lambda i: mix(i, labels, lam=0.3)[0], images)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.sampled_from([(), (5,), (7, 4), (3, 4, 4), (2, 3, 4, 2)]),
+    batch=st.integers(1, 6),
+    pairing=st.sampled_from(PAIRINGS),
+    per_sample=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 1000),
+)
+def test_inputs_of_any_shape(shape, batch, pairing, per_sample, dtype, seed) -> None:
+    """lambda x + (1 - lambda) x[partners], written out, for numbers, table rows, sequences, images and volumes, with
+    the ratios and partners that the call draws."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(batch, *shape, generator=generator, dtype=dtype)
+    twin = Draws(generator.clone_state(), "cpu")
+    x, y = Mixup(6, 0.8, pairing=pairing, per_sample=per_sample)(
+        inputs, torch.arange(batch), generator=generator
+    )
+    partners = twin.partners(pairing, batch)
+    lam = twin.beta(0.8, batch if per_sample else 1).expand(batch)
+    for i, j in enumerate(partners.tolist()):
+        assert torch.allclose(
+            x[i].double(), lam[i] * inputs[i].double() + (1 - lam[i]) * inputs[j], atol=1e-6
+        )
+        expected = lam[i] * torch.eye(6)[i] + (1 - lam[i]) * torch.eye(6)[j]
+        assert torch.allclose(y[i], expected.float(), atol=1e-6)
+    assert x.dtype == dtype
+    assert x.shape == inputs.shape
+
+
+def test_rows_that_are_left_out_or_given_their_ratio() -> None:
+    """prob = 0 leaves table rows as they are; a ratio for each row is that row's."""
+    rows, labels = torch.randn(4, 9), torch.arange(4)
+    x, y = Mixup(4, prob=0.0)(rows, labels)
+    assert torch.equal(x, rows)
+    assert torch.equal(y, torch.eye(4))
+    lam = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    x, y = Mixup(4, pairing="flip")(rows, labels, lam=lam)
+    assert torch.allclose(x, lam[:, None] * rows + (1 - lam[:, None]) * rows.flip(0))
+    assert torch.allclose(y, lam[:, None] * torch.eye(4) + (1 - lam[:, None]) * torch.eye(4).flip(0))
+
+
+@pytest.mark.parametrize(
+    "change", [{"images": torch.tensor(1.0)}, {"images": torch.zeros(2, 3, dtype=torch.int64)}]
+)
+def test_what_is_no_batch_of_numbers_is_refused(change) -> None:
+    """A ValueError that names the argument and what was given."""
+    call = {"labels": torch.zeros(2, dtype=torch.int64)} | change
+    with pytest.raises(ValueError, match=r"images: torch.* of shape .*allowed: floating, shape \(B, ...\)"):
+        Mixup(4)(**call)

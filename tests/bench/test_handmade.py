@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def images() -> tuple[np.ndarray, np.ndarray]:
     split = made_up(find("cifar100"), 40).train
-    return split.images, split.labels
+    return split.inputs, split.labels
 
 
 def test_batches_are_the_same_images(images: tuple[np.ndarray, np.ndarray]) -> None:

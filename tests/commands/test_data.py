@@ -140,9 +140,9 @@ def test_options_fit_their_set(name: str) -> None:
     dataset = compose([f"dataset={name}"]).dataset
     spec = SPECS[name]
     assert dataset.name == name
-    assert len(dataset.mean) == len(dataset.std) == spec.image[2]
+    assert len(dataset.mean) == len(dataset.std) == spec.shape[2]
     assert dataset.base_augment is True
-    assert 0 < dataset.crop_padding <= spec.image[0] // 8
+    assert 0 < dataset.crop_padding <= spec.shape[0] // 8
     assert dataset.flip is (name in ("cifar10", "cifar100", "stl10", "tiny_imagenet"))
     assert (dataset.train_size, dataset.test_size, dataset.val_size) == (None, None, None)
     assert OmegaConf.load(CONF / f"{name}.yaml").name == name

@@ -17,8 +17,8 @@ from mixbench.errors import ConfigError, DataError
 
 def test_digits_need_nothing(data_dir: Path) -> None:
     splits = load("digits", data_dir)
-    assert splits.train.images.shape == (1438, 8, 8, 1)
-    assert splits.test.images.shape == (359, 8, 8, 1)
+    assert splits.train.inputs.shape == (1438, 8, 8, 1)
+    assert splits.test.inputs.shape == (359, 8, 8, 1)
     assert splits.val is None
     assert splits.note == ""
 
@@ -28,16 +28,16 @@ def test_sizes_and_disjoint_parts(data_dir: Path) -> None:
     whole = load("digits", data_dir)
     splits = load("digits", data_dir, train_size=1000, val_size=300, test_size=100)
     assert [len(s.labels) for s in (splits.train, splits.val, splits.test)] == [1000, 300, 100]
-    pixels = {image.tobytes() for image in whole.train.images}
-    train, val = ({image.tobytes() for image in s.images} for s in (splits.train, splits.val))
+    pixels = {image.tobytes() for image in whole.train.inputs}
+    train, val = ({image.tobytes() for image in s.inputs} for s in (splits.train, splits.val))
     assert not train & val
     assert train | val <= pixels
     for part, source in ((splits.train, whole.train), (splits.val, whole.train), (splits.test, whole.test)):
         shares = np.bincount(source.labels) * len(part.labels) / len(source.labels)
         # the training part is drawn from what validation left: two roundings
         assert abs(np.bincount(part.labels) - shares).max() < 2
-        labels = {image.tobytes(): label for image, label in zip(source.images, source.labels, strict=True)}
-        assert all(labels[i.tobytes()] == label for i, label in zip(part.images, part.labels, strict=True))
+        labels = {image.tobytes(): label for image, label in zip(source.inputs, source.labels, strict=True)}
+        assert all(labels[i.tobytes()] == label for i, label in zip(part.inputs, part.labels, strict=True))
 
 
 def test_all_of_it_can_be_asked_for(data_dir: Path) -> None:
@@ -48,7 +48,7 @@ def test_all_of_it_can_be_asked_for(data_dir: Path) -> None:
 def test_validation_part_does_not_depend_on_train_size(data_dir: Path) -> None:
     """Otherwise a learning curve over train_size would choose its epochs on different images."""
     one, two = (load("digits", data_dir, train_size=n, val_size=200).val for n in (100, 900))
-    np.testing.assert_array_equal(one.images, two.images)
+    np.testing.assert_array_equal(one.inputs, two.inputs)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_digits_work_where_nothing_can_be_written(
     expected = load("digits", data_dir)
     monkeypatch.setattr("mixbench.data.store.cache.sync", refuse)
     splits = load("digits", tmp_path)
-    np.testing.assert_array_equal(splits.train.images, expected.train.images)
+    np.testing.assert_array_equal(splits.train.inputs, expected.train.inputs)
     np.testing.assert_array_equal(splits.test.labels, expected.test.labels)
 
 

@@ -17,20 +17,26 @@ from mixbench.data.order import derived_seed, epoch_order, step_generator
 @settings(deadline=None, max_examples=100)
 @given(n=st.integers(1, 200), data=st.data())
 def test_an_epoch_takes_every_example_at_most_once(n: int, data: st.DataObject) -> None:
-    """A permutation without its last, incomplete batch."""
+    """A permutation without its last, incomplete batch; with drop_last=False all of it, in one batch if need be."""
     batch_size = data.draw(st.integers(1, n))
-    order = epoch_order(n, batch_size, seed=data.draw(st.integers(0, 9)), epoch=data.draw(st.integers(0, 9)))
-    assert order.dtype == torch.int64
-    assert order.shape == (n // batch_size, batch_size)
-    taken = order.flatten().tolist()
+    place = {"seed": data.draw(st.integers(0, 9)), "epoch": data.draw(st.integers(0, 9))}
+    order = epoch_order(n, batch_size, **place)
+    assert all(batch.dtype == torch.int64 and len(batch) == batch_size for batch in order)
+    taken = torch.cat(order).tolist()
+    assert len(taken) == n // batch_size * batch_size
     assert len(set(taken)) == len(taken)
-    assert set(taken) <= set(range(n))
+    whole = epoch_order(n, batch_size, **place, drop_last=False)
+    assert torch.cat(whole).tolist()[: len(taken)] == taken
+    assert sorted(torch.cat(whole).tolist()) == list(range(n))
+    assert [len(batch) for batch in whole[:-1]] == [batch_size] * (len(whole) - 1)
+    (single,) = epoch_order(n, n + data.draw(st.integers(0, 9)), **place, drop_last=False)
+    assert sorted(single.tolist()) == list(range(n))
 
 
 def test_dropped_examples_differ_between_epochs() -> None:
     """With 10 examples in batches of 4, each is dropped in about a fifth of the epochs."""
     taken = torch.stack(
-        [torch.bincount(epoch_order(10, 4, 0, e).flatten(), minlength=10) for e in range(2000)]
+        [torch.bincount(torch.cat(epoch_order(10, 4, 0, e)), minlength=10) for e in range(2000)]
     )
     rate = 1 - taken.double().mean(0)
     assert ((rate - 0.2).abs() < 5 * (0.2 * 0.8 / 2000) ** 0.5).all()
@@ -44,7 +50,8 @@ def test_batch_that_cannot_be_filled_is_refused(batch_size: int) -> None:
 
 def test_every_argument_matters() -> None:
     orders = {
-        tuple(epoch_order(50, 50, *a)[0].tolist()) for a in itertools.product((0, 1), (0, 1), ("a", "b"))
+        tuple(epoch_order(50, 50, *a[:2], stream=a[2])[0].tolist())
+        for a in itertools.product((0, 1), (0, 1), ("a", "b"))
     }
     assert len(orders) == 8
     arguments = itertools.product((0, 1), (0, 1), (0, 1), ("a", "b"))
@@ -59,7 +66,7 @@ def test_global_generators_neither_matter_nor_change() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
     second = epoch_order(30, 7, 3, 4), torch.rand(5, generator=step_generator("cpu", 3, 4, 5))
-    assert torch.equal(first[0], second[0])
+    assert torch.equal(torch.cat(first[0]), torch.cat(second[0]))
     assert torch.equal(first[1], second[1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,7 +83,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         graph._set(step.state(), before)
 
         def again() -> None:
-            loss = step.compute(step.indices, step.number)
+            loss = step.compute(step.fed, step.number)
             if step.loss is not None:
                 step.loss.copy_(loss)
 
@@ -157,8 +158,9 @@ def test_relative_difference() -> None:
 def test_the_choice_and_its_reason(method: str, overrides: list[str], said: str) -> None:
     """By hand; without a GPU there is nothing to say."""
     config = configured(method, ["dataset=cifar10", "model=small_cnn", *overrides])
-    assert graph_choice(config, torch.device("cuda")) == ("as a CUDA graph" in said, said)
-    assert graph_choice(config, CPU) == (False, "")
+    rule = types.SimpleNamespace(alike=True)
+    assert graph_choice(config, torch.device("cuda"), rule) == ("as a CUDA graph" in said, said)
+    assert graph_choice(config, CPU, rule) == (False, "")
 
 
 @pytest.mark.gpu

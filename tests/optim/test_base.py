@@ -29,21 +29,22 @@ ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 1
     ],
 )
 def test_descent_is_the_torch_optimizer(name: str, knobs: dict, reference: Callable) -> None:
-    """Oracle: the usual loop around torch.optim, without fusing, over 5 steps."""
-    net = make_net()
+    """Oracle: the usual loop around torch.optim, without fusing, over 5 steps. In float64: the gradient of the bias
+    before BatchNorm is zero but for rounding, which in float32 Adam makes as large as the others."""
+    net = make_net().double()
     twin = copy.deepcopy(net)
     rule, optimizer = build_rule(name, net, **knobs), reference(twin.parameters())
     for x, y in batches(5):
-        loss = rule.step(lambda: cross_entropy(net(x), y))  # noqa: B023
+        loss = rule.step(lambda: cross_entropy(net(x.double()), y.double()))  # noqa: B023
         optimizer.zero_grad()
-        expected = cross_entropy(twin(x), y).mean()
+        expected = cross_entropy(twin(x.double()), y.double()).mean()
         expected.backward()
         optimizer.step()
         assert not loss.requires_grad
         assert loss.shape == ()
         assert torch.allclose(loss, expected)
     for a, b in zip(net.parameters(), twin.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-6)
+        assert torch.allclose(a, b, atol=1e-12)
 
 
 def test_a_scaler_changes_nothing_but_skips_a_step_that_overflows() -> None:

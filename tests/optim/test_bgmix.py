@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mixbench.losses import cross_entropy
 from mixbench.optim import SAM, BGMix, Descent, DGMix
-from mixbench.optim.bgmix import kept
+from mixbench.optim.selective import kept
 
 
 class Separate(nn.Module):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from probes import NoHostSync, make_net
 from torch import Tensor, nn
 
 from mixbench.augment import CutMix, Mixup, NoMix
+from mixbench.augment.draws import Draws
 from mixbench.losses import LOSSES, cross_entropy, one_hot
 from mixbench.optim import SAM, BGMix, DGMix
 from mixbench.regularize import MixupE, NoRegularizer
@@ -179,6 +182,53 @@ def test_alpha_to_zero_is_the_plain_loss() -> None:
     assert torch.allclose(losses, NoRegularizer()(net, *arguments, cross_entropy)[0], atol=1e-8)
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (5.0, 0.5), (0.2, 2.0), (0.05, 0.1), (7.0, 3.0)])
+def test_the_factor_is_the_expectation_over_the_papers_mixture(alpha: float, beta: float) -> None:
+    """E[1-lambda] by Monte Carlo, 200000 draws, 4 standard deviations: under Beta(alpha + 1, beta) with probability
+    alpha / (alpha + beta), else Beta(beta + 1, alpha); and as E[2 lambda (1-lambda)] over what Mixup draws."""
+    generator, n = np.random.default_rng(0), 200_000
+    first = generator.random(n) < alpha / (alpha + beta)
+    mixture = np.where(first, generator.beta(alpha + 1, beta, n), generator.beta(beta + 1, alpha, n))
+    lam = Draws(torch.Generator().manual_seed(0), "cpu").beta(alpha, n, beta).numpy()
+    weight = MixupE(alpha=alpha, beta=beta).mean_weight
+    for drawn in (1 - mixture, 2 * lam * (1 - lam)):
+        assert abs(drawn.mean() - weight) < 4 * drawn.std() / math.sqrt(n)
+
+
+@given(alpha=st.floats(1e-6, 1e6), beta=st.floats(1e-6, 1e6))
+def test_the_factor_for_two_shapes(alpha: float, beta: float) -> None:
+    """2 alpha beta / ((alpha + beta) (alpha + beta + 1)), the same with the shapes swapped; and for equal shapes
+    alpha / (2 alpha + 1) bit for bit, beta given or not."""
+    expected = 2 * alpha * beta / ((alpha + beta) * (alpha + beta + 1))
+    assert MixupE(alpha=alpha, beta=beta).mean_weight == pytest.approx(expected, rel=1e-14)
+    assert MixupE(alpha=beta, beta=alpha).mean_weight == pytest.approx(expected, rel=1e-14)
+    assert MixupE(alpha=alpha).mean_weight == MixupE(alpha=alpha, beta=alpha).mean_weight
+    assert MixupE(alpha=alpha).mean_weight == alpha / (2 * alpha + 1)
+
+
+def test_either_shape_to_zero_is_the_plain_loss() -> None:
+    """E[1-lambda] vanishes with beta as with alpha: the ratio is then always 1, or always 0."""
+    net, arguments = smooth_net(), batch()
+    plain = NoRegularizer()(net, *arguments, cross_entropy)[0]
+    for shapes in ({"alpha": 5.0, "beta": 1e-9}, {"alpha": 1e-9, "beta": 5.0}):
+        losses, _ = MixupE(1.0, **shapes)(net, *arguments, cross_entropy)
+        assert torch.allclose(losses, plain, atol=1e-8)
+
+
+@pytest.mark.parametrize("variant", ["paper", "exact", "official"])
+def test_rows_of_a_table(variant: str) -> None:
+    """Oracle: the same numbers as images of one pixel, (B, 5) and (B, 5, 1, 1)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    rows, labels = torch.randn(6, 5, dtype=torch.float64), torch.arange(6) % 3
+    x, y = Mixup(3, pairing="flip")(rows, labels, lam=0.3)
+    found, expected = (
+        MixupE(0.5, variant=variant)(net, *call, cross_entropy)
+        for call in ((x, y, rows, labels), (x[..., None, None], y, rows[..., None, None], labels))
+    )
+    assert all(map(torch.allclose, found, expected))
+
+
 @pytest.mark.parametrize(
     ("mix", "options", "sizes"),
     [
@@ -311,6 +361,8 @@ def test_under_sam_both_passes_have_the_extra_loss() -> None:
         ({"eta": -1.0}, "eta=-1.0"),
         ({"eta": float("inf")}, "eta=inf"),
         ({"alpha": 0.0}, "alpha=0.0"),
+        ({"beta": 0.0}, "beta=0.0"),
+        ({"beta": float("nan")}, "beta=nan"),
         ({"variant": "v3"}, "variant=v3"),
         ({"samples": "clean"}, "samples=clean"),
         ({"forward": "joint"}, "forward=joint"),

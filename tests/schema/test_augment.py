@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+import torch
 from probes import constructor_defaults, option_values
 
 from mixbench.augment import AUGMENTS
+from mixbench.config.compose import compose
+from mixbench.config.identity import run_id
 from mixbench.config.library import conf_dir
+from mixbench.errors import ConfigError
 from mixbench.models import small_cnn
 from mixbench.schema.augment import OPTIONS
 
@@ -27,3 +33,48 @@ def test_knobs_are_the_constructors_arguments_with_its_defaults(name) -> None:
     AUGMENTS[name](10, **model, **knobs)
     defaults = constructor_defaults(AUGMENTS[name])
     assert {k: defaults[k] for k in knobs} == knobs
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_kinds_are_what_the_class_takes(name: str) -> None:
+    """Oracle: the class, given images, table rows and sequences. The kinds are no knob."""
+    model = {"model": small_cnn(1, 10)} if AUGMENTS[name].uses_model else {}
+    mix, labels = AUGMENTS[name](10, **model), torch.arange(4)
+    kinds = OPTIONS[name].kinds
+    assert kinds is None or "image" in kinds
+    mix(torch.rand(4, 1, 8, 8), labels)
+    for rows in (torch.rand(4, 7), torch.rand(4, 7, 3)):
+        if kinds is None:
+            x, y = mix(rows, labels)
+            assert (x.shape, y.shape) == (rows.shape, (4, 10))
+        else:
+            with pytest.raises(ValueError, match="images"):
+                mix(rows, labels)
+    assert "kinds" not in {field.name for field in dataclasses.fields(OPTIONS[name])}
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "hmix", "gmix", "manifold_mixup"])
+def test_beta_is_part_of_the_identity_only_when_it_is_set(name: str) -> None:
+    """Oracle: the run's id, which was there before the knob; any number makes another run, alpha's too."""
+    plain = [f"augment={name}", "model=small_cnn"]
+    ids = [
+        run_id(compose([*plain, *more]))
+        for more in ([], ["augment.beta=null"], ["augment.beta=0.5"], ["augment.beta=5"])
+    ]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("augment", "value"),
+    [
+        ("mixup", "augment.beta=0"),
+        ("cutmix", "augment.beta=-1"),
+        ("hmix", "augment.gamma=0"),
+        ("gmix", "augment.beta=inf"),
+    ],
+)
+def test_shapes_outside_their_range_are_refused(augment: str, value: str) -> None:
+    """A ConfigError that names the key, what was given and what is allowed."""
+    with pytest.raises(ConfigError, match=rf"{value}\S*: must be .*> 0"):
+        compose([f"augment={augment}", value])

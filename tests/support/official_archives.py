@@ -19,26 +19,26 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from mixbench.schema.specs import SPECS, Archive, Spec
+from mixbench.schema.specs import SPECS, Archive, DataSpec
 
 Arrays = dict[str, NDArray]
 
 TAR_MODE = "w:gz"
 
 
-def random_arrays(spec: Spec, train: int = 30, test: int = 20, seed: int = 0) -> Arrays:
+def random_arrays(spec: DataSpec, train: int = 30, test: int = 20, seed: int = 0) -> Arrays:
     """Noise images and labels in the shapes of `spec`; the first and the last class occur in both splits."""
     random = np.random.default_rng(seed)
     arrays: Arrays = {}
     for split, n in (("train", train), ("test", test)):
-        arrays[f"{split}_images"] = random.integers(0, 256, (n, *spec.image), dtype=np.uint8)
+        arrays[f"{split}_images"] = random.integers(0, 256, (n, *spec.shape), dtype=np.uint8)
         labels = random.integers(0, spec.num_classes, n)
         labels[:2] = 0, spec.num_classes - 1
         arrays[f"{split}_labels"] = labels
     return arrays
 
 
-def small_spec(name: str, folder: Path, arrays: Arrays) -> Spec:
+def small_spec(name: str, folder: Path, arrays: Arrays) -> DataSpec:
     """The specification `name` with the sizes of `arrays` and the checksums of the archives in `folder`."""
     spec = SPECS[name]
     archives = []
@@ -54,7 +54,7 @@ def small_spec(name: str, folder: Path, arrays: Arrays) -> Spec:
     )
 
 
-def write(name: str, folder: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> Spec:
+def write(name: str, folder: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> DataSpec:
     """Writes the official archives of the set `name` with the content `arrays`; its adapted specification."""
     folder.mkdir(parents=True, exist_ok=True)
     writers = {"cifar10": _cifar10, "cifar100": _cifar100, "svhn": _svhn, "stl10": _stl10}

@@ -4,7 +4,8 @@ mix = GMix(num_classes=100)
 x, y = mix(images, labels)              # (B, C, H, W) floating, (B,) int64 -> same shape, (B, K) float32
 x, y = mix(images, labels, lam=0.3, generator=torch.Generator().manual_seed(0))
 
-PuzzleMix and ManifoldMixup (`uses_model`) are built with the model: PuzzleMix(num_classes=100, model=net).
+Mixup, ManifoldMixup and NoMix take inputs of any shape (B, ...), the others images. PuzzleMix and ManifoldMixup
+(`uses_model`) are built with the model: PuzzleMix(num_classes=100, model=net).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mixbench.augment.mixup import Mixup
 from mixbench.augment.mixup_cutmix import MixupCutMix
 from mixbench.augment.none import NoMix
 from mixbench.augment.puzzlemix import PuzzleMix
+from mixbench.seams import Augment
 
 __all__ = [
     "AUGMENTS",
@@ -30,7 +32,7 @@ __all__ = [
     "PuzzleMix",
 ]
 
-AUGMENTS: dict[str, type] = {
+AUGMENTS: dict[str, type[Augment]] = {
     "none": NoMix,
     "mixup": Mixup,
     "cutmix": CutMix,

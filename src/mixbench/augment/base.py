@@ -1,4 +1,4 @@
-"""What all mask-based mixing methods share: pairing, ratios, blending and soft labels."""
+"""What all methods that mix through a mask share: pairing, blending and soft labels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class MaskMix:
 
         x = M * image + (1 - M) * partner,    y = w * label + (1 - w) * partner's label
 
-    A method is a subclass with one function, `mask`, that turns a ratio lambda into M and w.
+    A method is a subclass with one function, `sample`, that draws M and w. One that changes the partner before it
+    shows has a `mixed` of its own as well. For methods in which a ratio lambda leads to M and w, see `ratio`.
 
     Args:
         num_classes: K, at least 2.
-        alpha: lambda is drawn from Beta(alpha, alpha); finite and > 0.
         pairing: "randperm" (one random permutation per batch), "flip" (reverse order) or "derange" (random,
             but no image meets itself).
-        per_sample: a ratio and a mask for every example; otherwise one of each per batch.
+        per_sample: a mask for every example; otherwise one per batch.
         prob: probability that a batch (with `per_sample`, an example) is mixed at all, in [0, 1].
 
     Raises:
@@ -35,20 +35,12 @@ class MaskMix:
     uses_model: ClassVar[bool] = False
 
     def __init__(
-        self,
-        num_classes: int,
-        alpha: float = 1.0,
-        *,
-        pairing: str = "randperm",
-        per_sample: bool = False,
-        prob: float = 1.0,
+        self, num_classes: int, *, pairing: str = "randperm", per_sample: bool = False, prob: float = 1.0
     ) -> None:
         check_classes(num_classes)
-        check_positive("alpha", alpha)
         check_choice("pairing", pairing, PAIRINGS)
         check_share("prob", prob)
         self.num_classes = num_classes
-        self.alpha = alpha
         self.pairing = pairing
         self.per_sample = per_sample
         self.prob = prob
@@ -63,43 +55,49 @@ class MaskMix:
         """The mixed images and their soft labels; the inputs are left as they are.
 
         Args:
-            images: (B, C, H, W), floating, of any height and width.
+            images: (B, C, H, W), floating, of any height and width; (B, ...) for Mixup and Manifold Mixup.
             labels: (B,) int64 in {0, ..., K-1}.
             lam: the ratio instead of a drawn one: a float in [0, 1], or a tensor (0-dim, or (B,) for a ratio
                 and a mask per example) with values in [0, 1], which are not checked: that would wait for
-                the device.
+                the device. A method without a ratio takes only None.
             generator: source of all randomness, on the CPU or on the images' device.
 
         Returns:
             x of the shape, dtype and memory format of `images`, and y (B, K) float32 with rows that sum to 1.
         """
+        height, width = self.size(images)
         check_batch(images, labels)
         draws = Draws(generator, images.device)
-        batch, _, height, width = images.shape
-        partners = draws.partners(self.pairing, batch)
-        n = self.count(batch, lam)
-        mask, own = self.sample(n, height, width, draws, fixed_ratio(lam, n, draws))
-        unmixed = self.unmixed(n, draws)
+        partners = draws.partners(self.pairing, len(images))
+        mask, own, *extra = self.batch_masks(len(images), height, width, draws, lam)
+        unmixed = self.unmixed(len(own), draws)
         if unmixed is not None:
             mask = mask.masked_fill(unmixed[:, None, None, None], 1.0)
             own = own.masked_fill(unmixed, 1.0)
-        return self.mixed(images, mask, partners), self.soft_labels(labels, own, partners)
+        return self.mixed(images, mask, partners, *extra), self.soft_labels(labels, own, partners)
 
-    def count(self, batch: int, lam: float | Tensor | None) -> int:
-        """How many ratios and masks a batch needs: one, or one per example."""
-        return batch if self.per_sample or (isinstance(lam, Tensor) and lam.dim() == 1) else 1
+    def size(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of the masks for these images. Raises ValueError for inputs that are no images."""
+        if images.dim() != 4:
+            raise ValueError(
+                f"images: shape {tuple(images.shape)}; allowed: (B, C, H, W), as {type(self).__name__} mixes images"
+            )
+        return images.shape[2], images.shape[3]
 
-    def sample(
-        self, n: int, height: int, width: int, draws: Draws, lam: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """n masks and label weights, as `mask` gives them, for given or drawn ratios (n,)."""
-        return self.mask(draws.beta(self.alpha, n) if lam is None else lam, height, width, draws)
+    def batch_masks(
+        self, batch: int, height: int, width: int, draws: Draws, lam: float | Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """What `sample` gives for a batch: one mask, or one per example."""
+        if lam is not None:
+            raise ValueError(f"lam={lam}: {type(self).__name__} has no ratio; allowed: None")
+        return self.sample(batch if self.per_sample else 1, height, width, draws)
 
-    def mask(self, lam: Tensor, height: int, width: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Masks and label weights for the ratios `lam` (n,).
+    def sample(self, n: int, height: int, width: int, draws: Draws) -> tuple[Tensor, ...]:
+        """n masks and label weights.
 
-        Returns the weight of the own image at every pixel, broadcastable to (n, 1, height, width), and the
-        weight of the own label (n,), both in [0, 1] and in the dtype of `lam`.
+        Returns the weight of the own image at every pixel, broadcastable to (n, 1, height, width), and the weight
+        of the own label (n,), both in [0, 1] and of one floating dtype. Tensors after these two are handed on to
+        `mixed`: what was drawn besides, such as where a box lies.
         """
         raise NotImplementedError
 
@@ -107,8 +105,12 @@ class MaskMix:
         """(n,) bool: which of n mixes are left out by `prob`; None when none can be."""
         return draws.uniform(n) >= self.prob if self.prob < 1 else None
 
-    def mixed(self, images: Tensor, mask: Tensor, partners: Tensor) -> Tensor:
-        """What the model is fed."""
+    def mixed(self, images: Tensor, mask: Tensor, partners: Tensor, *extra: Tensor) -> Tensor:
+        """What the model is fed: like `images` in shape, type and memory format, and equal to them where the mask is 1.
+
+        `mask` is that of `sample`, with ones where `prob` leaves a mix out; `partners` are indices (B,); `extra` is
+        what `sample` gave besides.
+        """
         return blend(images, mask, partners)
 
     def soft_labels(self, labels: Tensor, own: Tensor, partners: Tensor) -> Tensor:
@@ -126,23 +128,11 @@ def blend(images: Tensor, mask: Tensor, partners: Tensor) -> Tensor:
     return torch.lerp(images[partners], images, mask.to(images.dtype))
 
 
-def fixed_ratio(lam: float | Tensor | None, n: int, draws: Draws) -> Tensor | None:
-    """`lam` as n numbers on the draws' device, or None when it is to be drawn."""
-    if lam is None:
-        return None
-    if not isinstance(lam, Tensor):
-        check_share("lam", lam)
-        return torch.full((n,), float(lam), device=draws.device, dtype=draws.dtype)
-    if lam.shape not in ((), (n,)):
-        raise ValueError(f"lam: shape {tuple(lam.shape)}; allowed: a float, or a tensor of shape () or (B,)")
-    return lam.to(draws.device, draws.dtype, non_blocking=True).expand(n)
-
-
 def check_batch(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless images are (B, C, H, W) floating and labels (B,) int64."""
-    if images.dim() != 4 or not images.is_floating_point():
+    """Raise ValueError unless images are (B, ...) floating and labels (B,) int64."""
+    if images.dim() == 0 or not images.is_floating_point():
         raise ValueError(
-            f"images: {images.dtype} of shape {tuple(images.shape)}; allowed: floating, shape (B, C, H, W)"
+            f"images: {images.dtype} of shape {tuple(images.shape)}; allowed: floating, shape (B, ...)"
         )
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(

@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, arange
 
-from mixbench.augment.base import MaskMix, check_choice
+from mixbench.augment.base import check_choice
 from mixbench.augment.draws import Draws
+from mixbench.augment.ratio import BetaMix
 
 
-class CutMix(MaskMix):
+class CutMix(BetaMix):
     """Paste a box of the partner; the label follows the pasted area.
 
     The box has the image's proportions and the nominal area share 1 - lambda. Its centre is uniform over the
@@ -19,7 +20,7 @@ class CutMix(MaskMix):
 
     Args:
         label: weight of the own label: "area" (one minus the share of pixels pasted) or "nominal" (lambda).
-        Others: see `MaskMix`.
+        Others: see `BetaMix`.
     """
 
     def __init__(self, num_classes: int, alpha: float = 1.0, *, label: str = "area", **shared: Any) -> None:

@@ -48,17 +48,20 @@ class Draws:
         self.uniform(1)  # the next choice has another state
         return number
 
-    def beta(self, alpha: float, n: int) -> Tensor:
-        """(n,) ratios from Beta(alpha, alpha), for every alpha > 0.
+    def beta(self, alpha: float, n: int, beta: float | None = None) -> Tensor:
+        """(n,) ratios from Beta(alpha, beta), for every alpha > 0 and beta > 0; None: beta = alpha.
 
-        A ratio of two Gamma(alpha) variables, whose logarithms are drawn as those of Gamma(alpha + 1) plus
-        log(U) / alpha: below alpha of about 1e-3 the variables themselves are too small for float64. For
-        alpha -> 0 the ratios become 0 and 1 with equal probability.
+        X / (X + Y) with X from Gamma(alpha) and Y from Gamma(beta). The logarithm of a Gamma(a) variable is drawn as
+        that of Gamma(a + 1) plus log(U) / a: below a of about 1e-3 the variables themselves are too small for
+        float64. For alpha, beta -> 0 the ratios become 1 and 0, 1 with probability alpha / (alpha + beta).
         """
-        shape = torch.full((2, n), alpha + 1, device=self.source, dtype=torch.float64)
-        boosted = torch._standard_gamma(shape, generator=self.generator)
+        shapes = (alpha, alpha if beta is None else beta)
+        # `full` takes the number along with its kernel, where a tensor made from a list would be copied to the device.
+        rows = [torch.full((n,), a + 1, device=self.source, dtype=torch.float64) for a in shapes]
+        boosted = torch._standard_gamma(torch.stack(rows), generator=self.generator)
         uniform = torch.rand(2, n, generator=self.generator, device=self.source, dtype=torch.float64)
-        log_gamma = boosted.log() + torch.log1p(-uniform) / alpha
+        log_uniform = torch.log1p(-uniform)
+        log_gamma = boosted.log() + torch.stack([log_uniform[i] / a for i, a in enumerate(shapes)])
         return self._moved(torch.sigmoid(log_gamma[0] - log_gamma[1]))
 
     def partners(self, pairing: str, n: int) -> Tensor:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixbench.augment.base import MaskMix, check_choice
+from mixbench.augment.base import check_choice
 from mixbench.augment.draws import Draws
+from mixbench.augment.ratio import BetaMix
 
 
-class GMix(MaskMix):
+class GMix(BetaMix):
     """One image shows through a Gaussian bump, centred on a uniform pixel p, in the other.
 
     With k_s(i) = exp(-pi |i - p|^2 / (s H W)), whose integral over the plane is the share s of the image:
@@ -28,7 +29,7 @@ class GMix(MaskMix):
         alpha: 0.5 on CIFAR-100 and 1 on ImageNet in the paper.
         label: weight of the own label: "mean_mask", the mean of the mask, or "lambda". None takes the
             variant's own: "mean_mask" for "official", "lambda" for "paper".
-        Others: see `MaskMix`.
+        Others: see `BetaMix`.
     """
 
     def __init__(

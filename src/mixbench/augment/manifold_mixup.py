@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixbench.augment.base import blend
 from mixbench.augment.draws import Draws
-from mixbench.augment.mixup import Mixup
+from mixbench.augment.mixup import Mixup, per_example
 
 
 class ManifoldMixup(Mixup):
@@ -24,7 +24,7 @@ class ManifoldMixup(Mixup):
         model: has submodules named stage1, stage2, ... up to `stages`. Hooks stay on it.
         alpha: 2 on CIFAR and SVHN, 0.2 on Tiny-ImageNet in the paper.
         stages: the deepest stage whose output may be mixed, >= 0; 0 is Mixup.
-        Others: see `MaskMix`.
+        Others: see `BetaMix`.
 
     Raises:
         ValueError: the model has no such stage.
@@ -64,7 +64,7 @@ class ManifoldMixup(Mixup):
         self._stage = Draws(generator, images.device).choice(self.stages + 1)
         return super().__call__(images, labels, lam, generator)
 
-    def mixed(self, images: Tensor, mask: Tensor, partners: Tensor) -> Tensor:
+    def mixed(self, images: Tensor, mask: Tensor, partners: Tensor, *extra: Tensor) -> Tensor:
         # A tensor of its own, which tells this batch from the same images as a clean batch.
         self._batch = images.view_as(images)
         self._weight, self._partners, self._waiting = mask.flatten(), partners, True
@@ -92,4 +92,4 @@ class ManifoldMixup(Mixup):
                 f"manifold_mixup: {len(hidden)} of {len(self._partners)} examples reach the stage; it needs the"
                 " whole batch in one forward (opt.compute=masked, one device)"
             )
-        return blend(hidden, self._weight.view(-1, *[1] * (hidden.dim() - 1)), self._partners)
+        return blend(hidden, per_example(self._weight, hidden), self._partners)

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixbench.augment.base import MaskMix, check_positive, check_share
+from mixbench.augment.base import check_positive, check_share
 from mixbench.augment.cutmix import CutMix
 from mixbench.augment.draws import Draws
 from mixbench.augment.mixup import Mixup
+from mixbench.augment.ratio import RatioMix
 
 
-class MixupCutMix(MaskMix):
+class MixupCutMix(RatioMix):
     """Mixup with probability `mixup_prob`, else CutMix; chosen per batch (with `per_sample`, per example).
 
     Source: Park et al. 2022, section 2; also the training recipes of timm.
@@ -33,10 +34,10 @@ class MixupCutMix(MaskMix):
         mixup_prob: float = 0.5,
         **shared: Any,
     ) -> None:
+        super().__init__(num_classes, **shared)
         check_positive("alpha_mixup", alpha_mixup)
         check_positive("alpha_cutmix", alpha_cutmix)
         check_share("mixup_prob", mixup_prob)
-        super().__init__(num_classes, alpha_mixup, **shared)
         self.mixup = Mixup(num_classes, alpha_mixup)
         self.cutmix = CutMix(num_classes, alpha_cutmix)
         self.mixup_prob = mixup_prob

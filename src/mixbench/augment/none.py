@@ -12,7 +12,7 @@ from mixbench.losses import one_hot
 
 
 class NoMix:
-    """The images themselves and their one-hot labels, in the call form of the mixing methods.
+    """The inputs themselves and their one-hot labels, in the call form of the mixing methods.
 
     Args:
         num_classes: K, at least 2; ValueError otherwise.
@@ -31,6 +31,6 @@ class NoMix:
         lam: float | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`images` (B, C, H, W) unchanged, and y (B, K) float32; `lam` and `generator` have no effect."""
+        """`images` (B, ...), floating, unchanged, and y (B, K) float32; `lam` and `generator` have no effect."""
         check_batch(images, labels)
         return images, one_hot(labels, self.num_classes)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixbench.augment.base import MaskMix, check_batch, check_choice, check_positive, fixed_ratio
+from mixbench.augment.base import check_batch, check_choice, check_positive
 from mixbench.augment.draws import Draws
 from mixbench.augment.gridcut import graph_cut, tree_reweighted
 from mixbench.augment.puzzle_energy import energy_terms, shares
+from mixbench.augment.ratio import RatioMix, fixed_ratio
 from mixbench.augment.transport import arrange, masked_transport
 from mixbench.losses import cross_entropy, one_hot
 
@@ -22,7 +23,7 @@ GRIDS = (2, 4, 8, 16)
 SOLVERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"torch": tree_reweighted, "gco": graph_cut}
 
 
-class PuzzleMix(MaskMix):
+class PuzzleMix(RatioMix):
     """Masks that keep what is salient in either image, in blocks; the label is the mean of each mask.
 
     Saliency is the gradient of the loss with respect to the image, from a forward and backward pass of the
@@ -37,7 +38,8 @@ class PuzzleMix(MaskMix):
 
     Args:
         model: gives the saliency; its mode and gradients are left as they are.
-        beta: weight of smooth masks, >= 0.
+        alpha: lambda is drawn from Beta(alpha, alpha), always symmetric here; finite and > 0.
+        beta: weight of smooth masks, >= 0; the name that it has in the paper and the code.
         gamma: weight of the colours' jumps in it, >= 0.
         eta: weight of the prior, >= 0.
         neigh_size: pixels over which colours are averaged at a border, >= 1.
@@ -72,7 +74,8 @@ class PuzzleMix(MaskMix):
         solver: str = "torch",
         **shared: Any,
     ) -> None:
-        super().__init__(num_classes, alpha, **shared)
+        super().__init__(num_classes, **shared)
+        check_positive("alpha", alpha)
         check_positive("t_eps", t_eps)
         for name, value in (("beta", beta), ("gamma", gamma), ("eta", eta)):
             if not (math.isfinite(value) and value >= 0):
@@ -85,6 +88,7 @@ class PuzzleMix(MaskMix):
         if solver == "gco" and find_spec("gco") is None:
             raise ImportError("solver=gco needs the package gco-wrapper: pip install 'mixbench[gco]'")
         self.model = model
+        self.alpha = alpha
         self.beta = beta
         self.gamma = gamma
         self.eta = eta
@@ -103,9 +107,9 @@ class PuzzleMix(MaskMix):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The mixed images and their soft labels, as `MaskMix`; `lam` is the mean that the prior asks for."""
+        batch, (height, width) = len(images), self.size(images)
         check_batch(images, labels)
         draws = Draws(generator, images.device)
-        batch, _, height, width = images.shape
         fitting = [b for b in GRIDS if b <= min(height, width)] or GRIDS[:1]
         grid = fitting[draws.choice(len(fitting))]
         partners = draws.partners(self.pairing, batch)

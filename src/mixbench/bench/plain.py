@@ -36,7 +36,7 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
     mix = mixes[config.augment.name]
     config = _plainly(config)
     batches = handmade.loader(
-        splits.train.images,
+        splits.train.inputs,
         splits.train.labels.tolist(),
         dataset.mean,
         dataset.std,

@@ -29,16 +29,16 @@ def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[
 
     def variant(name: str, batch_size: int, **changes: Any) -> Subject:
         shape = dataclasses.replace(spec, **changes)
-        images = max(batch_size, IMAGES * spec.image[0] ** 2 // shape.image[0] ** 2)
+        images = max(batch_size, IMAGES * spec.shape[0] ** 2 // shape.shape[0] ** 2)
         return subject(
             name, dataclasses.replace(config, batch_size=batch_size), device, made_up(shape, images)
         )
 
-    base, side, channels = config.batch_size, spec.image[0], spec.image[2]
+    base, side, channels = config.batch_size, spec.shape[0], spec.shape[2]
     found = [variant(f"{method}: {base} images, {spec.num_classes} classes, {side} pixels", base)]
     found += [variant(f"{n} images", n) for n in BATCH_SIZES if n != base]
     found += [variant(f"{n} classes", base, num_classes=n) for n in CLASSES if n != spec.num_classes]
-    found += [variant(f"{n} pixels", base, image=(n, n, channels)) for n in PIXELS if n != side]
+    found += [variant(f"{n} pixels", base, shape=(n, n, channels)) for n in PIXELS if n != side]
     return found
 
 

@@ -15,7 +15,7 @@ from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
-from mixbench.schema.specs import Spec, find
+from mixbench.schema.specs import DataSpec, find
 from mixbench.schema.train import Train
 from mixbench.training.build import build_loop
 
@@ -74,12 +74,12 @@ def configured(method: str, overrides: Sequence[str]) -> Train:
     return compose([*overrides_of(method), *overrides])
 
 
-def made_up(spec: Spec, n: int = IMAGES) -> Splits:
+def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
     """`n` random images and labels in the shape of a data set: a step costs the same, and nothing is downloaded."""
     generator = np.random.default_rng(0)
 
     def split(size: int) -> Split:
-        images = generator.integers(0, 256, (size, *spec.image), dtype=np.uint8)
+        images = generator.integers(0, 256, (size, *spec.shape), dtype=np.uint8)
         return Split(images, generator.integers(0, spec.num_classes, size))
 
     return Splits(spec, train=split(n), val=None, test=split(1), note="")

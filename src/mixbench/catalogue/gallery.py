@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mixbench.augment import CutMix, GMix, HMix, Mixup, PuzzleMix
-from mixbench.augment.base import MaskMix
+from mixbench.augment.ratio import RatioMix
 from mixbench.data import Split, load
 from mixbench.data.store.cache import read_meta
 from mixbench.data.store.paths import data_dir
@@ -126,7 +126,7 @@ def first_two(labels: NDArray[np.int64]) -> list[int]:
 
 def as_tensors(split: Split, indices: list[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Images (B, C, H, W) float32 in [0, 1] and labels (B,) int64."""
-    images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
+    images = torch.from_numpy(split.inputs[indices]).permute(0, 3, 1, 2)
     return images.float() / 255, torch.from_numpy(split.labels[indices])
 
 
@@ -161,7 +161,7 @@ class _WatchedPuzzleMix(PuzzleMix):
         return masks
 
 
-def methods(num_classes: int, model: nn.Module) -> list[tuple[str, MaskMix]]:
+def methods(num_classes: int, model: nn.Module) -> list[tuple[str, RatioMix]]:
     """The columns of part (a). In a batch of two, reverse order pairs each image with the other one."""
     return [
         ("Mixup", Mixup(num_classes, pairing="flip")),
@@ -173,7 +173,7 @@ def methods(num_classes: int, model: nn.Module) -> list[tuple[str, MaskMix]]:
     ]
 
 
-def mix_pair(mix: MaskMix, images: Tensor, labels: Tensor, lam: float, seed: int) -> Mixed:
+def mix_pair(mix: RatioMix, images: Tensor, labels: Tensor, lam: float, seed: int) -> Mixed:
     """The first of two images (2, C, H, W) with labels (2,), mixed with the second one.
 
     Equal seeds give all methods that draw a place (box or bump) the same one.
@@ -196,7 +196,7 @@ def gmix_mask(variant: str, lam: float, seed: int) -> Mixed:
     return mix_pair(mix, torch.empty(2, 0, SIDE, SIDE), torch.tensor([0, 1]), lam, seed)
 
 
-def own_weights(mix: MaskMix, lam: Tensor, seed: int) -> Tensor:
+def own_weights(mix: RatioMix, lam: Tensor, seed: int) -> Tensor:
     """The own label's weight (n,) for ratios (n,), each with a place of its own; `mix` pairs by "flip"."""
     n = len(lam)
     labels = torch.arange(2).repeat_interleave(n)

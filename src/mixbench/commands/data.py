@@ -13,7 +13,7 @@ from mixbench.data.store import cache
 from mixbench.data.store.paths import data_dir
 from mixbench.errors import ConfigError, DataError
 from mixbench.schema.knob import nearest
-from mixbench.schema.specs import SPECS, Spec, find
+from mixbench.schema.specs import SPECS, DataSpec, find
 
 EPILOG = """A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory map,
 compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
@@ -84,7 +84,7 @@ def _list(root: Path, _: argparse.Namespace) -> int:
     print(f"{'name':14} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'image':8}  content")
     for spec in SPECS.values():
         state, remark = _state(root, spec)
-        image = "x".join(map(str, spec.image))
+        image = "x".join(map(str, spec.shape))
         sizes = f"{spec.num_classes:7} {spec.train_size:7} {spec.test_size:6}"
         print(f"{spec.name:14} {state:9} {sizes}  {image:8}  {spec.title}")
         for line in textwrap.wrap(remark, 95):
@@ -92,7 +92,7 @@ def _list(root: Path, _: argparse.Namespace) -> int:
     return 0
 
 
-def _state(root: Path, spec: Spec) -> tuple[str, str]:
+def _state(root: Path, spec: DataSpec) -> tuple[str, str]:
     """State of a set in one word, and what else there is to say."""
     try:
         meta = cache.read_meta(root, spec.name)
@@ -124,7 +124,7 @@ def _import(root: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _already_there(root: Path, spec: Spec) -> bool:
+def _already_there(root: Path, spec: DataSpec) -> bool:
     meta = cache.read_meta(root, spec.name)
     if meta is not None:
         print(f"{spec.name}: already there ({meta.state}) in {root / spec.name}; --replace makes it anew")

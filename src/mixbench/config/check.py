@@ -12,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import check
+from mixbench.schema.model import min_image_size
+from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import GROUPS, Train
 
 
@@ -59,12 +61,25 @@ def _problems(run: Train) -> Iterator[str]:
     yield from problems or _size_problems(run)
 
 
+def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
+    """Options that do not take the kind of inputs that the data set has."""
+    for group in ("model", "augment", "regularizer"):
+        option = getattr(run, group)
+        kinds = getattr(option, "kinds", None)  # None: any
+        if kinds is not None and spec.kind not in kinds:
+            yield (
+                f"{group}={option.name}: takes inputs of kind {' or '.join(kinds)}; those of {spec.name} are of kind"
+                f" {spec.kind}."
+            )
+
+
 def _size_problems(run: Train) -> Iterator[str]:
     """What only shows when data set, model and batch size are seen together."""
-    from mixbench.schema.model import min_image_size
-    from mixbench.schema.specs import SPECS
-
-    spec, dataset = SPECS[run.dataset.name], run.dataset
+    spec, dataset = run.dataset.spec(), run.dataset
+    unfit = list(_kind_problems(run, spec))
+    if unfit:
+        yield from unfit
+        return
     held_out = dataset.val_size or 0
     most = {
         "val_size": spec.train_size - 1,
@@ -76,20 +91,46 @@ def _size_problems(run: Train) -> Iterator[str]:
             rest = f" besides val_size={held_out}" if key == "train_size" and held_out else ""
             yield f"dataset.{key}={getattr(dataset, key)}: {spec.name} allows 1 to {limit}{rest}."
             return
+    if run.early_stopping and not held_out:
+        yield (
+            f"early_stopping={run.early_stopping}: looks at validation accuracy; add dataset.val_size=N, the number of"
+            " training examples to hold out."
+        )
+    yield from _batch_problems(run, spec, dataset.train_size or spec.train_size - held_out)
+    if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):
+        yield (
+            f"model.name={run.model.name}: needs images of at least {least} pixels with"
+            f" model.stem_stride={run.model.stem_stride}; those of {spec.name} have {image}."
+        )
+
+
+def _batch_problems(run: Train, spec: DataSpec, examples: int) -> Iterator[str]:
+    """Batches of so many training examples that cannot be had, or cannot be cut into equal parts."""
     if run.batch_size % run.devices:
         yield (
             f"batch_size={run.batch_size}: is for all devices together, and devices={run.devices} does not divide it;"
             f" allowed: multiples of {run.devices}."
         )
-    examples = dataset.train_size or spec.train_size - held_out
-    if run.batch_size > examples:
+        return
+    if run.batch_size > examples and run.drop_last:
         yield (
-            f"batch_size={run.batch_size}: larger than the {examples} training images of {spec.name};"
-            f" allowed: 1 to {examples}."
+            f"batch_size={run.batch_size}: larger than the {examples} training examples of {spec.name};"
+            f" allowed: 1 to {examples}, or any with drop_last=false."
         )
-    least, image = min_image_size(run.model), min(spec.image[:2])
-    if image < least:
+        return
+    parts = run.devices * run.accumulate
+    if run.batch_size % parts:
         yield (
-            f"model.name={run.model.name}: needs images of at least {least} pixels with"
-            f" model.stem_stride={run.model.stem_stride}; those of {spec.name} have {image}."
+            f"accumulate={run.accumulate}: must divide the {run.batch_size // run.devices} examples of a batch"
+            f"{' on each device' if run.devices > 1 else ''}."
         )
+        return
+    last = 0 if run.drop_last else examples % run.batch_size
+    if last % parts:
+        yield (
+            f"drop_last=false: the last batch has {last} examples, which cannot be cut into {parts} equal parts"
+            f" (devices={run.devices}, accumulate={run.accumulate}); allowed: another batch_size or"
+            " dataset.train_size, or drop_last=true."
+        )
+    if run.accumulate > 1 and run.augment.name == "manifold_mixup":
+        yield f"accumulate={run.accumulate}: manifold_mixup needs every batch whole in a forward; allowed here: 1."

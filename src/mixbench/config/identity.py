@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mixbench.schema.train import GROUPS, Train
+from mixbench.schema.train import Train
 
 
 def method(run: Train) -> str:
@@ -31,7 +31,8 @@ def scientific(node: Any) -> dict[str, Any]:
         if not field.metadata.get("scientific", True):
             continue
         if dataclasses.is_dataclass(value):
-            kept[field.name] = scientific(value)
+            part = scientific(value)
+            kept |= {field.name: part} if part else {}
         elif field.name == "name" or value != field.default:
             kept[field.name] = value
     return kept
@@ -45,10 +46,9 @@ def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for group in dataclasses.fields(run):
         option = getattr(run, group.name)
-        for field, owner in (
-            [(f, option) for f in dataclasses.fields(option)] if group.name in GROUPS else [(group, run)]
-        ):
-            key = field.name if owner is run else f"{group.name}.{field.name}".removesuffix(".name")
+        nested = dataclasses.is_dataclass(option)
+        for field, owner in [(f, option) for f in dataclasses.fields(option)] if nested else [(group, run)]:
+            key = f"{group.name}.{field.name}".removesuffix(".name") if nested else field.name
             if all_keys or all(f.metadata.get("scientific", True) for f in (group, field)):
                 values[key] = getattr(owner, field.name)
     return values

@@ -1,7 +1,7 @@
 """Image sets: prepared once into plain arrays, read by memory map, kept on the training device as uint8.
 
     splits = load("cifar100", train_size=10_000, val_size=1_000)
-    splits.train.images        # uint8 (10000, 32, 32, 3)
+    splits.train.inputs        # uint8 (10000, 32, 32, 3)
 
 `mixbench.data.images` turns such arrays into augmented, normalised batches.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mixbench.data.store.paths import data_dir as resolve_data_dir
 from mixbench.errors import ConfigError, DataError
-from mixbench.schema.specs import Spec, find
+from mixbench.schema.specs import DataSpec, find
 
 if TYPE_CHECKING:  # the config schema reads mixbench.schema.specs, and should not have to import NumPy for it
     import numpy as np
@@ -27,9 +27,9 @@ __all__ = ["Split", "Splits", "load"]
 
 
 class Split(NamedTuple):
-    """Images uint8 (N, H, W, C), possibly a read-only memory map, and labels int64 (N,)."""
+    """Inputs (N, *spec.shape), for images uint8 or float32, possibly a read-only memory map; labels int64 (N,)."""
 
-    images: NDArray[np.uint8]
+    inputs: NDArray
     labels: NDArray[np.int64]
 
 
@@ -37,7 +37,7 @@ class Split(NamedTuple):
 class Splits:
     """A loaded data set. `note` says what a reader of its results must know ("" for a complete, exact set)."""
 
-    spec: Spec
+    spec: DataSpec
     train: Split
     val: Split | None
     test: Split
@@ -83,7 +83,7 @@ def load(
 
 
 def _arrays(
-    spec: Spec, data_dir: str | os.PathLike[str] | None, mirrors: Sequence[str]
+    spec: DataSpec, data_dir: str | os.PathLike[str] | None, mirrors: Sequence[str]
 ) -> tuple[Arrays, str]:
     """The four arrays of `spec`, prepared first if need be, and the note on them."""
     from mixbench.data.store import cache
@@ -103,9 +103,9 @@ def _arrays(
 
 
 def _take(split: Split, indices: NDArray[np.int64]) -> Split:
-    return Split(split.images[indices], split.labels[indices])
+    return Split(split.inputs[indices], split.labels[indices])
 
 
-def _check_size(key: str, size: int | None, most: int, spec: Spec) -> None:
+def _check_size(key: str, size: int | None, most: int, spec: DataSpec) -> None:
     if size is not None and not 1 <= size <= most:
         raise ConfigError(f"dataset.{key}={size}: {spec.name} allows 1 to {most} here.")

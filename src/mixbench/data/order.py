@@ -12,19 +12,29 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
-def epoch_order(n: int, batch_size: int, seed: int, epoch: int, stream: str = "order") -> torch.Tensor:
-    """The batches of one epoch: int64 (n // batch_size, batch_size) on the CPU, a fresh permutation of
-    0..n-1.
+def batch_sizes(n: int, batch_size: int, drop_last: bool = True) -> list[int]:
+    """The sizes of an epoch's batches of `n` examples: full ones and, unless `drop_last`, the rest.
 
-    The n % batch_size examples left over are dropped, so that every step has the same shape. The order is
-    drawn on the CPU, whose generator gives the same numbers whatever the training device. Another `stream`
-    is another order. Raises ValueError if there is not even one full batch.
+    Raises ValueError if there is no batch.
     """
-    if not 1 <= batch_size <= n:
-        raise ValueError(f"batch_size={batch_size}: must be between 1 and the {n} training images.")
+    whole, rest = divmod(n, batch_size) if batch_size >= 1 else (0, 0)
+    sizes = [batch_size] * whole + ([rest] if rest and not drop_last else [])
+    if not sizes:
+        raise ValueError(f"batch_size={batch_size}: must be between 1 and the {n} training examples.")
+    return sizes
+
+
+def epoch_order(
+    n: int, batch_size: int, seed: int, epoch: int, *, drop_last: bool = True, stream: str = "order"
+) -> tuple[torch.Tensor, ...]:
+    """The batches of one epoch, int64 (B,) on the CPU: a fresh permutation of 0..n-1, cut as in `batch_sizes`.
+
+    The order is drawn on the CPU, whose generator gives the same numbers whatever the training device. Another
+    `stream` is another order. Raises ValueError if there is no batch.
+    """
+    sizes = batch_sizes(n, batch_size, drop_last)
     generator = torch.Generator().manual_seed(derived_seed(stream, seed, epoch))
-    steps = n // batch_size
-    return torch.randperm(n, generator=generator)[: steps * batch_size].view(steps, batch_size)
+    return torch.randperm(n, generator=generator)[: sum(sizes)].split(sizes)
 
 
 def step_generator(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from mixbench.seams import Fed
+
 log = logging.getLogger("mixbench")
 
 WARM_UP = 3  # steps run plainly before: they make momentum buffers and let cuDNN choose its kernels
@@ -23,10 +25,10 @@ TOLERANCE = 0.1
 class StepGraph:
     """Runs training steps on a CUDA device: plainly at first, then as replays of a graph.
 
-    `compute(indices, number)` is the whole step for the examples `indices`, int64 (B,), with `number`, int64 (), its
-    place in the epoch. It returns the loss () and reads nothing else that changes from step to step but the
-    optimizer's `lr` and random numbers of `generator` and of torch's default one, and never waits for the device.
-    `state()` lists the tensors that a step changes.
+    `compute(fed, number)` is the whole step for what the examples are fed, with `number`, int64 (), its place in the
+    epoch. It returns the loss () and reads nothing else that changes from step to step but the optimizer's `lr` and
+    random numbers of `generator` and of torch's default one, and never waits for the device. `state()` lists the
+    tensors that a step changes. A batch of another size than the first one, such as an epoch's last, is run plainly.
 
     The first replay is checked against the same step run plainly. Where recording fails, or the check does, a warning
     says so and all steps are run plainly.
@@ -34,15 +36,14 @@ class StepGraph:
 
     def __init__(
         self,
-        compute: Callable[[Tensor, Tensor], Tensor],
+        compute: Callable[[Fed, Tensor], Tensor],
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator,
         state: Callable[[], Sequence[Tensor]],
-        batch_size: int,
     ) -> None:
         device = generator.device
         self.compute, self.optimizer, self.generator, self.state = compute, optimizer, generator, state
-        self.indices = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self.fed: Fed = ()  # what is recorded reads these tensors; made for the first batch
         self.number = torch.zeros((), dtype=torch.int64, device=device)
         self.rate = torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device)  # one for plain and recorded steps: autograd remembers it
@@ -51,39 +52,46 @@ class StepGraph:
         self.steps_run = 0
         self.usable = True
 
-    def run(self, indices: Tensor, number: int, rate: float, reseed: Callable[[], None]) -> Tensor:
+    def run(self, fed: Fed, number: int, rate: float, reseed: Callable[[], None]) -> Tensor:
         """One step with learning rate `rate`, after `reseed()`. The loss () is overwritten by the next step."""
-        self.indices.copy_(indices)
+        if not self.fed:
+            self.fed = tuple(torch.empty_like(t, device=self.generator.device) for t in fed)
+        usual = all(t.shape == own.shape for t, own in zip(fed, self.fed, strict=True))
+        if usual:
+            for own, t in zip(self.fed, fed, strict=True):
+                own.copy_(t, non_blocking=True)
         self.number.fill_(number)
         self.rate.fill_(rate)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         reseed()
+        if not usual:
+            return self._plainly(fed)
         if self.graph is not None and self.loss is not None:
             self.graph.replay()
             return self.loss
         self.steps_run += 1
         if not self.usable or self.steps_run <= WARM_UP:
-            return self._plainly()
+            return self._plainly(self.fed)
         return self._first_recorded(reseed)
 
-    def _plainly(self) -> Tensor:
+    def _plainly(self, fed: Fed) -> Tensor:
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            loss = self.compute(self.indices, self.number)
+            loss = self.compute(fed, self.number)
         torch.cuda.current_stream().wait_stream(self.stream)
         return loss
 
     def _first_recorded(self, reseed: Callable[[], None]) -> Tensor:
         """Run a step plainly, record it, replay it from the same start, and go on from the plain result."""
         before = _copies(self.state())
-        loss = self._plainly().clone()
+        loss = self._plainly(self.fed).clone()
         after = _copies(self.state())
         try:
             graph = torch.cuda.CUDAGraph()
             graph.register_generator_state(self.generator)
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                recorded = self.compute(self.indices, self.number)
+                recorded = self.compute(self.fed, self.number)
             _set(self.state(), before)
             reseed()
             graph.replay()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 
 from mixbench.analysis.deformations import COLUMNS, DEFORMATIONS
 from mixbench.analysis.warp import deformed
-from mixbench.data.images import ImageSet
 from mixbench.data.order import derived_seed, epoch_order, step_generator
+from mixbench.engine.average import MovingAverage
 from mixbench.engine.evaluators import evaluate, mixed_accuracy
 from mixbench.engine.graph import StepGraph
 from mixbench.engine.metrics import TrainMetrics
@@ -29,6 +30,7 @@ from mixbench.machine.devices import synchronize
 from mixbench.machine.ranks import Ranks
 from mixbench.record.read import Row
 from mixbench.record.select import with_gaps
+from mixbench.seams import Augment, Examples, Fed, Loss, Objective, Rule
 
 
 class Diverged(MixbenchError):
@@ -58,21 +60,25 @@ class Loop:
     """What a training loop works with. `augment`, `objective` and `rule` are the three seams."""
 
     model: nn.Module  # as called in training; may be compiled
-    augment: Any
-    objective: Any
-    rule: Any
-    loss: Callable[[Tensor, Tensor], Tensor]
-    mixup: Any  # Mixup(alpha=1), for train_acc_mixed
+    augment: Augment
+    objective: Objective
+    rule: Rule
+    loss: Loss
+    mixup: Augment  # Mixup(alpha=1), for train_acc_mixed
     metrics: TrainMetrics
-    train: ImageSet
-    test: ImageSet
-    validation: ImageSet | None
+    train: Examples
+    test: Examples
+    validation: Examples | None
+    average: MovingAverage | None  # what is evaluated and kept instead of the last weights
     learning_rate: Callable[[float], float]  # epochs done, fractional -> learning rate
     autocast: torch.autocast
     device: torch.device
     seed: int
     epochs: int
+    early_stopping: int
     batch_size: int
+    drop_last: bool
+    accumulate: int
     eval_batch_size: int
     train_clean_every: int
     train_mixed_every: int
@@ -82,8 +88,13 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """Updates per epoch; the last partial batch is left out."""
-        return len(self.train) // self.batch_size
+        """Updates per epoch."""
+        return len(self.metrics.batch_sizes)
+
+    @property
+    def examples(self) -> int:
+        """How many examples an epoch trains on."""
+        return sum(self.metrics.batch_sizes)
 
     def run_epoch(self, position: Position, progress: Progress) -> Iterator[None]:
         """Train the rest of the epoch at `position`, yielding after every step.
@@ -92,11 +103,12 @@ class Loop:
         """
         self.model.train()
         epoch, first = position.epoch, position.step
-        order = epoch_order(len(self.train), self.batch_size, self.seed, epoch).to(self.device)
         started, before = time.perf_counter(), position.train_seconds
-        for step in range(first, self.steps):
+        for step, fed in enumerate(self.train.feed(self._order(epoch), first), start=first):
             rate = self.learning_rate(epoch + step / self.steps)
-            loss = self._step(order[step], epoch, step, rate)
+            loss = self._step(fed, epoch, step, rate)
+            if self.average is not None:
+                self.average.update()
             progress.step(loss, self.metrics.sums)
             position.step = step + 1
             if position.step == self.steps:
@@ -105,14 +117,17 @@ class Loop:
             yield
         self.check_finite(position)
 
-    def _step(self, indices: Tensor, epoch: int, step: int, rate: float) -> Tensor:
+    def _order(self, epoch: int) -> tuple[Tensor, ...]:
+        return epoch_order(len(self.train), self.batch_size, self.seed, epoch, drop_last=self.drop_last)
+
+    def _step(self, fed: Fed, epoch: int, step: int, rate: float) -> Tensor:
         reseed = partial(self._reseed, epoch, step)
         if self.cuda_graph:
-            return self._graph.run(indices, step, rate, reseed)
+            return self._graph.run(fed, step, rate, reseed)
         for group in self.rule.base.param_groups:
             group["lr"] = rate
         reseed()
-        return self._compute(indices, torch.tensor(step, device=self.device))
+        return self._compute(fed, torch.tensor(step, device=self.device))
 
     def _reseed(self, epoch: int, step: int) -> None:
         self._generator.manual_seed(derived_seed("augment", self.seed, epoch, step))
@@ -125,39 +140,40 @@ class Loop:
 
     @cached_property
     def _graph(self) -> StepGraph:
-        return StepGraph(self._compute, self.rule.base, self._generator, self._changing, self.batch_size)
+        return StepGraph(self._compute, self.rule.base, self._generator, self._changing)
 
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
         memory = [v for state in self.rule.base.state.values() for v in state.values() if torch.is_tensor(v)]
         weights = [*self.model.parameters(), *self.model.buffers()]
-        return [*weights, *memory, self.metrics.sums, self.metrics.step_losses]
+        return [*weights, *memory, *self.rule.tensors(), self.metrics.sums, self.metrics.step_losses]
 
-    def _compute(self, indices: Tensor, step: Tensor) -> Tensor:
+    def _compute(self, fed: Fed, step: Tensor) -> Tensor:
         """The step itself, without a wait for the device: a CUDA graph may record it."""
-        x, y, images, labels = self._batch(indices)
-        first_logits: list[Tensor] = []
+        x, y, images, labels = self._batch(fed)
+        first_logits: dict[int, Tensor] = {}  # of each part
 
-        def losses() -> Tensor:
+        def losses(number: int, x: Tensor, y: Tensor, images: Tensor, labels: Tensor) -> Tensor:
             with self.autocast:
                 each, logits = self.objective(self.model, x, y, images, labels, self.loss)
-            if not first_logits:
-                first_logits.append(logits.detach())
+            first_logits.setdefault(number, logits.detach())
             return each
 
-        loss = self.rule.step(losses)
+        parts = enumerate(_parts(self.accumulate, x, y, images, labels))
+        loss = self.rule.step(*(partial(losses, number, *part) for number, part in parts))
         self.ranks.spread(self._statistics)
-        self.metrics.update(step, loss, first_logits[0], y, labels)
+        logits = first_logits[0] if self.accumulate == 1 else torch.cat([*first_logits.values()])
+        self.metrics.update(step, loss, logits, y, labels)
         return loss
 
-    def _batch(self, indices: Tensor) -> tuple[Tensor, ...]:
+    def _batch(self, fed: Fed) -> tuple[Tensor, ...]:
         """This rank's part of the mixed batch and of the un-mixed one: x, y, images, labels.
 
         Every rank draws and mixes the whole batch, so that the parts together are what one process would train on: for
         1024 images of 32x32 that costs a CPU core 12 ms, where WRN-16-4 computes for seconds. Augmentations that work
         inside the model see only this rank's examples, and mix these with each other, by the same draws on all ranks.
         """
-        images, labels = self.train.batch(indices, self._generator)
+        images, labels = self.train.batch(fed, self._generator)
         if self.augment.uses_model:
             images, labels = self.ranks.parts(images, labels)
         with self.autocast:  # for those that ask the model; the others have nothing that it would round
@@ -186,19 +202,8 @@ class Loop:
         row: Row = {"epoch": epoch + 1, "lr": self.learning_rate(epoch + (self.steps - 1) / self.steps)}
         row |= self.metrics.read()
         started = time.perf_counter()
-        last = epoch + 1 == self.epochs
-        if self.train_clean_every:
-            due = last or (epoch + 1) % self.train_clean_every == 0
-            clean = self._evaluate(self.train) if due else {"acc": math.nan, "loss": math.nan}
-            row |= {"train_acc_clean": clean["acc"], "train_loss_clean": clean["loss"]}
-        if self.train_mixed_every:
-            due = last or (epoch + 1) % self.train_mixed_every == 0
-            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
-        row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
-        if self.validation is not None:
-            row |= {f"val_{key}": value for key, value in self._evaluate(self.validation).items()}
-        if self.deformed_test:
-            row |= self._deformed_accuracies() if last else dict.fromkeys(COLUMNS, math.nan)
+        with self.evaluated():
+            row |= self._measured(epoch, position.rows)
         row = with_gaps(row)
         row["train_seconds"] = position.train_seconds
         row["eval_seconds"] = time.perf_counter() - started
@@ -207,8 +212,41 @@ class Loop:
         self.metrics.reset()
         return row
 
-    def _evaluate(self, images: ImageSet) -> dict[str, float]:
-        return evaluate(self.model, images.eval_batches(self.eval_batch_size), self.autocast, self.ranks)
+    def finished(self, position: Position) -> bool:
+        """Whether all epochs are done, or validation accuracy has not risen for `early_stopping` of them."""
+        return position.epoch >= self.epochs or self._exhausted(position.rows)
+
+    def _exhausted(self, rows: Sequence[Row]) -> bool:
+        if not self.early_stopping or not rows:
+            return False
+        accuracies = [row["val_acc"] for row in rows]
+        return len(rows) - 1 - accuracies.index(max(accuracies)) >= self.early_stopping
+
+    def evaluated(self) -> AbstractContextManager[None]:
+        """The weights that are evaluated and kept, in the model's place."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def _measured(self, epoch: int, before: list[Row]) -> Row:
+        """What evaluations give after an epoch; those before it have the rows `before`."""
+        row: Row = {}
+        validated = {} if self.validation is None else self._evaluate(self.validation)
+        validated = {f"val_{key}": value for key, value in validated.items()}
+        last = epoch + 1 == self.epochs or self._exhausted([*before, validated])
+        if self.train_clean_every:
+            due = last or (epoch + 1) % self.train_clean_every == 0
+            clean = self._evaluate(self.train) if due else {"acc": math.nan, "loss": math.nan}
+            row |= {"train_acc_clean": clean["acc"], "train_loss_clean": clean["loss"]}
+        if self.train_mixed_every:
+            due = last or (epoch + 1) % self.train_mixed_every == 0
+            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
+        row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
+        row |= validated
+        if self.deformed_test:
+            row |= self._deformed_accuracies() if last else dict.fromkeys(COLUMNS, math.nan)
+        return row
+
+    def _evaluate(self, examples: Examples) -> dict[str, float]:
+        return evaluate(self.model, examples.eval_batches(self.eval_batch_size), self.autocast, self.ranks)
 
     def _deformed_accuracies(self) -> dict[str, float]:
         return {
@@ -223,9 +261,17 @@ class Loop:
 
     def _mixed_accuracy(self, epoch: int) -> float:
         generator = step_generator(self.device, self.seed, epoch, 0, "train_acc_mixed")
-        order = epoch_order(len(self.train), self.batch_size, self.seed, epoch).to(self.device)
         batches = (
-            self.mixup(*self.train.batch(indices, generator, augment=False), generator=generator)
-            for indices in order
+            self.mixup(*self.train.batch(fed, None), generator=generator)
+            for fed in self.train.feed(self._order(epoch))
         )
         return mixed_accuracy(self.model, batches, self.autocast, self.ranks)
+
+
+def _parts(n: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors (B, ...) cut into n parts each; of one that comes twice, the parts come twice as well."""
+    if n == 1:
+        yield tensors
+        return
+    cut = {id(t): t.chunk(n) for t in tensors}
+    yield from zip(*(cut[id(t)] for t in tensors), strict=True)

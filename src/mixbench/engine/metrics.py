@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,12 +22,13 @@ class TrainMetrics:
     `train_acc_weighted` is the soft target's weight on the predicted class (for Mixup:
     lam*[p=y_a] + (1-lam)*[p=y_b]); `train_acc_first` compares the prediction with the first image's label. Both
     come from the model's first, un-perturbed forward of each step. All are of the whole batch: the `ranks` add up
-    theirs at every step, and all hold the same numbers.
+    theirs at every step, and all hold the same numbers. `batch_sizes`: of the steps of an epoch, over all ranks.
     """
 
-    def __init__(self, steps: int, device: torch.device, ranks: Ranks = ALONE) -> None:
+    def __init__(self, batch_sizes: Sequence[int], device: torch.device, ranks: Ranks = ALONE) -> None:
         self.ranks = ranks
-        self.step_losses = torch.zeros(steps, device=device)
+        self.batch_sizes = batch_sizes
+        self.step_losses = torch.zeros(len(batch_sizes), device=device)
         self.sums = torch.zeros(3, dtype=accumulator_dtype(device), device=device)
 
     def reset(self) -> None:
@@ -59,10 +61,18 @@ class TrainMetrics:
         if count == 0:
             return {"train_loss": math.nan, "train_acc_weighted": math.nan, "train_acc_first": math.nan}
         return {
-            "train_loss": self.step_losses.to(self.sums.dtype).mean().item(),
+            "train_loss": self._mean_loss().item(),
             "train_acc_weighted": 100 * weighted / count,
             "train_acc_first": 100 * first / count,
         }
+
+    def _mean_loss(self) -> Tensor:
+        """Over examples: the batches count by their sizes."""
+        losses = self.step_losses.to(self.sums.dtype)
+        if len(set(self.batch_sizes)) == 1:
+            return losses.mean()
+        sizes = torch.tensor(self.batch_sizes, dtype=losses.dtype, device=losses.device)
+        return losses @ sizes / sizes.sum()
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a resume in the middle of an epoch needs."""

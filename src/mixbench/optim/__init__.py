@@ -12,16 +12,21 @@ from functools import partial
 from mixbench.optim.base import Descent
 from mixbench.optim.bgmix import BGMix
 from mixbench.optim.dgmix import DGMix
+from mixbench.optim.gsam import GSAM
+from mixbench.optim.looksam import LookSAM
 from mixbench.optim.sam import SAM
+from mixbench.seams import Rule
 
-__all__ = ["RULES", "SAM", "BGMix", "DGMix", "Descent"]
+__all__ = ["GSAM", "RULES", "SAM", "BGMix", "DGMix", "Descent", "LookSAM"]
 
-RULES: dict[str, Callable[..., Descent]] = {
+RULES: dict[str, Callable[..., Rule]] = {
     "sgd": Descent,
     "adam": Descent,
     "adamw": Descent,
     "sam": SAM,
     "asam": partial(SAM, adaptive=True),
+    "gsam": GSAM,
+    "looksam": LookSAM,
     "bgmix": BGMix,
     "dgmix": DGMix,
 }

@@ -2,53 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mixbench.machine.ranks import ALONE, Ranks
-
-Closure = Callable[[], Tensor]
+from mixbench.seams import Closure
 
 
 class Descent:
     """One forward and backward, then one step of a torch optimizer.
 
     Args:
-        model: the model that the closure runs.
+        model: the model that the closures run.
         base: any torch optimizer over the model's parameters.
+        clip_norm: the final gradient is scaled down to this length, over all parameters jointly, where it is longer;
+            > 0. None: it is left as it is.
         scaler: loss scaling for fp16; None for float32 and bf16.
         ranks: the processes that train the same weights, each on its part of a batch. Gradients are averaged over
-            them before the optimizer steps.
+            them before they are clipped and the optimizer steps.
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
+
+    alike = True
 
     def __init__(
         self,
         model: nn.Module,
         base: torch.optim.Optimizer,
         *,
+        clip_norm: float | None = None,
         scaler: torch.amp.GradScaler | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
+        if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
+            raise ValueError(f"clip_norm={clip_norm}: must be a finite number > 0")
         self.model = model
         self.base = base
+        self.clip_norm = clip_norm
         self.scaler = scaler
         self.ranks = ranks
 
-    def step(self, closure: Closure) -> Tensor:
-        """Update the weights with the gradient of the mean of `closure()`, the losses (B,) of one batch.
+    def step(self, *parts: Closure) -> Tensor:
+        """Update the weights with the gradient of the mean of the losses (B,) of one batch.
 
-        Returns that mean at the weights before the update: 0-dim, detached, on the device. The final
-        gradient stays in the parameters' `grad` (scaled, if there is a scaler and it skipped the step).
+        Each of the n `parts` computes the losses (B / n,) of an equal part of the batch, in its order; only one part's
+        graph is in memory at a time. Returns the mean loss at the weights before the update: 0-dim, detached, on the
+        device. The final gradient stays in the parameters' `grad` (scaled, if there is a scaler and it skipped the
+        step).
+
+        Raises:
+            ValueError: a part gives something else than such losses.
         """
         self.base.zero_grad()
-        loss = closure().mean()
-        self.backward(loss)
+        loss, _ = self.accumulate(parts)
         self.update()
-        return loss.detach()
+        return loss
+
+    def tensors(self) -> list[Tensor]:
+        """What a step changes besides weights, buffers and the optimizer's memory."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resume needs besides the base optimizer and the scaler."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+
+    def accumulate(self, parts: Sequence[Closure]) -> tuple[Tensor, Tensor]:
+        """Add the gradient of the mean loss over all parts to the parameters' `grad`, part by part.
+
+        Returns that mean, 0-dim, and the losses (B,), both detached.
+        """
+        shares: list[Tensor] = []
+        losses: list[Tensor] = []
+        for part in parts:
+            each = part()
+            if each.dim() != 1:
+                raise ValueError(
+                    f"the closure returned a tensor of shape {tuple(each.shape)}; expected are the losses of the"
+                    ' examples, of shape (B,), as torch\'s loss functions give with reduction="none"'
+                )
+            if losses and len(each) != len(losses[0]):
+                raise ValueError(
+                    f"the parts of a batch must be equal: one gave {len(losses[0])} losses, another {len(each)}"
+                )
+            share = each.mean() / len(parts)
+            self.backward(share)
+            shares.append(share.detach())
+            losses.append(each.detach())
+        return torch.stack(shares).sum(), torch.cat(losses)
 
     def backward(self, loss: Tensor, retain_graph: bool = False) -> None:
         """Accumulate the gradient of the 0-dim `loss`, scaled when there is a scaler."""
@@ -58,18 +109,30 @@ class Descent:
         """`value` times the loss scale."""
         return value if self.scaler is None else self.scaler.scale(value)
 
+    def weights(self) -> list[Tensor]:
+        """The base optimizer's parameters that have a gradient."""
+        return [w for group in self.base.param_groups for w in group["params"] if w.grad is not None]
+
     def gradients(self) -> list[Tensor]:
-        """Those of the base optimizer's parameters that have one."""
-        return [w.grad for group in self.base.param_groups for w in group["params"] if w.grad is not None]
+        """The gradient of each of `weights`."""
+        return [w.grad for w in self.weights() if w.grad is not None]
 
     def update(self) -> None:
         """One step of the base optimizer; with a scaler, none if the gradient is not finite on any rank."""
         self.ranks.average(self.gradients())
         if self.scaler is None:
+            self._clip()
             self.base.step()
-        else:
-            self.scaler.step(self.base)
-            self.scaler.update()
+            return
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.base)  # which also looks for what is not finite, before it is clipped
+        self._clip()
+        self.scaler.step(self.base)
+        self.scaler.update()
+
+    def _clip(self) -> None:
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.weights(), self.clip_norm)
 
 
 @contextmanager

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mixbench.optim.base import Closure
-from mixbench.optim.bgmix import check_gamma, kept, select
+from mixbench.optim.base import frozen_statistics
 from mixbench.optim.outputs import recorded
-from mixbench.optim.sam import SAM
+from mixbench.optim.selective import SelectiveSAM, check_whole, kept, select
+from mixbench.optim.vectors import along, dot
+from mixbench.seams import Closure
 
 
-class DGMix(SAM):
+class DGMix(SelectiveSAM):
     """BG-Mix plus what the less sensitive examples, B-, say across the direction of the sensitive ones, B+.
 
         g+ = gradient of mean_(B+) l_i(w + delta),    g- = that of mean_(B-) l_i(w + delta)
@@ -25,10 +28,11 @@ class DGMix(SAM):
     Args:
         gamma: share of the batch in B+, in (0, 1].
         decompose: "gradient": the formula above, in parameter space, with a second backward pass through the
-            same forward (8 instead of SAM's 6 forward passes' time). "logit": the same projection of each B-
+            same forward (8 instead of SAM's 6 forward passes' time; of a batch in parts, 10, as each part's
+            forward is run for the selection, for B+ and for B-). "logit": the same projection of each B-
             example's gradient with respect to its logits onto the mean of those of B+, then one backward pass:
             about SAM's time, as the paper measures. The losses must then depend on the weights through the
-            model's outputs alone.
+            model's outputs alone, and the batch must be in one part.
         Others: see `SAM`.
     """
 
@@ -42,39 +46,45 @@ class DGMix(SAM):
         decompose: str = "gradient",
         **shared: Any,
     ) -> None:
-        super().__init__(model, base, rho, **shared)
-        check_gamma(gamma)
+        super().__init__(model, base, rho, gamma, **shared)
         if decompose not in ("gradient", "logit"):
             raise ValueError(f"decompose={decompose}: not one of gradient, logit")
-        self.gamma = gamma
         self.decompose = decompose
 
-    def second_pass(self, closure: Closure, losses: Tensor) -> None:
+    def step(self, *parts: Closure) -> Tensor:
+        if self.decompose == "logit":
+            check_whole(parts, "decompose=logit")
+        return super().step(*parts)
+
+    def second_pass(self, parts: Sequence[Closure], losses: Tensor, first: list[Tensor]) -> None:
         batch = self.together.size * len(losses)
         if kept(self.gamma, batch) == batch:
-            super().second_pass(closure, losses)
+            super().second_pass(parts, losses, first)
         elif self.decompose == "gradient":
-            self._across_gradients(closure, losses)
+            self._across_gradients(parts, losses)
         else:
-            self._across_logits(closure, losses)
+            self._across_logits(*parts, losses=losses)
 
-    def _across_gradients(self, closure: Closure, losses: Tensor) -> None:
-        perturbed = closure()
-        chosen, share = select(perturbed.detach() - losses, self.gamma, self.together)
-        self.backward(torch.where(chosen, perturbed, 0.0).sum() / share, retain_graph=True)
+    def _across_gradients(self, parts: Sequence[Closure], losses: Tensor) -> None:
+        alone = len(parts) == 1
+        parts, chosen, number = self.selection(parts, losses)
+        for part, mask in zip(parts, chosen, strict=True):
+            self.backward(torch.where(mask, part(), 0.0).sum() / number, retain_graph=alone)
         plus = self.gradients()
         self.together.average(plus)
         self.base.zero_grad()
-        self.backward(torch.where(chosen, 0.0, perturbed).sum() / (len(losses) - share))
+        # Of several parts, this is one more forward, which moves no statistics once more.
+        with nullcontext() if alone else frozen_statistics(self.model):
+            for part, mask in zip(parts, chosen, strict=True):
+                self.backward(torch.where(mask, 0.0, part()).sum() / (len(losses) - number))
         minus = self.gradients()
         with torch.no_grad():
-            along = _dot(minus, plus)
-            self.together.average([along])
-            length = _dot(plus, plus)
-            keep = 1 - torch.where(length > 0, along / length, 0.0)
+            product = dot(minus, plus)
+            self.together.average([product])
+            keep = 1 - along(product, dot(plus, plus))
             torch._foreach_add_(minus, torch._foreach_mul(plus, keep))
 
-    def _across_logits(self, closure: Closure, losses: Tensor) -> None:
+    def _across_logits(self, closure: Closure, *, losses: Tensor) -> None:
         batch = len(losses)
         with recorded(self.model, cut=True) as outputs:
             perturbed = closure()
@@ -86,19 +96,11 @@ class DGMix(SAM):
         d = torch.cat([_by_example(g, batch) for g in gradients], dim=1)
         plus = torch.where(chosen, d, 0.0).sum(0)
         self.together.average([plus])
-        length = plus @ plus
-        along = torch.where(length > 0, d @ plus / length, 0.0)
-        across = d - along[:, None] * plus
+        across = d - along(d @ plus, plus @ plus)[:, None] * plus
         upstream = torch.where(chosen, d * (batch / share), across * (batch / (batch - share)))
         widths = [leaf.numel() // batch for leaf in received]
         parts = [_as_output(u, leaf) for u, leaf in zip(upstream.split(widths, dim=1), received, strict=True)]
         torch.autograd.backward([output for output, _ in outputs], parts)
-
-
-def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:
-    """Inner product over all tensors, accumulated in at least float32."""
-    wide = torch.promote_types(one[0].dtype, torch.float32)
-    return torch.stack([product.sum(dtype=wide) for product in torch._foreach_mul(one, other)]).sum()
 
 
 def _by_example(gradient: Tensor, batch: int) -> Tensor:

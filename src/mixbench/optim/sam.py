@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from mixbench.machine.ranks import ALONE, Ranks
-from mixbench.optim.base import Closure, Descent, frozen_statistics, random_state
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
+from mixbench.optim.base import Descent, frozen_statistics, random_state
+from mixbench.optim.vectors import Tensors, norm
+from mixbench.seams import Closure
 
 
 class SAM(Descent):
@@ -20,14 +20,14 @@ class SAM(Descent):
 
         delta = rho * g / ||g||,    g = gradient of the mean loss at w, the norm over all parameters jointly
 
-    One step is two forward and backward passes on the same batch with the same dropout masks. The weights
-    are put back from a saved copy, bit for bit, before the base optimizer steps from w with the gradient at
-    w + delta. If ||g|| is zero or not finite, delta is 0. Nothing in the step waits for the device (a scaler
-    does: it must know whether to skip). rho=0 is the base optimizer. On Mixup batches this is the G-Mix of
-    Li & Tang.
+    One step is two forward and backward passes on the same batch with the same dropout masks; a batch in parts goes
+    through the first pass part by part, and then, in the same order, through the second. The weights are put back from
+    a saved copy, bit for bit, before the base optimizer steps from w with the gradient at w + delta. If ||g|| is zero
+    or not finite, delta is 0. Nothing in the step waits for the device (a scaler does: it must know whether to skip).
+    rho=0 is the base optimizer. On Mixup batches this is the G-Mix of Li & Tang.
 
     Args:
-        model: the model that the closure runs.
+        model: the model that the closures run.
         base: a torch optimizer over the model's parameters; its momentum and weight decay act at w.
         rho: length of delta, >= 0. Usual: 0.05 (CIFAR-10), 0.1 (CIFAR-100); 0.5 in Li & Tang.
         adaptive: ASAM: delta = rho * T^2 g / ||T g|| with T = |w| + eta for the parameters named "weight" and
@@ -36,16 +36,19 @@ class SAM(Descent):
         perturb: "all" parameters, or "no_norm_bias": only those with two or more dimensions.
         bn_stats: which passes move BatchNorm's running statistics: "first" or "both".
         decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss (the
-            authors' JAX code).
+            authors' JAX code). Not around AdamW, whose decay is no part of a loss.
         ascent: with several `ranks`: "per_device", where each ascends along the gradient of its own part of the batch
             (m-sharpness, as in both papers), or "synchronised", along that of the whole batch, as one process would.
             Rules that select examples select by device or from the whole batch accordingly.
+        clip_norm: see `Descent`; of the gradient at w + delta, not of g.
         scaler: loss scaling for fp16. The scale cancels in g / ||g||.
         ranks: see `Descent`.
 
     Raises:
         ValueError: an argument is outside its range.
     """
+
+    needs_first_gradient = False  # whether `second_pass` reads it; it is kept in memory only then
 
     def __init__(
         self,
@@ -59,10 +62,11 @@ class SAM(Descent):
         bn_stats: str = "first",
         decay_in_ascent: bool = False,
         ascent: str = "per_device",
+        clip_norm: float | None = None,
         scaler: torch.amp.GradScaler | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(model, base, scaler=scaler, ranks=ranks)
+        super().__init__(model, base, clip_norm=clip_norm, scaler=scaler, ranks=ranks)
         for name, value in (("rho", rho), ("eta", eta)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}={value}: must be a finite number >= 0")
@@ -72,6 +76,8 @@ class SAM(Descent):
             raise ValueError(f"bn_stats={bn_stats}: not one of first, both")
         if ascent not in ("per_device", "synchronised"):
             raise ValueError(f"ascent={ascent}: not one of per_device, synchronised")
+        if decay_in_ascent and isinstance(base, torch.optim.AdamW):
+            raise ValueError("decay_in_ascent=True: AdamW's weight decay is no part of the loss")
         if perturb == "no_norm_bias" and all(p.dim() < 2 for p in model.parameters()):
             raise ValueError("perturb=no_norm_bias: the model has no parameter with two or more dimensions")
         self.rho = rho
@@ -88,33 +94,45 @@ class SAM(Descent):
         """The ranks that ascend and select as one."""
         return self.ranks if self.ascent == "synchronised" else ALONE
 
-    def step(self, closure: Closure) -> Tensor:
+    def step(self, *parts: Closure) -> Tensor:
         """As `Descent.step`, with the gradient of the second pass; returns the mean loss of the first."""
         replay = random_state(self.model)
         self.base.zero_grad()
-        losses = closure()
-        loss = losses.mean()
-        self.backward(loss)
+        loss, losses = self.accumulate(parts)
         self.together.average(self.gradients())
+        first = self.gradients() if self.needs_first_gradient else []
         statistics = frozen_statistics(self.model) if self.bn_stats == "first" else nullcontext()
 
         def replayed() -> Tensor:
             replay()
-            return closure()
+            return parts[0]()
 
         with self.perturbed(), statistics:
             self.base.zero_grad()
-            self.second_pass(replayed, losses.detach())
+            self.second_pass([replayed, *parts[1:]], losses, first)
         self.update()
-        return loss.detach()
+        return loss
 
-    def second_pass(self, closure: Closure, losses: Tensor) -> None:
+    def second_pass(self, parts: Sequence[Closure], losses: Tensor, first: list[Tensor]) -> None:
         """Leave in the parameters' `grad` what the base optimizer shall use.
 
-        Called at w + delta, with all gradients cleared. Each call of `closure` has the dropout masks of the
-        first pass, at w, whose losses (B,) are `losses`.
+        Called at w + delta, with all gradients cleared. Each pass through all `parts`, in their order, has the dropout
+        masks of the first pass, at w, whose losses (B,) are `losses`. `first` is the gradient there, one tensor for
+        each of `weights`, scaled as the others are; empty unless the class has `needs_first_gradient`.
         """
-        self.backward(closure().mean())
+        self.accumulate(parts)
+
+    @torch.no_grad()
+    def foreseen(self, parts: Sequence[Closure]) -> Tensor:
+        """The losses (B,) of a pass that computes no gradient and moves no statistics."""
+        with frozen_statistics(self.model):
+            losses = torch.cat([part() for part in parts])
+        torch.clear_autocast_cache()  # of copies of the weights that carry no gradient
+        return losses
+
+    def radius(self) -> float | Tensor:
+        """The length of delta in this step."""
+        return self.rho
 
     @contextmanager
     def perturbed(self) -> Iterator[None]:
@@ -125,6 +143,7 @@ class SAM(Descent):
         with torch.no_grad():
             torch._foreach_copy_(saved, weights)
             torch._foreach_add_(weights, deltas)
+        del deltas  # as large as the weights
         # Around the whole step, autocast would go on with its half-precision copies of the weights at w.
         torch.clear_autocast_cache()
         try:
@@ -155,11 +174,9 @@ class SAM(Descent):
         if self.adaptive:
             scales = [w.abs() + self.eta if w in self._named_weight else torch.ones_like(w) for w in weights]
             ascent = torch._foreach_mul(ascent, scales)
-        # At least float32, where the squares of float16 gradients do not overflow.
-        wide = torch.promote_types(ascent[0].dtype, torch.float32)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(ascent, 2, dtype=wide)))
-        factor = self.rho / norm
-        usable = norm.isfinite() & factor.isfinite()
+        length = norm(ascent)
+        factor = self.radius() / length
+        usable = length.isfinite() & factor.isfinite()
         # Selected, not multiplied by zero: 0 * inf is NaN.
         deltas: Tensors = [torch.where(usable, d, 0.0) for d in torch._foreach_mul(ascent, factor)]
         return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from mixbench.regularize.mixupe import MixupE
 from mixbench.regularize.none import NoRegularizer
+from mixbench.seams import Objective
 
 __all__ = ["REGULARIZERS", "MixupE", "NoRegularizer"]
 
-REGULARIZERS: dict[str, type] = {"none": NoRegularizer, "mixupe": MixupE}
+REGULARIZERS: dict[str, type[Objective]] = {"none": NoRegularizer, "mixupe": MixupE}

@@ -18,13 +18,14 @@ class MixupE:
         R = E[1-lambda] / B * sum_i |q_i|,    L = c (L_mix + eta R),    c = |L_mix| / |L_mix + eta R|
 
     with c held constant (equations 7 to 9; differentiating through it would leave the gradient of L_mix
-    alone) and E[1-lambda] = alpha / (2 alpha + 1). The returned losses are those of the examples, with mean L:
-    where a rule selects among examples, the extra loss counts. `augment=none` gives "ERM + additional loss",
-    in one forward.
+    alone) and E[1-lambda] = 2 alpha beta / ((alpha + beta) (alpha + beta + 1)): that of the paper's mixture of
+    Beta(alpha + 1, beta) and Beta(beta + 1, alpha) with weights alpha and beta over alpha + beta. It is
+    alpha / (2 alpha + 1) for beta = alpha. The returned losses are those of the examples, with mean L: where a rule
+    selects among examples, the extra loss counts. `augment=none` gives "ERM + additional loss", in one forward.
 
     Args:
         eta: weight of R, >= 0; the paper searches 1e-4 to 1e-1.
-        alpha: of the Beta(alpha, alpha) in E[1-lambda], > 0.
+        alpha, beta: of the Beta distribution that Mixup draws from, > 0; None for `beta` is alpha.
         variant: "paper": q_i = (y_i - softmax f_i) . f_i (equation 5), needs no derivative. "exact":
             q_i = (softmax f_i - y_i) . J_f(x_i) (mean image - x_i) (equation 4), by a vector-Jacobian product
             and a second differentiation; with BatchNorm in training J includes the batch's statistics, as in
@@ -36,7 +37,7 @@ class MixupE:
         forward: "separate" forwards of mixed and original batch, or "batched", one of both, in which
             BatchNorm normalises over their union.
         rescale: multiply by c, whose means are those of the batch that this process sees.
-        mean_image: (C, H, W) for "exact"; None takes the mean of the batch.
+        mean_image: the mean input, without the batch axis, for "exact"; None takes the mean of the batch.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -49,6 +50,7 @@ class MixupE:
         eta: float = 1e-3,
         alpha: float = 1.0,
         *,
+        beta: float | None = None,
         variant: str = "paper",
         threshold: float = 1.0,
         samples: str = "original",
@@ -58,8 +60,10 @@ class MixupE:
     ) -> None:
         if not (math.isfinite(eta) and eta >= 0):
             raise ValueError(f"eta={eta}: must be a finite number >= 0")
-        if not (math.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"alpha={alpha}: must be a finite number > 0")
+        beta = alpha if beta is None else beta
+        for shape, number in (("alpha", alpha), ("beta", beta)):
+            if not (math.isfinite(number) and number > 0):
+                raise ValueError(f"{shape}={number}: must be a finite number > 0")
         for name, value, allowed in (
             ("variant", variant, ("paper", "exact", "official")),
             ("samples", samples, ("original", "mixed")),
@@ -68,7 +72,8 @@ class MixupE:
             if value not in allowed:
                 raise ValueError(f"{name}={value}: not one of {', '.join(allowed)}")
         self.eta = eta
-        self.mean_weight = alpha / (2 * alpha + 1)
+        # In an order in which beta = alpha gives the same bits as alpha / (2 alpha + 1).
+        self.mean_weight = alpha * (2 * beta / (alpha + beta)) / (alpha + beta + 1)
         self.variant = variant
         self.threshold = threshold
         self.samples = samples
@@ -87,7 +92,7 @@ class MixupE:
     ) -> tuple[Tensor, Tensor]:
         """Losses (B,) of the mixed batch x, y with the extra term, and the logits (B, K) of x.
 
-        `images` (B, C, H, W) and `labels` (B,) are the un-mixed batch; `loss(logits, y)` gives (B,).
+        `images` (B, ...) and `labels` (B,) are the un-mixed batch; `loss(logits, y)` gives (B,).
         """
         # "exact" differentiates, also where the caller only wants values.
         with torch.set_grad_enabled(torch.is_grad_enabled() or self.variant == "exact"):

@@ -22,6 +22,6 @@ class NoRegularizer:
         labels: Tensor,
         loss: Callable[[Tensor, Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Losses (B,) of the mixed batch x (B, C, H, W), y (B, K), and its logits (B, K)."""
+        """Losses (B,) of the mixed batch x (B, ...), y (B, K), and its logits (B, K)."""
         logits = model(x)
         return loss(logits, y), logits

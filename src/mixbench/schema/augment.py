@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 from mixbench.schema.knob import knob
-
-ALPHA = "shape of Beta(alpha, alpha), from which the ratio lambda is drawn"
 
 
 @dataclass
 class NoMix:
-    """No mixing: images as they are, one-hot labels.
+    """No mixing: examples as they are, one-hot labels.
 
     Source: empirical risk minimization, the "Vanilla" rows of the papers.
     """
 
+    # Of the inputs that it takes, as a data set names its own; None: any. The same in all schemas here.
+    kinds: ClassVar[tuple[str, ...] | None] = None
     name: str = "none"
 
 
 @dataclass
-class MaskMix:
-    """Knobs that all mask-based methods share."""
+class Mixing:
+    """Knobs that all mixing methods share."""
 
+    kinds: ClassVar[tuple[str, ...] | None] = ("image",)
     name: str = ""
     pairing: str = knob(
         "partners: a random permutation, the batch in reverse order, or random without self-pairs",
@@ -38,32 +39,41 @@ class MaskMix:
 
 
 @dataclass
-class Mixup(MaskMix):
-    """Mixup: one weight lambda for all pixels and for the label.
+class BetaMix(Mixing):
+    """Knobs of the methods that draw one ratio from a Beta distribution."""
+
+    alpha: float = knob("shape of Beta(alpha, beta), from which the ratio lambda is drawn", above=0)
+    beta: float | None = knob(
+        "second shape of that Beta distribution; null: equal to alpha", default=None, above=0
+    )
+
+
+@dataclass
+class Mixup(BetaMix):
+    """Mixup: one weight lambda for the whole example, of any shape, and for the label.
 
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
 
+    kinds: ClassVar[tuple[str, ...] | None] = None
     name: str = "mixup"
-    alpha: float = knob(ALPHA, above=0)
 
 
 @dataclass
-class CutMix(MaskMix):
+class CutMix(BetaMix):
     """CutMix: a box of the partner is pasted; the label follows the pasted area.
 
     Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019.
     """
 
     name: str = "cutmix"
-    alpha: float = knob(ALPHA, above=0)
     label: str = knob(
         "own label's weight: one minus the true pasted share, or lambda", choices=["area", "nominal"]
     )
 
 
 @dataclass
-class MixupCutMix(MaskMix):
+class MixupCutMix(Mixing):
     """Stochastic Mixup & CutMix: one of the two, by chance.
 
     Source: Park, Yun, Chun, A Unified Analysis of Mixed Sample Data Augmentation, NeurIPS 2022, section 2.
@@ -76,15 +86,17 @@ class MixupCutMix(MaskMix):
 
 
 @dataclass
-class HMix(MaskMix):
+class HMix(BetaMix):
     """HMix: a pasted box of the partner with Mixup around it, between Mixup (r=0) and CutMix (r=1).
 
     Source: Park, Yun, Chun, A Unified Analysis of Mixed Sample Data Augmentation, NeurIPS 2022, section 4.
     """
 
     name: str = "hmix"
-    alpha: float = knob(ALPHA, above=0)
     r: float = knob("share of the partner that comes from the box", at_least=0, at_most=1)
+    gamma: float | None = knob(
+        "r is drawn from Beta(gamma, gamma) for every mask; null: it is the fixed r", default=None, above=0
+    )
     variant: str = knob(
         "weight outside the box: of the official code (true box area), or of the paper's text (nominal area)",
         choices=["official", "paper"],
@@ -95,14 +107,13 @@ class HMix(MaskMix):
 
 
 @dataclass
-class GMix(MaskMix):
+class GMix(BetaMix):
     """Gaussian Mixup: one image shows through a Gaussian bump in the other; label = mean of the mask.
 
     Source: Park, Yun, Chun, A Unified Analysis of Mixed Sample Data Augmentation, NeurIPS 2022, section 4.
     """
 
     name: str = "gmix"
-    alpha: float = knob(ALPHA, above=0)
     variant: str = knob("kernel of the official code, or of the paper's text", choices=["official", "paper"])
     label: str | None = knob(
         "own label's weight; null: the variant's own (official: mean_mask, paper: lambda)",
@@ -111,15 +122,15 @@ class GMix(MaskMix):
 
 
 @dataclass
-class PuzzleMix(MaskMix):
+class PuzzleMix(Mixing):
     """PuzzleMix: masks by saliency and graph cut, blocks moved to where they show; label = mean of the mask.
 
     Source: Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup, ICML 2020.
     """
 
     name: str = "puzzlemix"
-    alpha: float = knob(ALPHA, above=0)
-    beta: float = knob("weight of smooth masks", at_least=0)
+    alpha: float = knob("shape of Beta(alpha, alpha), from which the ratio lambda is drawn", above=0)
+    beta: float = knob("weight of smooth masks; no shape of the Beta distribution", at_least=0)
     gamma: float = knob("weight of jumps of colour at a mask's border", at_least=0)
     eta: float = knob("weight of the prior that draws the mask's mean to lambda", at_least=0)
     neigh_size: int = knob("pixels over which colours are averaged at a border", at_least=1)

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from mixbench.schema.knob import MISSING, knob
 
 
 @dataclass
 class Model:
-    """What all networks share."""
+    """What all networks share.
+
+    `kinds` are the kinds of inputs that the network takes, `short` its name in directories and tables, formatted with
+    its knobs, and `least_side` the smallest image, in pixels, that it accepts.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    short: ClassVar[str] = "{0.name}"
+    least_side: ClassVar[int] = 1
 
     name: str = MISSING
+
+
+@dataclass
+class StemModel(Model):
+    """A network that begins with a convolution of small stride."""
+
+    least_side: ClassVar[int] = 8
+
     stem_stride: int = knob("stride of the first convolution; 2 quarters the cost", at_least=1, at_most=2)
 
 
 @dataclass
-class WideResNet(Model):
+class WideResNet(StemModel):
     """Wide residual network WRN-depth-width: pre-activation blocks, three stages, no dropout.
 
     Source: Zagoruyko & Komodakis, Wide Residual Networks, BMVC 2016.
     """
+
+    short: ClassVar[str] = "wrn{0.depth}_{0.width}"
 
     name: str = "wrn"
     depth: int = knob("number of convolutional layers, 6n + 4", at_least=10)
@@ -34,7 +52,7 @@ class WideResNet(Model):
 
 
 @dataclass
-class ResNet18(Model):
+class ResNet18(StemModel):
     """ResNet-18 for small images: 3x3 stem without pooling, four stages, projection shortcuts.
 
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
@@ -44,11 +62,13 @@ class ResNet18(Model):
 
 
 @dataclass
-class CifarResNet(Model):
+class CifarResNet(StemModel):
     """Thin ResNet-(6n + 2) for small images: three stages, parameter-free shortcuts (option A).
 
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.
     """
+
+    short: ClassVar[str] = "resnet{0.depth}"
 
     name: str = "cifar_resnet"
     depth: int = knob("number of layers, 6n + 2", at_least=8)
@@ -59,12 +79,14 @@ class CifarResNet(Model):
 
 
 @dataclass
-class PreActResNet(Model):
+class PreActResNet(StemModel):
     """Pre-activation ResNet for small images, without BatchNorm and ReLU before the pooling.
 
     Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016; the closing layers as in
     Verma et al., Manifold Mixup, ICML 2019.
     """
+
+    short: ClassVar[str] = "preactresnet{0.depth}"
 
     name: str = "preactresnet"
     depth: int = knob("number of layers: 18 or 34 (basic blocks), 50 or 101 (bottlenecks)")
@@ -75,18 +97,20 @@ class PreActResNet(Model):
 
 
 @dataclass
-class MobileNet(Model):
+class MobileNet(StemModel):
     """MobileNetV1 for small images: depthwise separable convolutions, stem with stride 1.
 
     Source: Howard et al., MobileNets: Efficient Convolutional Neural Networks for Mobile Vision, 2017.
     """
+
+    short: ClassVar[str] = "mobilenet_x{0.width:g}"
 
     name: str = "mobilenet"
     width: float = knob("channels relative to the original's 32 to 1024", at_least=0.05, at_most=4)
 
 
 @dataclass
-class SmallCNN(Model):
+class SmallCNN(StemModel):
     """Three 3x3 convolutions with BatchNorm and ReLU, 57 thousand parameters: for 8x8 digits.
 
     Source: mixbench.
@@ -104,23 +128,13 @@ OPTIONS: dict[str, type] = {
     "small_cnn": SmallCNN,
 }
 
-LABELS = {
-    "wrn": "wrn{0.depth}_{0.width}",
-    "cifar_resnet": "resnet{0.depth}",
-    "preactresnet": "preactresnet{0.depth}",
-    "mobilenet": "mobilenet_x{0.width:g}",
-}
+
+def label(model: Model) -> str:
+    """A short name of the network for directories and tables: "wrn16_4", "preactresnet18-s2" (stem stride 2)."""
+    stride = getattr(model, "stem_stride", 1)
+    return model.short.format(model) + ("" if stride == 1 else f"-s{stride}")
 
 
-def label(model: Any) -> str:
-    """A short name of the network for directories and tables: "wrn16_4", "preactresnet18-s2" (stem stride 2).
-
-    `model` is the composed model config: an instance of one of the classes above, or an equal DictConfig.
-    """
-    stem = "" if model.stem_stride == 1 else f"-s{model.stem_stride}"
-    return LABELS.get(model.name, model.name).format(model) + stem
-
-
-def min_image_size(model: Any) -> int:
+def min_image_size(model: Model) -> int:
     """The smallest image side, in pixels, that the network accepts."""
-    return 8 * int(model.stem_stride)
+    return model.least_side * getattr(model, "stem_stride", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from mixbench.schema.knob import knob
 
@@ -16,6 +16,8 @@ class NoRegularizer:
     Source: none.
     """
 
+    # Of the inputs that it takes, as a data set names its own; None: any. The same in all schemas here.
+    kinds: ClassVar[tuple[str, ...] | None] = None
     name: str = "none"
 
 
@@ -26,9 +28,13 @@ class MixupE:
     Source: Zou et al., MixupE: Understanding and Improving Mixup from Directional Derivative Perspective, 2023.
     """
 
+    kinds: ClassVar[tuple[str, ...] | None] = None
     name: str = "mixupe"
     eta: float = knob("weight of the extra loss", at_least=0)
-    alpha: float = knob("shape of Beta(alpha, alpha) in the extra loss's factor E[1-lambda]", above=0)
+    alpha: float = knob("shape of Beta(alpha, beta) in the extra loss's factor E[1-lambda]", above=0)
+    beta: float | None = knob(
+        "second shape of that Beta distribution; null: equal to alpha", default=None, above=0
+    )
     variant: str = knob(
         "derivative by equation 5 (paper) or 4 (exact), or the sign and threshold of the official code",
         choices=["paper", "exact", "official"],

@@ -26,10 +26,11 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One data set; `image` is (height, width, channels), `host` the address below which the archives lie.
+class DataSpec:
+    """One data set. `kind` says what an input is, `shape` its shape: (height, width, channels) for kind "image".
 
-    `classes` holds the names of the labels 0, 1, ..., where they are kept here.
+    `host` is the address below which the archives lie. `classes` holds the names of the labels 0, 1, ..., where they
+    are kept here.
     """
 
     name: str
@@ -38,8 +39,9 @@ class Spec:
     num_classes: int
     train_size: int
     test_size: int
-    image: tuple[int, int, int]
+    shape: tuple[int, ...]
     labels: str
+    kind: str = "image"
     classes: tuple[str, ...] = ()
     trap: str = ""
     host: str = ""
@@ -75,14 +77,14 @@ wardrobe, whale, willow tree, wolf, woman, worm
 """
 
 _ALL = (
-    Spec(
+    DataSpec(
         name="digits",
         title="handwritten digits, shipped with scikit-learn",
         source="Alpaydin and Kaynak 1998, test part of Optical Recognition of Handwritten Digits (UCI)",
         num_classes=10,
         train_size=1438,
         test_size=359,
-        image=(8, 8, 1),
+        shape=(8, 8, 1),
         labels="the digit",
         classes=_DIGITS,
         trap="no official split: a fixed stratified 80/20 split; grey values 0..16 are stored times 15",
@@ -93,14 +95,14 @@ _ALL = (
             "test_labels": "194a277ff65a458026f60bcbe2bebfe1dd0969dd290f217afc08c2d8def4b818",
         },
     ),
-    Spec(
+    DataSpec(
         name="cifar10",
         title="tiny colour photographs, 10 classes",
         source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
         num_classes=10,
         train_size=50_000,
         test_size=10_000,
-        image=(32, 32, 3),
+        shape=(32, 32, 3),
         labels="as in the archive, 0..9",
         classes=_names("airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"),
         trap="the archive holds planar RGB rows of 3072 bytes",
@@ -111,14 +113,14 @@ _ALL = (
             "test_labels": "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb",
         },
     ),
-    Spec(
+    DataSpec(
         name="cifar100",
         title="tiny colour photographs, 100 classes",
         source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
         num_classes=100,
         train_size=50_000,
         test_size=10_000,
-        image=(32, 32, 3),
+        shape=(32, 32, 3),
         labels="the fine labels, 0..99",
         classes=_names(_CIFAR100),
         trap="the archive holds planar RGB rows of 3072 bytes, and coarse labels beside the fine ones",
@@ -131,14 +133,14 @@ _ALL = (
             "test_labels": "80031c23f8300724c6fbc588e4bccbe41c6392041782148727bb497b0132c4ad",
         },
     ),
-    Spec(
+    DataSpec(
         name="svhn",
         title="street view house numbers, cropped digits",
         source="Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised Feature Learning",
         num_classes=10,
         train_size=73_257,
         test_size=26_032,
-        image=(32, 32, 3),
+        shape=(32, 32, 3),
         labels="the digit; the archive's 10 means 0",
         classes=_DIGITS,
         trap="images lie along the last axis of the .mat arrays; the 531,131 extra images are not used",
@@ -148,41 +150,41 @@ _ALL = (
             Archive("test_32x32.mat", 64_275_384, "eb5a983be6a315427106f1b164d9cef3"),
         ),
     ),
-    Spec(
+    DataSpec(
         name="stl10",
         title="96-pixel colour photographs, 10 classes, few labels",
         source="Coates, Ng and Lee 2011, An Analysis of Single-Layer Networks in Unsupervised Feature Learning",
         num_classes=10,
         train_size=5_000,
         test_size=8_000,
-        image=(96, 96, 3),
+        shape=(96, 96, 3),
         labels="0..9; the archive counts from 1",
         classes=_names("airplane, bird, car, cat, deer, dog, horse, monkey, ship, truck"),
         trap="images are stored column by column; the 100,000 unlabelled images are not used",
         host="http://ai.stanford.edu/~acoates/stl10/",
         archives=(Archive("stl10_binary.tar.gz", 2_640_397_119, "91f7769df0f17e558f3565bffb0c7dfb"),),
     ),
-    Spec(
+    DataSpec(
         name="tiny_imagenet",
         title="64-pixel ImageNet photographs, 200 classes",
         source="Stanford CS231N, Tiny-ImageNet-200; ImageNet terms (non-commercial research)",
         num_classes=200,
         train_size=100_000,
         test_size=10_000,
-        image=(64, 64, 3),
+        shape=(64, 64, 3),
         labels="position of the WordNet id in alphabetical order (not the order of wnids.txt)",
         trap="the test set is the official validation set, as the test images have no labels; some are grey",
         host="http://cs231n.stanford.edu/",
         archives=(Archive("tiny-imagenet-200.zip", 248_100_043, "90528d7ca1a48142e341f4ef8d21d0de"),),
     ),
-    Spec(
+    DataSpec(
         name="fashion_mnist",
         title="28-pixel grey pictures of clothes",
         source="Xiao, Rasul and Vollgraf 2017, Fashion-MNIST",
         num_classes=10,
         train_size=60_000,
         test_size=10_000,
-        image=(28, 28, 1),
+        shape=(28, 28, 1),
         labels="as in the archive, 0..9",
         classes=_names(
             "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
@@ -196,14 +198,14 @@ _ALL = (
             Archive("t10k-labels-idx1-ubyte.gz", 5_148, "bb300cfdad3c16e7a12a480ee83cd310"),
         ),
     ),
-    Spec(
+    DataSpec(
         name="kmnist",
         title="28-pixel grey cursive Japanese characters (Kuzushiji)",
         source="Clanuwat et al. 2018, Deep Learning for Classical Japanese Literature",
         num_classes=10,
         train_size=60_000,
         test_size=10_000,
-        image=(28, 28, 1),
+        shape=(28, 28, 1),
         labels="as in the archive, 0..9",
         classes=_names("o, ki, su, tsu, na, ha, ma, ya, re, wo"),
         trap="its files have the same names as those of MNIST and Fashion-MNIST",
@@ -217,10 +219,10 @@ _ALL = (
     ),
 )
 
-SPECS: dict[str, Spec] = {spec.name: spec for spec in _ALL}
+SPECS: dict[str, DataSpec] = {spec.name: spec for spec in _ALL}
 
 
-def find(name: str) -> Spec:
+def find(name: str) -> DataSpec:
     """The specification called `name`. Raises ConfigError with the nearest name if there is none."""
     if name not in SPECS:
         raise ConfigError(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mixbench.schema.knob import MISSING, knob
 
 GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule", "tracker")
+
+
+@dataclass
+class Average:
+    """An exponential moving average of weights and BatchNorm statistics, which is evaluated and kept."""
+
+    decay: float = knob(
+        "weight of the average so far, at every step; 0: no average", default=0.0, at_least=0, below=1
+    )
 
 
 @dataclass
@@ -26,7 +37,7 @@ class Train:
     label_smoothing: float = knob("weight of the uniform distribution in the targets", at_least=0, below=1)
     seed: int = knob("fixes initial weights, order, crops and every draw", at_least=0)
     epochs: int = knob("passes over the training set", at_least=1)
-    batch_size: int = knob("images per update; an epoch's last partial batch is left out", at_least=1)
+    batch_size: int = knob("examples per update", at_least=1)
     precision: str = knob(
         "arithmetic of forward and backward; weights stay float32", choices=["float32", "bf16", "fp16"]
     )
@@ -41,6 +52,27 @@ class Train:
         "ranks that train one run, each on its part of every batch; torchrun must start as many",
         default=1,
         at_least=1,
+    )
+    drop_last: bool = knob(
+        "leave out an epoch's last partial batch; false: train on it, and on all in one batch where there are fewer"
+        " examples than batch_size",
+        default=True,
+    )
+    accumulate: int = knob(
+        "parts of a batch that are computed one after another, their gradients added up; BatchNorm sees a part",
+        default=1,
+        at_least=1,
+    )
+    clip_norm: float | None = knob(
+        "largest norm of the gradient that the optimizer is given, over all parameters; null: no limit",
+        default=None,
+        above=0,
+    )
+    early_stopping: int = knob(
+        "stop when validation accuracy has not risen for this many epochs; 0: never", default=0, at_least=0
+    )
+    ema: Average = dataclasses.field(
+        default_factory=Average, metadata={"doc": "a moving average of the weights, evaluated and kept"}
     )
     deformed_test: bool = knob(
         "test accuracy on rotated, sheared and zoomed test images after the last epoch", default=False
@@ -74,6 +106,15 @@ class Train:
     data_dir: str | None = knob(
         "folder of the prepared data sets; null: $MIXBENCH_DATA, else ~/.cache/mixbench", scientific=False
     )
+
+
+def own_knobs() -> Iterator[tuple[str, dataclasses.Field]]:
+    """The knobs of the run itself, by the key that sets them: all but those of the groups."""
+    for field in dataclasses.fields(Train):
+        if field.name == "ema":
+            yield from ((f"ema.{part.name}", part) for part in dataclasses.fields(Average))
+        elif field.name not in GROUPS:
+            yield field.name, field
 
 
 OPTIONS: dict[str, type] = {"train": Train}

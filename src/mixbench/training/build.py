@@ -11,8 +11,9 @@ from torch import nn
 
 from mixbench.augment import AUGMENTS, Mixup
 from mixbench.data import Splits
-from mixbench.data.images import ImageSet
-from mixbench.data.order import derived_seed
+from mixbench.data.images import ImageSet, channel_statistics
+from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.losses import LOSSES
@@ -23,13 +24,14 @@ from mixbench.optim.build import build_rule
 from mixbench.regularize import REGULARIZERS
 from mixbench.schedule import SCHEDULES
 from mixbench.schema.train import Train
+from mixbench.seams import Rule
 
 
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
     """The network with the initial weights of the config's seed."""
     torch.manual_seed(derived_seed("initial weights", config.seed))
     spec = splits.spec
-    model = MODELS[config.model.name](spec.image[2], spec.num_classes, **knobs(config.model)).to(device)
+    model = MODELS[config.model.name](spec.shape[2], spec.num_classes, **knobs(config.model)).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
@@ -42,12 +44,20 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     """The model, the data on the device and the three seams, as the training loop wants them."""
     model = build_model(config, device, splits)
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
-    rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler, ranks=ranks)
+    rule = build_rule(
+        config.opt.name,
+        model,
+        **knobs(config.opt),
+        clip_norm=config.clip_norm,
+        scaler=scaler,
+        ranks=ranks,
+    )
     base = config.dataset
+    mean, std = normalisation(config, splits)
     image_set = functools.partial(
         ImageSet,
-        mean=base.mean,
-        std=base.std,
+        mean=mean,
+        std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,
         flip=base.flip and base.base_augment,
         device=device,
@@ -57,7 +67,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     validation = image_set(*splits.val) if splits.val is not None else None
     augment: Any = AUGMENTS[config.augment.name]
     regularizer: Any = REGULARIZERS[config.regularizer.name]
-    mean_too = {"mean_image": train_set.mean_image()} if regularizer.uses_mean_image else {}
+    mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
         model=model,
@@ -66,26 +76,37 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
-        metrics=TrainMetrics(len(train_set) // config.batch_size, device, ranks),
+        metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
         test=image_set(*splits.test),
         validation=validation,
+        average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),
         autocast=autocast(device, config.precision),
         device=device,
         seed=config.seed,
         epochs=config.epochs,
+        early_stopping=config.early_stopping,
         batch_size=config.batch_size,
+        drop_last=config.drop_last,
+        accumulate=config.accumulate,
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
         deformed_test=config.deformed_test,
-        cuda_graph=graph_choice(config, device)[0],
+        cuda_graph=graph_choice(config, device, rule)[0],
         ranks=ranks,
     )
 
 
-def graph_choice(config: Train, device: torch.device) -> tuple[bool, str]:
+def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel: the config's, else those of the training images."""
+    if config.dataset.mean is not None:
+        return config.dataset.mean, config.dataset.std
+    return channel_statistics(splits.train.inputs)
+
+
+def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool, str]:
     """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
     if device.type != "cuda":
         return False, ""
@@ -95,6 +116,7 @@ def graph_choice(config: Train, device: torch.device) -> tuple[bool, str]:
         f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
         "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
+        f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
     }
     found = [reason for reason, given in obstacles.items() if given]
     return not found, f"steps one by one ({found[0]})" if found else "steps as a CUDA graph (cuda_graph=true)"

@@ -14,7 +14,6 @@ from typing import Any
 from mixbench.config.compose import compose
 from mixbench.config.identity import flat, scientific
 from mixbench.errors import ConfigError
-from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
 from mixbench.tuning.space import Dimension, Interval, parse
 
@@ -120,7 +119,7 @@ def _without_validation(config: Train) -> str:
     name = config.dataset.name
     return (
         f"dataset.val_size=null: mixbench tune chooses by accuracy on held-out training images; add"
-        f" dataset.val_size=N ({name} has {SPECS[name].train_size} training images).\n"
+        f" dataset.val_size=N ({name} has {config.dataset.spec().train_size} training examples).\n"
         "Accuracy on the test set that was chosen on the test set is no result; for a search that does so all the"
         " same, say --tune-on-the-test-set."
     )

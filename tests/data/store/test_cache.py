@@ -19,12 +19,12 @@ from mixbench.data.store import cache
 from mixbench.data.store.cache import Decoded
 from mixbench.data.store.prepare import prepare
 from mixbench.errors import DataError
-from mixbench.schema.specs import ARRAYS, SPECS, Spec
+from mixbench.schema.specs import ARRAYS, SPECS, DataSpec
 
 ARRAYS_IN = archives.random_arrays(SPECS["kmnist"])
 
 
-def spec_of(arrays: archives.Arrays, **changes: object) -> Spec:
+def spec_of(arrays: archives.Arrays, **changes: object) -> DataSpec:
     sizes = {f"{split}_size": len(arrays[f"{split}_labels"]) for split in ("train", "test")}
     return dataclasses.replace(SPECS["kmnist"], **(sizes | changes))
 
@@ -174,7 +174,7 @@ def known(*keys: str) -> dict[str, str]:
     ],
 )
 def test_state_says_how_far_to_trust(
-    tmp_path: Path, spec: Spec, decoded: Decoded, state: str, note: str
+    tmp_path: Path, spec: DataSpec, decoded: Decoded, state: str, note: str
 ) -> None:
     meta = cache.write(tmp_path, spec, decoded)
     assert meta.state == state

@@ -22,7 +22,7 @@ import pytest
 from mixbench.data.store import cache, download
 from mixbench.data.store.prepare import import_from, prepare
 from mixbench.errors import DataError
-from mixbench.schema.specs import SPECS, Archive, Spec
+from mixbench.schema.specs import SPECS, Archive, DataSpec
 
 FILE = "archive.bin"
 ZIP = "tiny-imagenet-200.zip"
@@ -99,12 +99,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     yield from serve({FILE: CONTENT})
 
 
-def spec_for(host: str) -> Spec:
+def spec_for(host: str) -> DataSpec:
     archive = Archive(FILE, len(CONTENT), hashlib.md5(CONTENT).hexdigest())
-    return Spec("made_up", "", "", 2, 1, 1, (1, 1, 1), "", host=host, archives=(archive,))
+    return DataSpec("made_up", "", "", 2, 1, 1, (1, 1, 1), "", host=host, archives=(archive,))
 
 
-def fetched(root: Path, spec: Spec, mirrors: tuple[str, ...] = ()) -> bytes:
+def fetched(root: Path, spec: DataSpec, mirrors: tuple[str, ...] = ()) -> bytes:
     return download.official_archives(spec, root, mirrors)[FILE].read_bytes()
 
 

@@ -26,7 +26,7 @@ from mixbench import __version__
 from mixbench.data.store.disk import readable_errors
 from mixbench.errors import DataError
 from mixbench.files import sync
-from mixbench.schema.specs import ARRAYS, Spec
+from mixbench.schema.specs import ARRAYS, DataSpec
 
 Arrays = Mapping[str, NDArray]
 
@@ -64,13 +64,13 @@ def checksum(array: NDArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def check_arrays(spec: Spec, arrays: Arrays, source: str) -> None:
+def check_arrays(spec: DataSpec, arrays: Arrays, source: str) -> None:
     """Raises DataError unless the arrays have the shapes, types and label range of `spec`."""
     for split, most in (("train", spec.train_size), ("test", spec.test_size)):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.image:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
             raise DataError(
-                f"{source}: {split} images of {spec.name} must be uint8 (N, {', '.join(map(str, spec.image))}), "
+                f"{source}: {split} images of {spec.name} must be uint8 (N, {', '.join(map(str, spec.shape))}), "
                 f"found {images.dtype} {images.shape}."
             )
         if labels.dtype != np.int64 or labels.shape != (len(images),):
@@ -87,7 +87,7 @@ def check_arrays(spec: Spec, arrays: Arrays, source: str) -> None:
             )
 
 
-def _judge(spec: Spec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[str, str]:
+def _judge(spec: DataSpec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[str, str]:
     """State and note of decoded arrays; DataError if they are not the published ones and ought to be."""
     train, test = (len(decoded.arrays[f"{split}_labels"]) for split in ("train", "test"))
     partial = (train, test) != (spec.train_size, spec.test_size)
@@ -119,7 +119,7 @@ def _judge(spec: Spec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[str, 
     return "complete", ""
 
 
-def write(root: Path, spec: Spec, decoded: Decoded) -> Meta:
+def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
     """Puts a decoded set into `root`/<name>, replacing what is there. The caller holds the set's lock.
 
     Raises DataError if the arrays do not fit `spec` or the disk refuses; nothing changes in that case.

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from mixbench import __version__
 from mixbench.data.store.paths import downloads
 from mixbench.errors import DataError
-from mixbench.schema.specs import Archive, Spec
+from mixbench.schema.specs import Archive, DataSpec
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _TransferError(Exception):
     """Why one address did not deliver; the next one is tried."""
 
 
-def addresses(spec: Spec, archive: Archive, mirrors: Sequence[str] = ()) -> list[str]:
+def addresses(spec: DataSpec, archive: Archive, mirrors: Sequence[str] = ()) -> list[str]:
     """Where to fetch `archive`: `mirrors`, then the environment's MIXBENCH_MIRRORS, then the official host.
 
     A mirror is the address of a folder that holds the archive under its official name; "{name}" in it
@@ -46,7 +46,7 @@ def addresses(spec: Spec, archive: Archive, mirrors: Sequence[str] = ()) -> list
     return [f"{base.replace('{name}', spec.name).rstrip('/')}/{archive.file}" for base in bases if base]
 
 
-def official_archives(spec: Spec, root: Path, mirrors: Sequence[str] = ()) -> dict[str, Path]:
+def official_archives(spec: DataSpec, root: Path, mirrors: Sequence[str] = ()) -> dict[str, Path]:
     """Paths of the archives of `spec` by file name, all with the right MD5 sum; the missing are fetched.
 
     Raises DataError naming a file with a wrong checksum, or, if no address delivers, saying which files to
@@ -82,7 +82,7 @@ def _md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fetch(spec: Spec, archive: Archive, path: Path, urls: Sequence[str]) -> None:
+def _fetch(spec: DataSpec, archive: Archive, path: Path, urls: Sequence[str]) -> None:
     """Fetches `archive` into `path`, which appears only when it is complete and its MD5 sum is right."""
     part = path.with_name(path.name + ".part")
     failures: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _advice(spec: Spec, folder: Path, failures: dict[str, str]) -> str:
+def _advice(spec: DataSpec, folder: Path, failures: dict[str, str]) -> str:
     lines = [f"{spec.name} is not on this machine and could not be downloaded:"]
     lines += [f"  {url}: {why}" for url, why in failures.items()]
     lines.append(f"Put what is missing into {folder} and run the command again:")

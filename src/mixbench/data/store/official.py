@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mixbench.data.store.cache import Arrays, Decoded
 from mixbench.errors import DataError
-from mixbench.schema.specs import Spec
+from mixbench.schema.specs import DataSpec
 
 Files = Mapping[str, Path]
 
@@ -42,7 +42,7 @@ _BROKEN = (
 )
 
 
-def decode(spec: Spec, files: Files, scratch: Path) -> Decoded:
+def decode(spec: DataSpec, files: Files, scratch: Path) -> Decoded:
     """The data set in the official archives `files` (by file name), unpacked into the empty folder `scratch`.
 
     Raises DataError naming the archives if they cannot be decoded.
@@ -55,7 +55,7 @@ def decode(spec: Spec, files: Files, scratch: Path) -> Decoded:
     return Decoded(arrays, source=f"official archive {', '.join(files)}")
 
 
-def digits(spec: Spec) -> Decoded:
+def digits(spec: DataSpec) -> Decoded:
     """scikit-learn's digits, grey values 0..16 times 15 as uint8 (N, 8, 8, 1), with a fixed stratified split."""
     from sklearn.datasets import load_digits
 

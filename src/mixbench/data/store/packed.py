@@ -22,21 +22,21 @@ from mixbench.data.store.cache import Decoded
 from mixbench.data.store.official import rgb
 from mixbench.data.subset import split_off
 from mixbench.errors import DataError
-from mixbench.schema.specs import ARRAYS, Spec
+from mixbench.schema.specs import ARRAYS, DataSpec
 
 _LABEL_KEY = {"cifar10": "labels", "cifar100": "fine"}
 _TINY_SAMPLE = "tiny_imagenet200_val_sample.npz"
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, AttributeError)
 
 
-def holds_packed(spec: Spec, folder: Path) -> bool:
+def holds_packed(spec: DataSpec, folder: Path) -> bool:
     """True if `folder` holds the compact form of `spec`."""
     if spec.name == "tiny_imagenet":
         return (folder / _TINY_SAMPLE).exists()
     return spec.name in _LABEL_KEY and bool(_parts(folder, spec.name, "train"))
 
 
-def decode_packed(spec: Spec, folder: Path) -> Decoded:
+def decode_packed(spec: DataSpec, folder: Path) -> Decoded:
     """The data set in the compact files in `folder`. DataError naming a file that cannot be decoded."""
     if spec.name == "tiny_imagenet":
         return _tiny_sample(folder / _TINY_SAMPLE)
@@ -61,7 +61,7 @@ def decode_packed(spec: Spec, folder: Path) -> Decoded:
     return Decoded(arrays, f"packed files in {folder}", inexact=inexact)
 
 
-def decode_npz(spec: Spec, path: Path) -> Decoded:
+def decode_npz(spec: DataSpec, path: Path) -> Decoded:
     """The data set in an .npz file with the four arrays of `specs.ARRAYS`.
 
     Grey images may come without the last axis. Raises DataError if an array is missing or the file is damaged.
@@ -77,7 +77,7 @@ def decode_npz(spec: Spec, path: Path) -> Decoded:
     for key, array in arrays.items():
         if key.endswith("labels") and np.issubdtype(array.dtype, np.integer):
             arrays[key] = array.astype(np.int64)
-        elif array.ndim == 3 and spec.image[2] == 1:
+        elif array.ndim == 3 and spec.shape[2] == 1:
             arrays[key] = array[..., None]
     return Decoded(arrays, f"file {path}", published=False)
 

@@ -11,10 +11,10 @@ from mixbench.data.store import cache, official, packed
 from mixbench.data.store.disk import locked, readable_errors
 from mixbench.data.store.download import check_md5, official_archives
 from mixbench.errors import DataError
-from mixbench.schema.specs import Spec
+from mixbench.schema.specs import DataSpec
 
 
-def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
+def prepare(spec: DataSpec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
     """Prepares `spec` below `root` from its official archives, downloading those that are not there.
 
     A set that is already prepared is left alone unless `replace`. Raises DataError.
@@ -28,7 +28,7 @@ def prepare(spec: Spec, root: Path, mirrors: Sequence[str] = (), *, replace: boo
     return _make(spec, root, decode, replace)
 
 
-def import_from(spec: Spec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
+def import_from(spec: DataSpec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
     """Prepares `spec` below `root` from a folder of official archives or of packed files, or from an .npz file.
 
     A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of these.
@@ -50,7 +50,7 @@ def import_from(spec: Spec, source: Path, root: Path, *, replace: bool = False) 
     return _make(spec, root, decode, replace)
 
 
-def _make(spec: Spec, root: Path, decode: Callable[[Path], cache.Decoded], replace: bool) -> cache.Meta:
+def _make(spec: DataSpec, root: Path, decode: Callable[[Path], cache.Decoded], replace: bool) -> cache.Meta:
     with readable_errors(root), locked(root, spec.name):
         there = None if replace else cache.read_meta(root, spec.name)
         if there is not None:
