@@ -20,6 +20,7 @@ from mixbench.optim.build import build_rule
 from mixbench.regularize import REGULARIZERS
 
 OPTIONS = {
+    ("opt", "looksam"): [{"k": 2}],
     ("opt", "bgmix"): [{"compute": "masked"}, {"compute": "subset"}],
     ("opt", "dgmix"): [{"decompose": "gradient"}, {"decompose": "logit"}],
     ("regularizer", "mixupe"): [
@@ -54,7 +55,7 @@ def combinations() -> list:
 
 
 def name(choice: tuple[str, dict]) -> list[str]:
-    return [choice[0], *choice[1].values()]
+    return [choice[0], *map(str, choice[1].values())]
 
 
 @functools.cache

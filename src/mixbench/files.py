@@ -8,18 +8,18 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mixbench.errors import output_error
-from mixbench.record.claim import check
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, before_rename: Callable[[], None] | None = None) -> None:
     """Replace `path` by `data`, so that a reader or a crash sees the old file or the new one, nothing between.
 
-    Raises OutputError when it cannot be written, and ClaimLost when `path` lies in a run that this process has lost;
-    the old file is then still in place.
+    `before_rename` is called when all that takes time has been done, and may refuse by an exception of its own.
+    Raises OutputError when the file cannot be written; the old file is then still in place.
     """
     if path.is_dir():
         raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder, not a file"))
@@ -30,7 +30,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        check(path.parent)  # here, as all that takes time has been done
+        if before_rename is not None:
+            before_rename()
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
@@ -47,9 +48,9 @@ def remove_leftovers(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:
     """`content` as indented JSON, atomically. NaN is written as null, which every JSON reader accepts."""
-    write_atomic(path, (json.dumps(plain(content), indent=2) + "\n").encode())
+    write_atomic(path, (json.dumps(plain(content), indent=2) + "\n").encode(), before_rename)
 
 
 def plain(content: Any) -> Any:

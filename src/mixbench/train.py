@@ -7,17 +7,14 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import nn
 
 from mixbench import data, tracking
-from mixbench.config.identity import run_id
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
-from mixbench.files import write_atomic, write_json
 from mixbench.machine.devices import (
     device_title,
     memory_errors_in_words,
@@ -32,7 +29,7 @@ from mixbench.machine.ranks import Ranks
 from mixbench.machine.signals import Interrupted, StopRequest
 from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line, totals
-from mixbench.record.write import write_rows
+from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training import checkpoint
@@ -43,10 +40,10 @@ log = logging.getLogger("mixbench")
 
 
 @memory_errors_in_words()
-def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> dict[str, Any]:
-    """Train the run of `config` in `directory` to its end, from its last checkpoint where there is one.
+def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) -> dict[str, Any]:
+    """Train the run of `config` to its end, from the last checkpoint of its `record` where there is one.
 
-    Of several `ranks`, rank 0 alone writes to the directory.
+    Of several `ranks`, rank 0 alone writes to the record.
     Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
     finite, DataError, OutputError, and MixbenchError when the device is out of memory.
     """
@@ -58,7 +55,7 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
     set_determinism(config.deterministic)
     reset_peak_memory(device)
     if ranks.rank == 0:
-        write_json(directory / "env.json", environment(device))
+        record.write_json("env.json", environment(device))
 
     splits = data.load(
         config.dataset.name,
@@ -88,7 +85,7 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
     parts |= {"rule": rule} if rule.state_dict() else {}
     parts |= {"average": loop.average} if loop.average is not None else {}
-    snapshot = checkpoint.Snapshot(directory, run_id(config), ranks, **parts)
+    snapshot = checkpoint.Snapshot(record, ranks, **parts)
     damaged = snapshot.restore()
     if damaged is not None:
         for line in damaged:
@@ -96,12 +93,12 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
     if ranks.size > 1:
         ranks.check_same("the checksum of the weights at the start", digest(model))
-    with tracking.tracked(config, directory, position.rows) as track:
-        run_epochs(config, directory, loop, position, snapshot, stop, track)
+    with tracking.tracked(config, record, position.rows) as track:
+        run_epochs(config, record, loop, position, snapshot, stop, track)
 
     if ranks.rank == 0:
         with loop.evaluated():
-            _keep(model, directory)
+            _keep(model, record)
     return {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,
@@ -110,16 +107,16 @@ def train(config: Train, directory: Path, stop: StopRequest, ranks: Ranks) -> di
     }
 
 
-def _keep(model: nn.Module, directory: Path) -> None:
+def _keep(model: nn.Module, record: OpenRecord) -> None:
     """The final weights, in place of the checkpoints."""
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomic(directory / "model.safetensors", safetensors.torch.save(weights))
-    checkpoint.remove(directory)
+    record.write("model.safetensors", safetensors.torch.save(weights))
+    checkpoint.remove(record)
 
 
 def run_epochs(
     config: Train,
-    directory: Path,
+    record: OpenRecord,
     loop: Loop,
     position: Position,
     snapshot: checkpoint.Snapshot,
@@ -129,7 +126,7 @@ def run_epochs(
     """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
     ranks = loop.ranks
     if position.rows and ranks.rank == 0:
-        write_rows(directory, position.rows)  # a kill may have come between the checkpoint and the rows
+        record.write_rows(position.rows)  # a kill may have come between the checkpoint and the rows
     saved = time.monotonic()
     with Progress(
         config.epochs, position.epoch, loop.steps, config.batch_size, shown=config.progress
@@ -155,7 +152,7 @@ def run_epochs(
                 snapshot.save()
                 saved = time.monotonic()
             if ranks.rank == 0:
-                write_rows(directory, position.rows)
+                record.write_rows(position.rows)
             track(row)
             progress.end_epoch(row["test_acc"])
             log.info(epoch_line(row, config.epochs))

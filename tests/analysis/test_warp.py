@@ -104,6 +104,6 @@ def test_the_same_images_however_they_are_batched() -> None:
 
 def test_columns_are_those_of_the_published_table() -> None:
     """Oracle: the columns that the table's spec reads."""
-    from mixbench.papers.spec import load
+    from mixbench.papers.library import load
 
     assert [c for m in load("zou2023/table8").metrics for c in m.column] == list(COLUMNS)

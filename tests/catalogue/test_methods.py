@@ -68,6 +68,8 @@ def test_papers_methods_are_the_published_triples(capsys):
         "ERM + additional loss": ("none", "mixupe", "sgd"),
         "SAM": ("none", "none", "sam"),
         "ASAM": ("none", "none", "asam"),
+        "GSAM": ("none", "none", "gsam"),
+        "LookSAM": ("none", "none", "looksam"),
         "G-Mix": ("mixup", "none", "sam"),
         "BG-Mix": ("mixup", "none", "bgmix"),
         "DG-Mix": ("mixup", "none", "dgmix"),

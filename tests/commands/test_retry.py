@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_records import opened
 
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.record.read import read_summary
-from mixbench.record.write import write_config, write_summary
+from mixbench.record.run import SavedRun
 from mixbench.sweep.replay import job
 
 TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
@@ -22,11 +26,12 @@ def broken(state: str, *overrides: str) -> Path:
     """A run's directory in this state, with nothing trained."""
     config = compose([*TINY, *overrides])
     directory = run_dir(config)
-    directory.mkdir(parents=True)
-    write_config(directory, config)
-    write_summary(
-        directory, {"state": state, "config": {"seed": config.seed}, "id": directory.name, "error": "x"}
-    )
+    summary = {"state": state, "config": {"seed": config.seed}, "id": directory.name, "error": "x"}
+    if state == "finished":
+        summary["selections"] = {"last": {}, "best_test": {}}
+    with opened(directory) as record:
+        record.write_config(config)
+        record.write_summary(summary)
     return directory
 
 
@@ -58,9 +63,9 @@ def test_the_command_line_of_a_config_gives_it_again(tmp_path_factory, chosen: t
         return
     config.output_dir = str(tmp_path_factory.mktemp("run"))
     directory = run_dir(config)
-    directory.mkdir(parents=True)
-    write_config(directory, config)
-    again = job(directory)
+    with opened(directory) as record:
+        record.write_config(config)
+    again = job(SavedRun(directory))
     config.force = False
     assert again.config == config
     assert compose(again.overrides) == config
@@ -103,3 +108,38 @@ def test_mistakes_are_one_message(mixbench: Callable, workplace: Path, arguments
     assert done.status == 2
     assert arguments[0].split("=")[0] in done.err
     assert read_summary(directory)["state"] == "failed"
+
+
+@pytest.mark.parametrize("where", ["copy", "a/b/c/d/e/renamed", "outputs2/digits/small_cnn/erm"])
+def test_a_run_at_no_runs_place_is_told_how_to_go_on(mixbench: Callable, workplace: Path, where: str) -> None:
+    """Status 1 and one message with a command. Oracle: what the command composes to is the run as it was."""
+    original = broken("interrupted", "seed=3", "opt=sam", "opt.rho=0.07", "data_dir='a folder'")
+    shutil.copytree(original, where)
+    for place in (where, str(workplace / where)):
+        done = mixbench("retry", "--output-dir", place)
+        assert done.status == 1
+        assert "Traceback" not in done.err
+        assert f"{place}: no place to train this run at" in done.err
+        assert f"OUTPUT_DIR/{original.relative_to('outputs')}" in done.err
+        command = shlex.split(done.err.splitlines()[-1])
+        assert command[:2] == ["mixbench", "train"]
+        assert compose(command[2:]) == SavedRun(original).config
+    assert read_summary(original)["state"] == "interrupted"
+
+
+def test_a_single_run_is_trained_where_it_lies(mixbench: Callable, workplace: Path, monkeypatch) -> None:
+    """Named by itself: from above, from beside it and from inside; a copy at a run's place is a run of its own."""
+    runs = [broken("failed", f"seed={seed}") for seed in range(3)]
+    copy = Path("elsewhere", *runs[0].parts[1:])
+    shutil.copytree(runs[0], copy)
+    assert mixbench("retry", "--output-dir", str(runs[0])).status == 0
+    for run, folder, name in ((runs[1], runs[1].parent, runs[1].name), (runs[2], runs[2], ".")):
+        monkeypatch.chdir(workplace / folder)
+        done = mixbench("retry", "--output-dir", name)
+        assert (done.status, "sweep: 1 of 1 runs finished" in done.out) == (0, True), done.err
+        assert SavedRun(workplace / run).state == "finished"
+    monkeypatch.chdir(workplace)
+    assert SavedRun(copy).state == "failed"
+    assert mixbench("retry", "--output-dir", "elsewhere").status == 0
+    assert SavedRun(copy).state == "finished"
+    assert sorted(os.listdir(workplace)) == ["elsewhere", "outputs"]

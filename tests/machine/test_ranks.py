@@ -68,10 +68,11 @@ def test_evaluation_over_two_ranks_counts_every_example_once(found: list[dict[st
 
 
 def test_sgd_is_distributed_data_parallel(found: list[dict[str, Any]]) -> None:
-    """Oracle: torch's DistributedDataParallel, with BatchNorm: the same weights and, on rank 0, the same statistics."""
-    result = found[0]["distributed_data_parallel"]
-    assert result["moved"] > 1
-    assert result["apart"] < 1e-6
+    """Oracle: torch's DistributedDataParallel, with BatchNorm: the same weights and, on rank 0, the same statistics;
+    and its gradients clipped by torch.nn.utils.clip_grad_norm_, which sees them averaged."""
+    for result in found[0]["distributed_data_parallel"]:
+        assert result["moved"] > 0.1
+        assert result["apart"] < 1e-6
 
 
 def test_a_per_device_step_is_the_mean_of_the_steps_of_both_parts(found: list[dict[str, Any]]) -> None:

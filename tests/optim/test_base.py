@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import weakref
 from collections.abc import Callable
 
 import pytest
 import torch
-from probes import assert_same_state, batches, make_net
-from torch import nn
+from probes import assert_same_state, batches, make_net, option_values
+from torch import Tensor, nn
 
 from mixbench.losses import cross_entropy
-from mixbench.optim import Descent
+from mixbench.optim import RULES, SAM, Descent
 from mixbench.optim.base import frozen_statistics, random_state
 from mixbench.optim.build import build_rule
 
@@ -65,6 +67,121 @@ def test_a_scaler_changes_nothing_but_skips_a_step_that_overflows() -> None:
     assert scaler.get_scale() == 2.0**9
 
 
+@pytest.mark.parametrize("clip_norm", [0.05, 1e6])
+def test_clipping_is_that_of_torch(clip_norm: float) -> None:
+    """Oracle: torch.nn.utils.clip_grad_norm_ in the usual loop, 5 steps, bit for bit. A length that no gradient has
+    changes nothing."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    rule = Descent(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), clip_norm=clip_norm)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    for x, y in batches(5):
+        rule.step(lambda: cross_entropy(net(x), y))  # noqa: B023
+        optimizer.zero_grad()
+        cross_entropy(twin(x), y).mean().backward()
+        if clip_norm < 1:
+            assert nn.utils.clip_grad_norm_(twin.parameters(), clip_norm) > clip_norm
+        optimizer.step()
+    assert_same_state(net, twin)
+
+
+def test_the_gradient_that_the_optimizer_uses_is_the_clipped_one() -> None:
+    """SAM's climb is not: oracle, its step without clipping, whose final gradient is then scaled to the length."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    x, y = batches(1)[0]
+    for model, clip_norm in ((net, 0.05), (twin, None)):
+        rule = SAM(model, torch.optim.SGD(model.parameters(), lr=0.1), rho=0.5, clip_norm=clip_norm)
+        rule.step(lambda: cross_entropy(model(x), y))  # noqa: B023
+    clipped, whole = (torch.cat([p.grad.flatten() for p in model.parameters()]) for model in (net, twin))
+    assert whole.norm() > 0.1
+    assert torch.allclose(clipped, whole * 0.05 / whole.norm(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_scaler_is_undone_before_clipping(fused: bool) -> None:
+    """Oracle: the same steps without a scaler, bit for bit. A gradient that is not finite still skips its step and
+    halves the scale, and the next one is taken."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaled, plain = (
+        Descent(
+            model, torch.optim.SGD(model.parameters(), 0.1, 0.9, fused=fused), clip_norm=0.05, scaler=which
+        )
+        for model, which in ((net, scaler), (twin, None))
+    )
+    *data, (x, y) = batches(4)
+    for a, b in data:
+        scaled.step(lambda: cross_entropy(net(a), b))  # noqa: B023
+        plain.step(lambda: cross_entropy(twin(a), b))  # noqa: B023
+    assert_same_state(net, twin)
+    before = [p.clone() for p in net.parameters()]
+    scaled.step(lambda: cross_entropy(net(x), y) * torch.inf)
+    assert all(map(torch.equal, net.parameters(), before))
+    assert scaler.get_scale() == 2.0**9
+    scaled.step(lambda: cross_entropy(net(x), y))
+    plain.step(lambda: cross_entropy(twin(x), y))
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_is_none_is_refused(clip_norm: float) -> None:
+    """A ValueError that names the argument and what was given."""
+    with pytest.raises(ValueError, match=f"clip_norm={clip_norm}"):
+        build_rule("sam", make_net(), clip_norm=clip_norm, **option_values("opt", "sam"))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_lists_what_it_keeps(name: str) -> None:
+    """Brute force: of all tensors in the rule's attributes, those that four steps change are those it lists; a rule
+    that lists none has nothing to save, and every rule's saved state loads into a new one."""
+
+    def attributes(rule: Descent) -> list[Tensor]:
+        mine = [value for key, value in vars(rule).items() if key not in ("model", "base", "scaler", "ranks")]
+        found = [
+            item for value in mine for item in (value if isinstance(value, (list, tuple, set)) else [value])
+        ]
+        return [item for item in found if torch.is_tensor(item) and not isinstance(item, nn.Parameter)]
+
+    net = make_net()
+    rule = build_rule(name, net, **option_values("opt", name))
+    before = [tensor.clone() for tensor in attributes(rule)]
+    for x, y in batches(4):
+        rule.step(lambda: cross_entropy(net(x), y))  # noqa: B023
+    pairs = zip(attributes(rule), before, strict=True)
+    changed = [tensor for tensor, old in pairs if not torch.equal(tensor, old)]
+    assert {id(tensor) for tensor in changed} == {id(tensor) for tensor in rule.tensors()}
+    assert bool(rule.state_dict()) == bool(rule.tensors())
+    other = build_rule(name, net, **option_values("opt", name))
+    other.load_state_dict(rule.state_dict())
+    assert all(map(torch.equal, other.tensors(), rule.tensors()))
+    assert rule.alike == (name != "looksam")
+
+
+def test_a_first_gradient_that_nobody_reads_is_not_kept() -> None:
+    """During the second pass the first pass's gradient is gone under SAM, and there under a rule that reads it."""
+    for name, there in (("sam", False), ("gsam", True)):
+        net = make_net()
+        x, y = batches(1)[0]
+        seen: list[weakref.ref] = []
+
+        def closure() -> Tensor:
+            assert all((gradient() is not None) == there for gradient in seen)  # noqa: B023
+            return cross_entropy(net(x), y)  # noqa: B023
+
+        rule = build_rule(name, net, **option_values("opt", name))
+        perturbed = rule.perturbed
+
+        def watched() -> contextlib.AbstractContextManager:
+            seen.extend(weakref.ref(p.grad) for p in net.parameters())  # noqa: B023
+            return perturbed()  # noqa: B023
+
+        rule.perturbed = watched
+        rule.step(closure)
+        assert seen
+
+
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_frozen_statistics(momentum: float | None) -> None:
     """Inside: normalised by the batch, as in training, and buffers untouched. Afterwards, also after an error,
@@ -98,6 +215,31 @@ def test_random_state_replays_the_dropout_mask() -> None:
     replay()
     assert torch.equal(torch.nn.functional.dropout(torch.ones(200)), first)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_sam_around_adam_is_sam_written_out(name: str, kind: type) -> None:
+    """Oracle: two passes by hand and torch's optimizer, without fusing, over 5 steps in float64."""
+    net = make_net().double()
+    twin = copy.deepcopy(net)
+    adam = {"base": name, "lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.1}
+    rule = build_rule("sam", net, **option_values("opt", "sam") | adam | {"rho": 0.3})
+    optimizer = kind(twin.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1)
+    for x, y in batches(5):
+        x, y = x.double(), y.double()
+        rule.step(lambda: cross_entropy(net(x), y))  # noqa: B023
+        parameters = list(twin.parameters())
+        gradient = torch.autograd.grad(cross_entropy(twin(x), y).mean(), parameters)
+        norm = torch.cat([g.flatten() for g in gradient]).norm()
+        climbed = copy.deepcopy(twin)
+        for p, g in zip(climbed.parameters(), gradient, strict=True):
+            p.data += 0.3 * g / norm
+        cross_entropy(climbed(x), y).mean().backward()
+        for p, q in zip(parameters, climbed.parameters(), strict=True):
+            p.grad = q.grad
+        optimizer.step()
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-11)
 
 
 def test_unknown_knobs_are_refused() -> None:

@@ -358,5 +358,7 @@ def test_arguments_outside_their_range_are_refused(options: dict, named: str) ->
     net = make_net()
     with pytest.raises(ValueError, match=named):
         SAM(net, sgd(net), **options)
+    with pytest.raises(ValueError, match="decay_in_ascent=True: AdamW"):
+        SAM(net, torch.optim.AdamW(net.parameters()), decay_in_ascent=True)
     with pytest.raises(ValueError, match="perturb=no_norm_bias"):
         SAM(Weights(1.0), sgd(Weights(1.0)), perturb="no_norm_bias")

@@ -14,7 +14,8 @@ from run_records import leave
 from mixbench.errors import ConfigError, DataError
 from mixbench.papers.cells import plan
 from mixbench.papers.figure import Drawing, assemble
-from mixbench.papers.spec import Figure, load
+from mixbench.papers.library import load
+from mixbench.papers.spec import Figure
 from mixbench.record.read import read_rows
 from mixbench.summarize.plots import COLOURS, Line, Panel, inline, picture
 

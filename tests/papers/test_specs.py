@@ -20,9 +20,11 @@ from omegaconf import OmegaConf
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
 from mixbench.errors import ConfigError
-from mixbench.papers.metric import EPOCH_COLUMNS, RUN_COLUMNS, TRANSFORMS, Metric
-from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table, load, names
+from mixbench.papers.library import load, names
+from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
+from mixbench.papers.spec import Cell, Figure, Protocol, Published, Sweep, Table
 from mixbench.record.read import read_rows, read_summary
+from mixbench.record.run import COST
 from mixbench.schedule import step
 from mixbench.schema.train import Train
 
@@ -398,7 +400,7 @@ def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None
     directory = run_dir(compose(overrides))
     row, summary = read_rows(directory)[-1], read_summary(directory)
     assert set(EPOCH_COLUMNS) == set(row) - {"epoch", "lr", "train_seconds", "eval_seconds"}
-    assert set(RUN_COLUMNS) <= set(summary or {})
+    assert set(COST) <= set(summary or {})
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
@@ -582,7 +584,7 @@ def test_what_is_no_yaml_mapping(tmp_path: Path, text: str) -> None:
 
 def test_reading_specs_imports_no_torch() -> None:
     """In a process of its own."""
-    code = "from mixbench.papers.spec import load, names; print([load(key).key for key in names()])"
+    code = "from mixbench.papers.library import load, names; print([load(key).key for key in names()])"
     checked = f"import sys; {code}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", checked], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, str(KEYS))

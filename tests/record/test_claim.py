@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from mixbench.errors import OutputError
 from mixbench.record import claim
-from mixbench.record.claim import CLAIM, ClaimLost, RunBusy, check, claimed, holder
+from mixbench.record.claim import CLAIM, ClaimLost, Holder, RunBusy, claimed, holder
 from mixbench.record.read import read_rows, read_summary
-from mixbench.record.write import write_rows, write_summary
+from mixbench.record.write import OpenRecord
 from mixbench.summarize.frame import frame
+from mixbench.training import checkpoint
 
 BEAT, SILENCE, POLL = 0.05, 0.6, 0.05
 
@@ -35,13 +36,14 @@ PROCESS = f"""
 import sys, time
 from pathlib import Path
 from mixbench.record import claim
-from mixbench.record.write import write_rows
+from mixbench.record.write import OpenRecord
 claim.BEAT, claim.SILENCE, claim.POLL = {BEAT}, {SILENCE}, {POLL}
 directory, machine, work = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 if machine:
     claim._machine = lambda: machine
 try:
-    with claim.claimed(directory, patience=20):
+    with claim.claimed(directory, patience=20) as held:
+        record = OpenRecord(directory, "run", held)
         print("held", flush=True)
         exec(work)
 except Exception as error:
@@ -382,7 +384,7 @@ def test_one_wins_in_any_order_of_file_operations(
 
 WRITE = """
 for number in range(10**6):
-    write_rows(directory, [{"epoch": number, "by": 1}])
+    record.write_rows([{"epoch": number, "by": 1}])
     time.sleep(0.01)
 """
 
@@ -394,33 +396,73 @@ def test_a_suspended_owner_wakes_up_to_another_owner_and_writes_nothing(tmp_path
     while not read_rows(tmp_path):
         time.sleep(0.01)
     owner.send_signal(signal.SIGSTOP)
-    with claimed(tmp_path):
-        write_rows(tmp_path, [{"epoch": 7, "by": 2}])
+    with claimed(tmp_path) as held:
+        OpenRecord(tmp_path, "run", held).write_rows([{"epoch": 7, "by": 2}])
         owner.send_signal(signal.SIGCONT)
         out, _ = owner.communicate(timeout=20)
         assert owner.returncode == 1
         assert out.startswith(f"ClaimLost {tmp_path}: process {os.getpid()} on ")
         assert "has taken the run over, while this process was suspended" in out
         assert read_rows(tmp_path) == [{"epoch": 7, "by": 2}]
-        check(tmp_path)
+        held.check()
     assert {path.suffix for path in tmp_path.iterdir()} <= {".csv", ""}
 
 
 @pytest.mark.fault("claims")
 def test_a_deleted_claim_ends_its_owner(tmp_path: Path, monkeypatch) -> None:
-    """By any spelling of the directory. Who never held a run is not held up."""
+    """At its next check; a claim whose block has ended is no claim either."""
     monkeypatch.chdir(tmp_path)
-    check(tmp_path / "run")
-    with claimed(Path("run")):
-        check(Path("run"))
+    with claimed(Path("run")) as held:
+        held.check()
         (tmp_path / "run" / CLAIM).unlink()
-        for directory in (Path("run"), tmp_path / "run"):
-            with pytest.raises(ClaimLost, match="the claim on the run is gone"):
-                check(directory)
-        with pytest.raises(ClaimLost):
-            write_summary(Path("run"), {"state": "running"})
-    check(tmp_path / "run")
+        with pytest.raises(ClaimLost, match="the claim on the run is gone"):
+            held.check()
+    with claimed(Path("run")) as held:
+        held.check()
+    with pytest.raises(ClaimLost):
+        held.check()
     assert os.listdir(tmp_path / "run") == []
+
+
+WRITES: dict[str, Callable[[OpenRecord], None]] = {
+    "write": lambda record: record.write("model.safetensors", b"new"),
+    "write_json": lambda record: record.write_json("env.json", {"new": 1}),
+    "write_rows": lambda record: record.write_rows([{"epoch": 2}]),
+    "write_config": lambda record: record.write_config(Holder("new", 1, "", "", 0, "")),
+    "write_summary": lambda record: record.write_summary({"state": "failed"}),
+    "rename": lambda record: record.rename("last.pt", "previous.pt"),
+    "remove": lambda record: record.remove("env.json", "last.pt"),
+    "checkpoint": lambda record: checkpoint.write(record, {"new": 1}),
+    "checkpoints": lambda record: checkpoint.remove(record),
+}
+
+
+@pytest.mark.fault("claims")
+@pytest.mark.parametrize("how", WRITES)
+@pytest.mark.parametrize("lost", ["taken over", "deleted", "never held"])
+def test_without_the_claim_no_file_changes(tmp_path: Path, how: str, lost: str) -> None:
+    """Every way to write a record, after the claim is lost, and on a rank that has none: the folder, byte for byte."""
+
+    def content() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    for name in ("env.json", "last.pt", "previous.pt", "summary.json", "epochs.csv"):
+        (tmp_path / name).write_bytes(b"old")
+    with claimed(tmp_path) as held:
+        record = OpenRecord(tmp_path, "run", held if lost != "never held" else None)
+        if lost == "taken over":
+            put(tmp_path)
+        elif lost == "deleted":
+            (tmp_path / CLAIM).unlink()
+        before = content()
+        with pytest.raises(RuntimeError if lost == "never held" else ClaimLost):
+            WRITES[how](record)
+        assert content() == before
+    (tmp_path / CLAIM).unlink(missing_ok=True)
+    with claimed(tmp_path) as held:
+        before = content()
+        WRITES[how](OpenRecord(tmp_path, "run", held))
+        assert content() != before
 
 
 @pytest.mark.fault("claims")

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_records import opened
 
 from mixbench import files
 from mixbench.errors import OutputError
 from mixbench.record.claim import RunBusy, claimed
 from mixbench.record.read import read_rows
 from mixbench.record.select import selections, with_gaps
-from mixbench.record.write import move_aside, write_rows
+from mixbench.record.write import move_aside
 
 floats = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -26,7 +27,8 @@ def test_rows_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, va
     """Oracle: identity. Every float, infinities and NaN included, survives epochs.csv."""
     directory = tmp_path_factory.mktemp("rows")
     rows = [{"epoch": e, "test_acc": a, "loss": b} for e, a, b in values]
-    write_rows(directory, rows)
+    with opened(directory) as record:
+        record.write_rows(rows)
     for before, after in zip(rows, read_rows(directory), strict=True):
         for key, value in before.items():
             assert after[key] == value or (math.isnan(after[key]) and math.isnan(value))

@@ -48,6 +48,8 @@ METHODS = {
     "MixupE": ["augment=mixup", "regularizer=mixupe", "regularizer.rescale=false"],
     "SAM": ["opt=sam"],
     "ASAM": ["opt=asam"],
+    "GSAM": ["opt=gsam"],
+    "LookSAM": ["opt=looksam"],
     "G-Mix": ["augment=mixup", "opt=sam", "opt.rho=0.5"],
     "BG-Mix": ["augment=mixup", "opt=bgmix"],
     "DG-Mix": ["augment=mixup", "opt=dgmix"],
@@ -114,6 +116,8 @@ def per_device(ranks: SeveralRanks) -> dict[str, float]:
 
     rules: dict[str, tuple[str, dict[str, Any]]] = {
         "sam": ("sam", {"rho": 0.5}),
+        "gsam": ("gsam", {"rho": 0.5}),
+        "looksam": ("looksam", {"rho": 0.5}),
         "bgmix": ("bgmix", {}),
         "bgmix subset": ("bgmix", {"compute": "subset"}),
         "dgmix": ("dgmix", {}),
@@ -128,13 +132,18 @@ def per_device(ranks: SeveralRanks) -> dict[str, float]:
     return found
 
 
-def distributed_data_parallel(ranks: SeveralRanks) -> dict[str, float]:
-    """Five steps of SGD on small_cnn, with BatchNorm, against torch's DistributedDataParallel."""
+def distributed_data_parallel(ranks: SeveralRanks) -> list[dict[str, float]]:
+    """Steps of SGD without and with clipping, against torch's DistributedDataParallel."""
+    return [_beside_torch(ranks, clip_norm) for clip_norm in (None, 0.3)]
+
+
+def _beside_torch(ranks: SeveralRanks, clip_norm: float | None) -> dict[str, float]:
+    """Five steps on small_cnn, with BatchNorm."""
     torch.manual_seed(0)
     ours = MODELS["small_cnn"](1, 10)
     theirs = DistributedDataParallel(copy.deepcopy(ours))
     options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
-    rule = RULES["sgd"](ours, torch.optim.SGD(ours.parameters(), **options), ranks=ranks)
+    rule = RULES["sgd"](ours, torch.optim.SGD(ours.parameters(), **options), clip_norm=clip_norm, ranks=ranks)
     optimizer = torch.optim.SGD(theirs.parameters(), **options)
     buffers = [b for b in ours.buffers() if b.is_floating_point()]
     for step in range(5):
@@ -144,6 +153,8 @@ def distributed_data_parallel(ranks: SeveralRanks) -> dict[str, float]:
         ranks.spread(buffers)
         optimizer.zero_grad()
         F.cross_entropy(theirs(x), labels).backward()
+        if clip_norm is not None:
+            assert nn.utils.clip_grad_norm_(theirs.parameters(), clip_norm) > clip_norm
         optimizer.step()
     pairs = zip(ours.state_dict().values(), theirs.module.state_dict().values(), strict=True)
     apart = max(float((a - b).abs().max()) for a, b in pairs)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mixbench.config.identity import flat, method, run_id
 from mixbench.papers.cells import Planned
+from mixbench.record.claim import claimed
 from mixbench.record.select import selections, with_gaps
-from mixbench.record.write import write_rows, write_summary
+from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
 
 ENVIRONMENT = {
@@ -22,6 +25,13 @@ ENVIRONMENT = {
     "cpu": "Some CPU",
     "command": "mixbench train",
 }
+
+
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[OpenRecord]:
+    """The record in `directory`, held by this process until the block ends."""
+    with claimed(directory) as claim:
+        yield OpenRecord(directory, directory.name, claim)
 
 
 def rows_of(accuracies: Sequence[float], **columns: Sequence[float]) -> list[dict[str, Any]]:
@@ -60,8 +70,8 @@ def leave(
         }
         summary |= {"selections": selections(rows), "images_per_second": 900.0, **seconds}
     summary |= {name: value for name, value in changes.items() if name not in columns}
-    planned.directory.mkdir(parents=True)
-    write_summary(planned.directory, summary)
-    write_rows(planned.directory, rows)
+    with opened(planned.directory) as record:
+        record.write_summary(summary)
+        record.write_rows(rows)
     (planned.directory / "env.json").write_text(json.dumps(ENVIRONMENT))
     return rows

@@ -13,7 +13,6 @@ import os
 import sys
 import time
 import types
-from pathlib import Path
 from typing import Any
 
 from run_records import rows_of
@@ -23,7 +22,7 @@ from mixbench.errors import MixbenchError
 from mixbench.machine.signals import Interrupted
 from mixbench.record.read import read_rows
 from mixbench.record.summary import totals
-from mixbench.record.write import write_rows
+from mixbench.record.write import OpenRecord
 from mixbench.training.run import execute
 
 SECONDS = float(os.environ.get("STAND_IN_SECONDS", 0))  # that an epoch takes
@@ -42,9 +41,9 @@ def _rows(lr: float, epochs: int) -> list[dict[str, Any]]:
     )
 
 
-def train(config: Any, directory: Path, stop: Any, *_: Any) -> dict[str, Any]:
+def train(config: Any, record: OpenRecord, stop: Any, *_: Any) -> dict[str, Any]:
     """In place of mixbench.train.train: a row for each epoch; a learning rate above 1 fails."""
-    done, lr = len(read_rows(directory)), config.opt.lr
+    done, lr = len(read_rows(record.directory)), config.opt.lr
     if lr > 1:
         raise MixbenchError("the training loss became nan")
     for last in range(done + 1, config.epochs + 1):
@@ -52,7 +51,7 @@ def train(config: Any, directory: Path, stop: Any, *_: Any) -> dict[str, Any]:
             raise Interrupted(f"stopped by signal {stop.number}", stop.number)
         time.sleep(SECONDS)
         if SECONDS or last == config.epochs:
-            write_rows(directory, _rows(lr, last))
+            record.write_rows(_rows(lr, last))
     return {
         **totals(_rows(lr, config.epochs), 100),
         "peak_memory_bytes": 0,
@@ -89,8 +88,8 @@ class Instant:
 
 if __name__ == "__main__":
     from mixbench.cli import main
-    from mixbench.tuning import execute as tuning
+    from mixbench.sweep import together
 
     sys.modules["mixbench.train"] = MODULE
-    tuning.TRAIN = (sys.executable, __file__, "train")
+    together.TRAIN = (sys.executable, __file__, "train")
     main(sys.argv[1:])

@@ -77,7 +77,7 @@ def test_a_run_that_the_other_process_finishes_is_not_run_again(mixbench: Callab
     """The other process finishes the run that was waited for: both sweeps are complete, and it was started once."""
     sweep = [*TINY, "epochs=1", "seed=0,1"]
     first = grid(sweep)[0].directory
-    record = {"state": "finished", "starts": 1, "selections": {}}
+    record = {"state": "finished", "starts": 1, "config": {}, "selections": {"last": {}, "best_test": {}}}
 
     def work() -> None:
         with claimed(first):

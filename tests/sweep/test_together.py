@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from mixbench.errors import ConfigError
+from mixbench.machine.signals import Interrupted
 from mixbench.record.read import read_rows, read_summary
-from mixbench.sweep.together import GPU_MIB_PER_RUN, slots
+from mixbench.sweep import together
+from mixbench.sweep.together import GPU_MIB_PER_RUN, pool, slots, train_together
 
 TINY = ["dataset.train_size=200", "dataset.test_size=50", "batch_size=50", "train_clean_every=0"]
 
@@ -102,10 +105,99 @@ def test_a_sweep_side_by_side_is_the_same_sweep(mixbench: Callable, workplace: P
     assert mixbench("train", *sweep, "output_dir=together", "--jobs=2").out.count("done: ") == 0
 
 
+# In training's place: `run FILE STATUS SLOT ...` notes in FILE its slot, whether another run has it at the same time,
+# and every signal; it ends after a while with STATUS, or after a signal with 143. With STATUS "never" it waits for one.
+STAND_IN = """
+noted() { echo "$1" >> "$file"; asked=1; }
+file=$1 status=$2 asked= i=0
+trap 'noted INT' INT; trap 'noted TERM' TERM
+mkdir "${file%/*}/$3" || echo taken >> "$file"; trap 'rmdir "${file%/*}/$3"' EXIT
+echo "$3 threads $OMP_NUM_THREADS" >> "$file"
+while [ -z "$asked" ] && { [ "$status" = never ] || [ $i -lt 3 ]; }; do sleep 0.03; i=$((i + 1)); done
+[ -z "$asked" ] && exit "$status"
+sleep 0.3; exit 143
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
+    """`stand_in(status, ...)`: the overrides of runs that end with these, and make notes in tmp_path/0, 1, ..."""
+    monkeypatch.setattr(together, "TRAIN", ("sh", "-c", STAND_IN, "run"))
+    return lambda *statuses: [[str(tmp_path / str(i)), str(status)] for i, status in enumerate(statuses)]
+
+
+def noted(folder: Path, i: int) -> list[str]:
+    """What run i has noted, once it has noted something."""
+    deadline = time.monotonic() + 30
+    while not (folder / str(i)).exists() or not (folder / str(i)).read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return (folder / str(i)).read_text().splitlines()
+
+
+def test_every_run_has_a_slot_of_its_own(stand_in: Callable, tmp_path: Path, monkeypatch) -> None:
+    """Oracle: mkdir, which fails where two runs have one slot. Seven runs, three slots, two of seven cores for each."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    ended: dict[int, int] = {}
+    statuses = train_together(stand_in(*range(7)), [["a"], ["b"], ["c"]], ended.__setitem__)
+    assert statuses == list(range(7))
+    assert ended == {i: i for i in range(7)}
+    notes = [noted(tmp_path, i) for i in range(7)]
+    assert notes[:3] == [["a threads 2"], ["b threads 2"], ["c threads 2"]]
+    assert all(note in notes[:3] for note in notes)
+
+
+@pytest.mark.fault("signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_each_run_once(stand_in: Callable, tmp_path: Path, number: int) -> None:
+    """By hand: one run has ended, two go on for ever, six wait. Those two get it, once, and none of the six begins."""
+
+    def send() -> None:
+        noted(tmp_path, 0)
+        noted(tmp_path, 2)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(Interrupted) as stopped:
+        train_together(stand_in("never", 1, *["never"] * 7), [["a"], ["b"]], lambda i, status: None)
+    sender.join()
+    assert stopped.value.exit_status == 128 + number
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["0", "1", "2"]
+    name = signal.Signals(number).name.removeprefix("SIG")
+    assert [noted(tmp_path, i)[1:] for i in range(3)] == [[name], [], [name]]
+
+
+def test_who_was_told_to_stop_is_not_told_again(stand_in: Callable, tmp_path: Path) -> None:
+    """A run that was stopped alone (a trial that is pruned) and then a signal for all: one signal each."""
+    first, second = stand_in("never", "never")
+    with pytest.raises(Interrupted), pool([["a"], ["b"]]) as places:  # noqa: PT012
+        trainings = [places.start(first), places.start(second)]
+        assert places.free == 0
+        for i in range(2):
+            noted(tmp_path, i)
+        trainings[0].stop(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert places.stopped
+    assert [run.status for run in trainings] == [143, 143]
+    assert [noted(tmp_path, i)[1:] for i in range(2)] == [["TERM"], ["INT"]]
+
+
+def test_an_error_leaves_no_process(stand_in: Callable, tmp_path: Path) -> None:
+    """What fails in the block ends it: the runs under way save and end before the error goes on."""
+    overrides = stand_in("never")[0]
+    with pytest.raises(ZeroDivisionError), pool([["a"]]) as places:  # noqa: PT012
+        training = places.start(overrides)
+        noted(tmp_path, 0)
+        raise ZeroDivisionError
+    assert training.status == 143
+
+
 @pytest.mark.slow
 @pytest.mark.fault("signals")
 def test_a_signal_is_passed_on_and_nothing_is_lost(workplace: Path) -> None:
-    """SIGTERM to a sweep with two long runs under way: both save, status 143, and none is begun after it."""
+    """SIGTERM to a sweep with two long runs under way, four waiting: both save, status 143, none is begun after it."""
     command = [
         sys.executable,
         "-m",
@@ -115,7 +207,7 @@ def test_a_signal_is_passed_on_and_nothing_is_lost(workplace: Path) -> None:
         "-m",
         "--jobs=2",
         "epochs=2000",
-        "seed=0,1,2",
+        "seed=0,1,2,3,4,5",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60

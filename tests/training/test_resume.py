@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from whole_runs import RUN, assert_same, only_run, result
 
-from mixbench.record import write
+from mixbench.record.write import OpenRecord
 from mixbench.training import checkpoint
 
 
@@ -42,7 +42,7 @@ def test_stopped_at_every_file_operation(
     for name in operations:
         monkeypatch.setattr(os, name, counted(name))
     # A dead process writes no summary: cut off what a real kill would never reach.
-    monkeypatch.setattr("mixbench.training.run.write_summary", _unless_dying(write.write_summary))
+    monkeypatch.setattr(OpenRecord, "write_summary", _unless_dying(OpenRecord.write_summary))
     deaths, limit = 0, 1
     while limit < 200:
         countdown[0] = limit
@@ -60,9 +60,9 @@ def test_stopped_at_every_file_operation(
 
 
 def _unless_dying(write):
-    def write_summary(directory: Path, summary: dict) -> None:
+    def write_summary(self: OpenRecord, summary: dict) -> None:
         if not isinstance(sys.exc_info()[1], Killed):
-            write(directory, summary)
+            write(self, summary)
 
     return write_summary
 

@@ -32,12 +32,12 @@ VAL = ("dataset.val_size=300", "epochs=8")
 def tune(mixbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
     """`tune(*arguments)`: the command, with trainings that take no time, and no waits for the disk."""
     from mixbench import files
-    from mixbench.tuning import execute
+    from mixbench.sweep import together
 
     monkeypatch.setattr(files.os, "fsync", lambda handle: None)
     monkeypatch.setitem(sys.modules, "mixbench.train", training_stand_in.MODULE)
-    monkeypatch.setattr(execute, "Popen", Instant)
-    monkeypatch.setattr(execute, "POLL_SECONDS", 0)
+    monkeypatch.setattr(together, "Popen", Instant)
+    monkeypatch.setattr(together, "POLL_SECONDS", 0)
     monkeypatch.setattr(Instant, "started", [])
     event.listen(Engine, "connect", _hasty)
     yield lambda *arguments: mixbench("tune", *arguments)

@@ -34,6 +34,8 @@ METHODS: dict[str, list[str]] = {
     "MixupE, exact": ["augment=mixup", "regularizer=mixupe", "regularizer.variant=exact"],
     "SAM": ["opt=sam"],
     "ASAM": ["opt=asam"],
+    "GSAM": ["opt=gsam"],
+    "LookSAM": ["opt=looksam"],
     "G-Mix": ["augment=mixup", "opt=sam"],
     "BG-Mix": ["augment=mixup", "opt=bgmix"],
     "BG-Mix, subset": ["augment=mixup", "opt=bgmix", "opt.compute=subset"],
@@ -50,7 +52,7 @@ class Subject:
     name: str
     steps: Iterator[Any]
     batch_size: int
-    state_bytes: int  # weights, gradients and the optimizer's memory
+    state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
 
 
 def overrides_of(method: str) -> list[str]:
@@ -90,7 +92,9 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
     splits = splits or made_up(find(config.dataset.name), max(IMAGES, config.batch_size))
     loop = build_loop(config, device, splits)
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
-    copies = 4 if config.opt.name in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
+    base = getattr(config.opt, "base", config.opt.name)
+    copies = 4 if base in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages
+    own = sum(tensor.numel() * tensor.element_size() for tensor in loop.rule.tensors())
 
     def steps() -> Iterator[None]:
         position = Position()
@@ -100,4 +104,4 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
                 position.epoch, position.step = position.epoch + 1, 0
                 loop.metrics.reset()
 
-    return Subject(name, steps(), config.batch_size, copies * weights)
+    return Subject(name, steps(), config.batch_size, copies * weights + own)

@@ -144,6 +144,27 @@ METHODS = (
         formula=("delta = rho T^2 g / |T g|,   T = |w| + eta;   w <- w - lr g(w + delta)",),
     ),
     Method(
+        name="gsam",
+        title="GSAM",
+        paper="Zhuang et al. 2022",
+        opt="gsam",
+        formula=(
+            "g, g_p = gradients at w and at w + delta (see sam)",
+            "w <- w - lr (g_p - alpha (g - (<g, g_p> / |g_p|^2) g_p))",
+        ),
+    ),
+    Method(
+        name="looksam",
+        title="LookSAM",
+        paper="Liu et al. 2022",
+        opt="looksam",
+        formula=(
+            "every k-th step:    w <- w - lr g_s,   g_s = gradient at w + delta (see sam)",
+            "                    g_v = g_s - (<g_s, g> / |g|^2) g",
+            "the steps between:  w <- w - lr (g + alpha (|g| / |g_v|) g_v)",
+        ),
+    ),
+    Method(
         name="gmix-li-tang",
         title="G-Mix",
         paper="Li & Tang 2025",

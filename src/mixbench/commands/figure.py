@@ -9,8 +9,9 @@ from mixbench.commands.table import add_run_options, hydra_overrides, planned_ru
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.papers.execute import counts, dry_run, train
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Figure, load
+from mixbench.papers.spec import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mixbench.errors import ConfigError
+from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
 from mixbench.sweep.execute import Job, train
 from mixbench.sweep.grid import dry_run, outcome
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     jobs, refused = list[Job](), 0
     for directory in runs["dir"]:
         try:
-            jobs.append(job(Path(directory)))
+            jobs.append(job(SavedRun(Path(directory))))
         except ConfigError as error:
             refused += 1
             print(f"mixbench retry: {error}", file=sys.stderr)
@@ -61,7 +62,10 @@ def parser() -> argparse.ArgumentParser:
         "conditions", nargs="*", metavar="QUERY", help="as for mixbench runs: KEY=VALUE; all must hold"
     )
     found.add_argument(
-        "--output-dir", default="outputs", metavar="FOLDER", help="folder of the runs (default: outputs)"
+        "--output-dir",
+        default="outputs",
+        metavar="FOLDER",
+        help="folder of the runs, or one run (default: outputs)",
     )
     found.add_argument("--dry-run", action="store_true", help="list the runs; train nothing")
     found.add_argument(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mixbench.record.read import damages
+from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import column, frame, query
 
 COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verify(runs: pd.DataFrame) -> int:
-    lines = [line for directory in runs["dir"] for line in damages(Path(directory))]
+    lines = [line for directory in runs["dir"] for line in SavedRun(Path(directory)).damages()]
     print("\n".join([*lines, f"{len(runs)} runs, {len(lines)} damaged files"]))
     return 1 if lines else 0
 

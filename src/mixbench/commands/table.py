@@ -10,8 +10,9 @@ from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.execute import dry_run, train
+from mixbench.papers.library import load
 from mixbench.papers.parse import SELECTIONS
-from mixbench.papers.spec import Spec, Table, load
+from mixbench.papers.spec import Spec, Table
 from mixbench.sweep.together import check_jobs
 
 FORMATS = ("text", "md", "csv", "latex", "html")

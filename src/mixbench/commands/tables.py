@@ -6,7 +6,7 @@ import argparse
 
 from mixbench.papers.cells import plan
 from mixbench.papers.execute import counts
-from mixbench.papers.spec import load, names
+from mixbench.papers.library import load, names
 
 
 def main(argv: list[str]) -> int:

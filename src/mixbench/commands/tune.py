@@ -102,8 +102,8 @@ def tune(asked: Search, limit: int, jobs: int | None) -> int:
 
     places, sentence = slots(jobs, asked.config.device)
     print("\n".join(filter(None, [report.head(asked), sentence])), flush=True)
-    with claimed(asked.directory), storage_errors(asked.directory):
-        study = Study(asked)
+    with claimed(asked.directory) as claim, storage_errors(asked.directory):
+        study = Study(asked, claim)
         before = len(study.trials())
         if before:
             print(f"resume  {before} trials are there", flush=True)

@@ -1,13 +1,12 @@
 """Which of several GPUs a run takes: the one with the fewest runs, whatever started them.
 
-A run holds a lock file of its GPU for as long as it trains: the kernel lets go of it when the process dies, and all
-processes of the machine see it. So joblib's workers, submitit's local jobs and runs started by hand spread alike.
+A run holds the lock of a file of its GPU for as long as it trains: the kernel gives it back when the process dies, and
+all processes of the machine see it. So joblib's workers, submitit's local jobs and runs started by hand spread alike.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import subprocess
@@ -51,16 +50,14 @@ def place(device: str, runs_per_device: int | None) -> Iterator[int | None]:
 
 def _taken(gpus: list[str], most: int | None, held: contextlib.ExitStack) -> int | None:
     """The GPU with the fewest runs, now with one more; None where all have `most`."""
+    from filelock import FileLock, Timeout  # here, as a machine without a choice of GPUs does not need it
+
     folder = Path(tempfile.gettempdir()) / f"mixbench-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     for turn in itertools.count() if most is None else range(most):
         for number, gpu in enumerate(gpus):
-            file = open(folder / f"{gpu}.{turn}", "w")  # noqa: SIM115  # stays open, and with it locked
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                continue
-            held.callback(file.close)
-            return number
+            # Never softly: a lock that is only a file would outlive a process that dies.
+            with contextlib.suppress(Timeout):
+                held.enter_context(FileLock(folder / f"{gpu}.{turn}", timeout=0, fallback_to_soft=False))
+                return number
     return None

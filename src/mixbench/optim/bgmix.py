@@ -66,7 +66,6 @@ class BGMix(SelectiveSAM):
     def _of_subset(self, closure: Closure, *, losses: Tensor) -> None:
         with torch.no_grad(), recorded(self.model) as outputs:
             sensitivity = closure() - losses
-        torch.clear_autocast_cache()  # of copies of the weights that carry no gradient
         # In order, so that with gamma=1 the batch is the same one.
         rows = sensitivity.topk(kept(self.gamma, len(losses))).indices.sort().values
         with restricted(self.model, rows, len(losses), [output for output, _ in outputs]):

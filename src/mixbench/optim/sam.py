@@ -127,7 +127,6 @@ class SAM(Descent):
         """The losses (B,) of a pass that computes no gradient and moves no statistics."""
         with frozen_statistics(self.model):
             losses = torch.cat([part() for part in parts])
-        torch.clear_autocast_cache()  # of copies of the weights that carry no gradient
         return losses
 
     def radius(self) -> float | Tensor:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.config.compose import compose
-from mixbench.config.identity import flat, run_id
+from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers.spec import Cell, Spec
-from mixbench.record.standing import Pace, Standing, standing
+from mixbench.record.read import Row
+from mixbench.record.run import COST, SavedRun, is_number
+from mixbench.record.standing import Pace, epochs_left, standing
 from mixbench.schema.train import Train
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
@@ -19,28 +21,51 @@ MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up befor
 
 
 @dataclass(frozen=True)
-class Planned(Standing):
-    """One run of a table: what there is of it, its cell and its config.
+class Planned:
+    """One run of a table: its cell, its config, and what there is of it.
 
-    `state` may also be unavailable (the spec needs what mixbench does not have yet; `config` is then None).
+    `config` is None where the spec needs what mixbench does not have yet, `saved` there and where there is no run.
     `changes` says what was asked for differently from the spec, such as "epochs 4, not 200".
     """
 
     cell: Cell
     config: Train | None
+    saved: SavedRun | None
     changes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """One of STATES: how the run stands, or unavailable where it has no config."""
+        if self.config is None:
+            return "unavailable"
+        return "missing" if self.saved is None else standing(self.saved)
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lies, or would."""
+        if self.saved is not None:
+            return self.saved.directory
+        if self.config is None:
+            raise ValueError("an unavailable cell has no run")
+        return run_dir(self.config)
+
+    @property
+    def rows(self) -> list[Row]:
+        """One row for each epoch that is done. Raises DataError for an epochs.csv that cannot be trusted."""
+        return [] if self.saved is None else self.saved.rows
 
     def record(self, select: str) -> dict[str, Any]:
         """The columns that metrics read: the selected epoch's, and the whole run's times; none of an unfinished run."""
-        if self.state != "finished":
+        if self.saved is None or self.saved.state != "finished":
             return {}
-        chosen = self.summary["selections"].get(select)
+        chosen = self.saved.selections.get(select)
         if chosen is None:
             raise ConfigError(
                 f"--select {select}: run {self.directory} has no such epoch;"
                 " best_val needs a validation set: --set dataset.val_size=N."
             )
-        return {**chosen, **{k: v for k, v in self.summary.items() if not isinstance(v, (dict, list))}}
+        epoch = {key: value for key, value in chosen.items() if is_number(value)}
+        return epoch | {key: self.saved.metric(key) for key in COST}
 
 
 def plan(
@@ -76,13 +101,11 @@ def plan(
         if (rows and cell.row not in rows) or (columns and cell.column not in columns):
             continue
         if spec.needs:
-            planned.append(Planned(Path(), "unavailable", {}, 0, cell, None))
+            planned.append(Planned(cell, None, None))
             continue
         config, reference = compose(cell.overrides), compose(plain.overrides)
         config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
-        planned.append(
-            Planned(**vars(standing(config)), cell=cell, config=config, changes=_changes(config, reference))
-        )
+        planned.append(Planned(cell, config, SavedRun(run_dir(config)), _changes(config, reference)))
     return planned
 
 
@@ -109,8 +132,9 @@ def overrides(planned: Planned) -> list[str]:
 
 def seconds_left(runs: Iterable[Planned]) -> float:
     """Estimate of the time that unfinished runs take one after another, in seconds; NaN where nothing says."""
-    known, pace = [(run, run.config) for run in runs if run.config is not None], Pace()
+    pace = Pace()
+    known = [(run.saved, run.config) for run in runs if run.saved is not None and run.config is not None]
     for run, config in known:
         if run.state == "finished":
             pace.learn(flat(config), run.summary)
-    return sum(pace.seconds(config, config.epochs - run.epochs_done) for run, config in known)
+    return sum(pace.seconds(config, epochs_left(run, config.epochs)) for run, config in known)

@@ -9,7 +9,7 @@ from mixbench.config import plugins
 from mixbench.errors import ConfigError
 from mixbench.papers.cells import STATES, Planned, overrides, seconds_left
 from mixbench.papers.spec import Spec
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.record.standing import duration, progress
 from mixbench.sweep import execute
 
@@ -31,10 +31,10 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
     command = shlex.join(["mixbench", "train", *plugins.arguments()])
     for run in planned:
         head = f"{run.state:11} {run.cell.row}, {run.cell.column}, seed {run.cell.seed}"
-        if run.config is None:
+        if run.config is None or run.saved is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{progress(run, run.config.epochs)}: {run.directory}")
+        lines.append(f"{head}{progress(run.saved, run.config.epochs)}: {run.directory}")
         lines.append(f"{'':11} {command} {' '.join(_quoted(o) for o in overrides(run))}")
     lines.append(
         f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
@@ -63,4 +63,4 @@ def train(
     ]
     print(f"{len(jobs)} of {len(planned)} runs to train", flush=True)
     execute.train(jobs, at_once=at_once, hydra=hydra)
-    return all((read_summary(run.directory) or {}).get("state") == "finished" for run in planned)
+    return all(SavedRun(run.directory).state == "finished" for run in planned)

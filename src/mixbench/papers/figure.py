@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from mixbench.papers.cells import Planned
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
-from mixbench.record.read import read_rows
 from mixbench.summarize.plots import Line, Panel
 from mixbench.summarize.statistics import estimate
 
@@ -158,7 +157,7 @@ def _by_seed(
             points.setdefault(run.cell.seed, {})[run.cell.x] = metric.value(run.record(rule))
         return points
     for run in finished or [run for run in own if run.state in ("running", "partial")]:
-        points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in read_rows(run.directory)}
+        points[run.cell.seed] = {row["epoch"]: metric.value(row) for row in run.rows}
     points = {seed: found for seed, found in points.items() if found}
     shared = set.intersection(*map(set, points.values())) if points else set()
     return {seed: {x: v for x, v in found.items() if x in shared} for seed, found in points.items()}

@@ -17,8 +17,6 @@ EPOCH_COLUMNS = (
     "train_loss_clean",
     *deformations.COLUMNS,
 )
-# Of the whole run, whatever epoch is selected.
-RUN_COLUMNS = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
 
 # How many columns each takes, and what it makes of them.
 TRANSFORMS: dict[str, tuple[int, Callable[..., float]]] = {

@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mixbench.errors import ConfigError
-from mixbench.papers.metric import EPOCH_COLUMNS, RUN_COLUMNS, TRANSFORMS, Metric
+from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
 from mixbench.papers.spec import CellNote, Figure, Protocol, Published, Spec, Sweep, Table
+from mixbench.record.run import COST
 from mixbench.schema.knob import nearest
 
 SELECTIONS = ("last", "best_test", "best_val")
@@ -37,7 +38,7 @@ def parse(path: Path, key: str) -> Table | Figure:
 def _spec(key: str, given: dict[str, Any]) -> Table | Figure:
     """Every field that is not a plain text or number is read by its own function; `_build` checks the rest."""
     kind = _one_of(given.pop("kind", None), ("table", "figure"), "kind")
-    columns = None if given.get("needs") else (*EPOCH_COLUMNS, *RUN_COLUMNS)
+    columns = None if given.get("needs") else (*EPOCH_COLUMNS, *COST)
     readers: dict[str, Callable[[Any, str], Any]] = {
         "metrics": lambda v, at: tuple(_metric(_mapping(m, at), at, columns) for m in _list(v, at)),
         "rows": _layers,

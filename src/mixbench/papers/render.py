@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from mixbench.papers.metric import Metric
 from mixbench.papers.table import Comparison, Entry, Result
+from mixbench.summarize.html import Markup, render
 
 # What a cell without a finished run says: the first of these states that one of its runs is in, else missing.
 UNFINISHED = ("unavailable", "unreadable", "failed", "running", "partial")
@@ -244,30 +244,14 @@ def _tex_row(cells: list[str]) -> str:
     return " & ".join(_tex(c) for c in cells) + r" \\"
 
 
-def page(result: Result) -> str:
+def page(result: Result) -> Markup:
     """A fragment of HTML, all text escaped; classes rank1 to rank3 mark our best cells."""
-    out = [f"<section class='table'><h2>{html.escape(title(result))}</h2>"]
-    for panel in panels(result):
-        out += [
-            f"<h3>{html.escape(panel.title)}</h3>",
-            "<div class='wide'><table><thead>",
-            _html_row("th", panel.head),
-        ]
-        out.append("</thead><tbody>")
-        for i, row in enumerate(panel.rows):
-            out.append(_html_row("td", row, [panel.ranks.get((i, j), 0) for j in range(len(row))]))
-        out.append("</tbody></table></div>")
-    out += [f"<p>{html.escape(line)}</p>" for line in [*caption(result), *findings(result)]]
-    out += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes(result)), "</ul></section>"]
-    return "\n".join(out) + "\n"
-
-
-def _html_row(tag: str, cells: list[str], ranks: list[int] | None = None) -> str:
-    marks = [f" class='rank{r}'" if r else "" for r in ranks or [0] * len(cells)]
-    return (
-        "<tr>"
-        + "".join(f"<{tag}{m}>{html.escape(c)}</{tag}>" for c, m in zip(cells, marks, strict=True))
-        + "</tr>"
+    return render(
+        "papers/table.html.j2",
+        title=title(result),
+        panels=panels(result),
+        lines=[*caption(result), *findings(result)],
+        notes=notes(result),
     )
 
 

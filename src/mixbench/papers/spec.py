@@ -1,26 +1,20 @@
 """A published table or figure as data: the runs it needs, what is read from them, and what the paper prints.
 
-One file `conf/paper/<paper>/<name>.yaml` is one table or figure, and a file of one's own has the same form: `kind`
-(table or figure) and the fields of `Table` or `Figure`. No text is evaluated. Imports no torch.
+No text is evaluated. Imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixbench.config.library import conf_dir
 from mixbench.config.overrides import canonical
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
 from mixbench.schema.knob import nearest
-
-PAPERS = ("li2023", "zou2023", "park2022", "kimura2021")  # in the order in which they are listed
 
 
 @dataclass(frozen=True)
@@ -163,29 +157,3 @@ class Figure(Spec):
 
 def _last_of_each(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple({o.partition("=")[0]: o for o in canonical(overrides)}.values())
-
-
-def names() -> list[str]:
-    """The keys of the specs that come with mixbench: paper by paper, tables before figures, by number."""
-
-    def place(key: str) -> tuple[int, bool, list[str | int]]:
-        paper, name = key.split("/")
-        numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-        return PAPERS.index(paper), not name.startswith("table"), numbered
-
-    return sorted((f"{p.parent.name}/{p.stem}" for p in (conf_dir() / "paper").glob("*/*.yaml")), key=place)
-
-
-def load(key: str) -> Table | Figure:
-    """The spec called `key`, such as "li2023/table1", or the one in the file `key` where that ends in .yaml.
-
-    Raises ConfigError with the nearest key for an unknown one, and with the place for a malformed file.
-    """
-    from mixbench.papers.parse import parse  # which builds the classes above
-
-    path = Path(key) if key.endswith(".yaml") else conf_dir() / "paper" / f"{key}.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"{key}: no such table or figure.{nearest(key, names())}\nKnown: {', '.join(names())}."
-        )
-    return parse(path, key)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mixbench.papers.cells import STATES, Planned
 from mixbench.papers.metric import Metric
@@ -95,7 +93,7 @@ def assemble(
             entries[row, column, metric.name] = Entry(
                 values[metric.name, row, column], means[row], paper, ranks.get(row, 0)
             )
-    environments = [_environment(run) for run in planned if run.state == "finished"]
+    finished = [run.saved for run in planned if run.saved is not None and run.state == "finished"]
     return Result(
         spec=spec,
         protocol=protocol or spec.protocol,
@@ -111,9 +109,9 @@ def assemble(
             if m.better is not None
         ],
         changes=list(dict.fromkeys(change for run in planned for change in run.changes)),
-        commits=sorted({e["commit"] for e in environments}),
-        devices=sorted({e["device"] for e in environments}),
-        data_notes=sorted({run.summary["data_note"] for run in planned if run.summary.get("data_note")}),
+        commits=sorted({run.commit for run in finished}),
+        devices=sorted({run.device for run in finished}),
+        data_notes=sorted({note for run in finished if (note := run.summary.get("data_note"))}),
     )
 
 
@@ -164,14 +162,3 @@ def _compare(
         else:
             separated.append((b, a, paired_difference(of[b].values, of[a].values)))
     return Comparison(column, metric.name, order, separated, undecided, too_few)
-
-
-def _environment(run: Planned) -> dict[str, str]:
-    """Commit and device of a run, in the words that a table shows."""
-    try:
-        found: dict[str, Any] = json.loads((run.directory / "env.json").read_text())
-    except (OSError, ValueError):
-        return {"commit": "unknown", "device": "unknown"}
-    commit = found["commit"][:10] if found.get("commit") else f"mixbench {found.get('mixbench')}"
-    device = found["cpu"] if found.get("device") == "cpu" else found.get("device_name", "unknown")
-    return {"commit": commit + (" with changes" if found.get("uncommitted") else ""), "device": str(device)}

@@ -9,5 +9,6 @@ summary.json ends with a checksum of itself and, while nobody works on the run, 
 and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
 wrote no checksums are read as they are.
 
-Nothing here imports torch; tables can be made where torch is not installed.
+Training writes it through `write.OpenRecord`, everything else reads it through `run.SavedRun`. Nothing here imports
+torch; tables can be made where torch is not installed.
 """

@@ -16,8 +16,8 @@ observer has looked once in POLL seconds for SILENCE seconds and seen no change.
 so it does not matter what they show. The file is opened for each look, which makes NFS ask the server.
 
 Losing. An owner that was suspended, or cut off from the disk, for longer than SILENCE may find its run taken over.
-`check` tells it just before each rename of a file that it has written, and it ends without touching the run. If it
-is suspended between that check and the rename, one file still comes late: a whole one, and a true one, as every
+`Claim.check` tells it just before each rename of a file that it has written, and it ends without touching the run. If
+it is suspended between that check and the rename, one file still comes late: a whole one, and a true one, as every
 state of a run follows from its config, so at worst the new owner's last steps are done again. Releasing has the same
 gap, with the same harm.
 """
@@ -80,15 +80,33 @@ class _Seen(NamedTuple):
     touched: int  # ns on the clock of whoever touched it: compared with itself only
 
 
-# The claims of this process by their directories: what `check` compares with.
-_held: dict[Path, bytes] = {}
-
-
 # ---------------------------------------------------------------- holding
 
 
+@dataclass(frozen=True)
+class Claim:
+    """That this process holds the run in `directory`; made by `claimed`, and good while its block runs."""
+
+    directory: Path
+    text: bytes  # of the claim file, different from every other claim's
+
+    def check(self) -> None:
+        """Raise ClaimLost when this process does not hold the run any more."""
+        try:
+            if _is(self.directory / CLAIM, self.text):
+                return
+            seen = _look(self.directory / CLAIM)
+        except OSError as error:
+            raise output_error(self.directory, error) from None
+        what = f"{_parse(seen.text)} has taken the run over" if seen else "the claim on the run is gone"
+        raise ClaimLost(
+            f"{self.directory}: {what}, while this process was suspended or cut off from the disk.\n"
+            "It ends here and leaves the run's files as they are; the same command goes on once the run is free."
+        )
+
+
 @contextmanager
-def claimed(directory: Path, patience: float = 0.0) -> Iterator[None]:
+def claimed(directory: Path, patience: float = 0.0) -> Iterator[Claim]:
     """Hold the run for this process until the block ends; creates its directory.
 
     Waits up to SILENCE seconds to see whether an owner on another machine is alive, and `patience` seconds for a
@@ -100,14 +118,12 @@ def claimed(directory: Path, patience: float = 0.0) -> Iterator[None]:
         handle = _take_patiently(path, text, patience)
     except OSError as error:
         raise output_error(directory, error) from None
-    key, ended = directory.absolute(), threading.Event()
+    ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(handle, ended), name="claim", daemon=True)
     beating.start()
-    _held[key] = text
     try:
-        yield
+        yield Claim(directory, text)
     finally:
-        del _held[key]
         ended.set()
         beating.join()
         os.close(handle)
@@ -116,22 +132,6 @@ def claimed(directory: Path, patience: float = 0.0) -> Iterator[None]:
         ):  # a disk that has become read-only: the claim dies with the process
             if _is(path, text):
                 path.unlink()
-
-
-def check(directory: Path) -> None:
-    """Raise ClaimLost when this process has held the run and does not any more. Never held: nothing to check."""
-    text = _held.get(directory.absolute())
-    try:
-        if text is None or _is(directory / CLAIM, text):
-            return
-        seen = _look(directory / CLAIM)
-    except OSError as error:
-        raise output_error(directory, error) from None
-    what = f"{_parse(seen.text)} has taken the run over" if seen else "the claim on the run is gone"
-    raise ClaimLost(
-        f"{directory}: {what}, while this process was suspended or cut off from the disk.\n"
-        "It ends here and leaves the run's files as they are; the same command goes on once the run is free."
-    )
 
 
 def holder(directory: Path) -> Holder | None:
@@ -221,7 +221,9 @@ def _outlive(path: Path, seen: _Seen) -> None:
 def _beat(handle: int, ended: threading.Event) -> None:
     # Touched through the open file: once the run is taken over, this is no longer the file that others look at.
     while not ended.wait(BEAT):
-        with contextlib.suppress(OSError):  # `check` is what stops the training, not a server that stumbles
+        with contextlib.suppress(
+            OSError
+        ):  # `Claim.check` is what stops the training, not a server that stumbles
             os.utime(handle)
 
 

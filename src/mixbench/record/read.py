@@ -1,4 +1,4 @@
-"""What a run's directory says. Nothing here imports torch; tables can be made where torch is not installed."""
+"""What the files of a run's directory say; `run.SavedRun` is what everything outside of this package reads with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.errors import DataError
+from mixbench.record import checksum
 from mixbench.record.claim import holder
 
 Row = dict[str, Any]
 
-
-CHECKED = ("config.yaml", "epochs.csv", "model.safetensors")
+STATES = ("running", "finished", "interrupted", "failed")  # that a summary may tell
 
 
 def directories(root: Path) -> Iterator[Path]:
@@ -43,22 +43,39 @@ def directories(root: Path) -> Iterator[Path]:
 def read_summary(directory: Path) -> dict[str, Any] | None:
     """summary.json of a run, or None where there is none. One `running` that no process holds is `interrupted`.
 
-    Of one that is damaged nothing is left but the state `unreadable`, and in `error` the file and what is wrong.
+    Of one that is damaged, or no summary of a run, nothing is left but the state `unreadable`, and in `error` the file
+    and what is wrong.
     """
     path = directory / "summary.json"
     try:
         summary = json.loads(path.read_bytes())
-        expected, found = summary.pop("sha256", None), _digest(summary)
+        expected, found = summary.pop("sha256", None), checksum.of_summary(summary)
         summary["files"] = dict(summary.get("files", {}))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         return {"state": "unreadable", "error": f"{path} cannot be read: {error}"}
     if expected not in (None, found):
-        return {"state": "unreadable", "error": _damage(path, expected, found)}
-    if summary.get("state") == "running" and holder(directory) is None:
+        return {"state": "unreadable", "error": checksum.damage(path, expected, found)}
+    if lacking := _lacking(summary):
+        return {"state": "unreadable", "error": f"{path} is no summary of a run: it has no {lacking}"}
+    if summary["state"] == "running" and holder(directory) is None:
         summary["state"] = "interrupted"
     return summary
+
+
+def _lacking(summary: dict[str, Any]) -> str:
+    """What every summary has, and this one has not; empty where it has all."""
+    if summary.get("state") not in STATES:
+        return f"state, one of {', '.join(STATES)}"
+    if not isinstance(summary.get("config"), dict):
+        return "config"
+    chosen = summary.get("selections", {})
+    if not isinstance(chosen, dict) or not all(isinstance(row, dict) for row in chosen.values()):
+        return "selections of epochs"
+    if summary["state"] == "finished" and not {"last", "best_test"} <= chosen.keys():
+        return "selections last and best_test"
+    return ""
 
 
 def read_rows(directory: Path) -> list[Row]:
@@ -71,15 +88,29 @@ def read_rows(directory: Path) -> list[Row]:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
     expected = (read_summary(directory) or {}).get("files", {}).get("epochs.csv")
     found = hashlib.sha256(content).hexdigest()
     if expected not in (None, found):
-        raise DataError(_damage(path, expected, found))
+        raise DataError(checksum.damage(path, expected, found))
     try:
-        rows = csv.DictReader(io.StringIO(content.decode()))
-        return [{key: _number(value) for key, value in row.items()} for row in rows]
-    except (ValueError, AttributeError, TypeError) as error:
+        lines = csv.DictReader(io.StringIO(content.decode()))
+        rows = [{key: _number(value) for key, value in row.items()} for row in lines]
+    except (ValueError, AttributeError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is not a table of epochs: {error}") from None
+    if rows and "epoch" not in rows[0]:
+        raise DataError(f"{path} is not a table of epochs: it has no column epoch")
+    return rows
+
+
+def read_environment(directory: Path) -> dict[str, Any]:
+    """env.json of a run; empty where it cannot be read."""
+    try:
+        content = json.loads((directory / "env.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def damages(directory: Path) -> list[str]:
@@ -89,24 +120,10 @@ def damages(directory: Path) -> list[str]:
         return [summary["error"]]
     lines = []
     for name, expected in summary.get("files", {}).items():
-        found = _checksum(directory / name)
+        found = checksum.of_file(directory / name)
         if found != expected:
-            lines.append(_damage(directory / name, expected, found))
+            lines.append(checksum.damage(directory / name, expected, found))
     return lines
-
-
-def _checksum(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-
-
-def _digest(summary: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
-
-
-def _damage(path: Path, expected: object, found: str | None) -> str:
-    if found is None:
-        return f"{path} is missing"
-    return f"{path} is damaged (checksum expected {str(expected)[:12]}..., found {found[:12]}...)"
 
 
 def _number(text: str) -> float | int:

@@ -5,47 +5,31 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixbench.config.identity import flat, run_dir
-from mixbench.errors import DataError
+from mixbench.config.identity import flat
 from mixbench.record.claim import holder
-from mixbench.record.read import directories, read_rows, read_summary
+from mixbench.record.read import directories
+from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What there is of a run.
-
-    `state` is finished, running (a process works on it), partial (some epochs are done), failed, missing, or
-    unreadable (its summary is damaged).
-    """
-
-    directory: Path
-    state: str
-    summary: dict[str, Any]
-    epochs_done: int
+def standing(run: SavedRun) -> str:
+    """finished, running (a process works on it), partial (it goes on from there), failed, missing or unreadable."""
+    return "partial" if run.state == "interrupted" else run.state
 
 
-def standing(config: Train) -> Standing:
-    """Look at the directory of the run that `config` describes."""
-    directory = run_dir(config)
-    summary = read_summary(directory) or {}
-    state = summary.get("state", "missing")
-    if state not in ("running", "interrupted"):
-        return Standing(directory, state, summary, config.epochs if state == "finished" else 0)
-    done = 0
-    with contextlib.suppress(DataError):  # the checkpoint has the rows too, and writes them again
-        done = len(read_rows(directory))
-    return Standing(directory, "partial" if state == "interrupted" else state, summary, done)
+def epochs_left(run: SavedRun, epochs: int) -> int:
+    """How many of its epochs a run has to train yet, as far as its record tells; all of them after a failure."""
+    if run.state == "finished":
+        return 0
+    return epochs - (run.epochs_done if run.state in ("running", "interrupted") else 0)
 
 
-def progress(run: Standing, epochs: int) -> str:
+def progress(run: SavedRun, epochs: int) -> str:
     """In words, how far a run of so many epochs is that has begun, and who works on it; empty for the others."""
-    if run.state not in ("running", "partial"):
+    if run.state not in ("running", "interrupted"):
         return ""
     by = f", by {owner}" if (owner := holder(run.directory)) else ""
     return f" ({run.epochs_done} of {epochs} epochs{by})"
@@ -62,10 +46,10 @@ class Pace:
         """What the finished runs below a folder tell."""
         pace = cls()
         for directory in directories(root):
-            summary = read_summary(directory) or {}
-            if summary.get("state") == "finished":
+            run = SavedRun(directory)
+            if run.state == "finished":
                 with contextlib.suppress(KeyError, TypeError):  # a summary from elsewhere, without times
-                    pace.learn(summary["config"], summary)
+                    pace.learn(run.values, run.summary)
         return pace
 
     def learn(self, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:

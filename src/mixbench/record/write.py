@@ -1,4 +1,4 @@
-"""Writing a run's directory."""
+"""Writing a run's directory: by the process that holds the run, and by no other."""
 
 from __future__ import annotations
 
@@ -6,41 +6,88 @@ import csv
 import dataclasses
 import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mixbench.errors import output_error
 from mixbench.files import plain, write_atomic, write_json
-from mixbench.record.claim import CLAIM, claimed
-from mixbench.record.read import CHECKED, Row, _checksum, _digest
+from mixbench.record import checksum
+from mixbench.record.claim import CLAIM, Claim, claimed
+from mixbench.record.read import Row
 
 
-def write_rows(directory: Path, rows: Sequence[Row]) -> None:
-    """Replace epochs.csv. Floats are written so that reading them back gives the same bits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            {k: "" if isinstance(v, float) and math.isnan(v) else repr(v) for k, v in row.items()}
-        )
-    write_atomic(directory / "epochs.csv", text.getvalue().encode())
+class OpenRecord:
+    """The record of a run that this process holds, in `directory`; `id` names the run.
 
+    Every file is whole or not there, and the claim is asked just before each rename: a process that has lost the run
+    writes nothing. All methods raise ClaimLost then, and OutputError where the disk refuses, with the file before
+    still in place.
 
-def write_config(directory: Path, config: Any) -> None:
-    """The composed config as YAML, from its dataclass."""
-    from omegaconf import OmegaConf
+    `claim` is None on the ranks above 0, which keep no record: to write is a mistake there (RuntimeError).
+    """
 
-    text = OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
-    write_atomic(directory / "config.yaml", text.encode())
+    def __init__(self, directory: Path, id: str, claim: Claim | None) -> None:
+        self.directory, self.id, self._claim = directory, id, claim
 
+    @property
+    def claim(self) -> Claim:
+        """What gives the right to write."""
+        if self._claim is None:
+            raise RuntimeError(f"{self.directory}: only the process that holds the run writes its record")
+        return self._claim
 
-def write_summary(directory: Path, summary: dict[str, Any]) -> None:
-    """Replace summary.json, with its checksum and, unless the run goes on, those of the other files."""
-    content = plain(summary)
-    if summary["state"] != "running":
-        content["files"] = {name: found for name in CHECKED if (found := _checksum(directory / name))}
-    write_json(directory / "summary.json", {**content, "sha256": _digest(content)})
+    def write(self, name: str, data: bytes) -> None:
+        """Replace the file `name`."""
+        write_atomic(self.directory / name, data, self.claim.check)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Replace the file `name` by `content` as JSON."""
+        write_json(self.directory / name, content, self.claim.check)
+
+    def write_rows(self, rows: Sequence[Row]) -> None:
+        """Replace epochs.csv. Floats are written so that reading them back gives the same bits."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {k: "" if isinstance(v, float) and math.isnan(v) else repr(v) for k, v in row.items()}
+            )
+        self.write("epochs.csv", text.getvalue().encode())
+
+    def write_config(self, config: Any) -> None:
+        """Replace config.yaml by the composed config, a dataclass."""
+        from omegaconf import OmegaConf
+
+        text = OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
+        self.write("config.yaml", text.encode())
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replace summary.json, with its checksum and, unless the run goes on, those of the other files."""
+        content = plain(summary)
+        if summary["state"] != "running":
+            found = {name: checksum.of_file(self.directory / name) for name in checksum.CHECKED}
+            content["files"] = {name: digest for name, digest in found.items() if digest}
+        self.write_json("summary.json", {**content, "sha256": checksum.of_summary(content)})
+
+    def rename(self, name: str, new: str) -> None:
+        """Give the file `name` another name, in place of the file that has it."""
+        self.claim.check()
+        try:
+            os.replace(self.directory / name, self.directory / new)
+        except OSError as error:
+            raise output_error(self.directory / new, error) from None
+
+    def remove(self, *names: str) -> None:
+        """Delete files, those of them that there are."""
+        self.claim.check()
+        try:
+            for name in names:
+                (self.directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(self.directory / name, error) from None
 
 
 def move_aside(directory: Path) -> Path | None:

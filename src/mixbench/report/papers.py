@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from mixbench.config.identity import flat, run_id
 from mixbench.errors import ConfigError
-from mixbench.papers import figure, render, table
+from mixbench.papers import figure, table
 from mixbench.papers.cells import Planned, plan
-from mixbench.papers.spec import Figure, Spec, Table, load, names
+from mixbench.papers.library import load, names
+from mixbench.papers.render import page
+from mixbench.papers.spec import Figure, Spec, Table
 from mixbench.report import plots
 from mixbench.report.runs import Run
-from mixbench.summarize.html import Html, tag
+from mixbench.summarize.html import Markup, render
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
 SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
@@ -31,7 +33,7 @@ class Version(NamedTuple):
     other_epochs: bool
 
 
-def fragments(runs: Sequence[Run]) -> Iterator[Html]:
+def fragments(runs: Sequence[Run]) -> Iterator[Markup]:
     """The published tables and figures that some of the runs belong to, as they stand.
 
     Protocols share rows: the one with most of the runs comes first, another only if it has runs of its own.
@@ -44,27 +46,27 @@ def fragments(runs: Sequence[Run]) -> Iterator[Html]:
         for protocol, planned in sorted(found, key=lambda pair: -len(_places(pair[1]))):
             if not _places(planned) <= shown:
                 shown |= _places(planned)
-                yield _fragment(spec, planned, protocol)
+                if isinstance(spec, Table):
+                    yield page(table.assemble(spec, planned, protocol=protocol))
+                else:
+                    yield from _drawing(spec, planned, protocol)
 
 
 def _places(planned: Sequence[Planned]) -> set[Path]:
     return {run.directory for run in planned if run.state != "missing"}
 
 
-def _fragment(spec: Table | Figure, planned: list[Planned], protocol: str) -> Html:
-    if isinstance(spec, Table):
-        return Html(render.page(table.assemble(spec, planned, protocol=protocol)))
+def _drawing(spec: Figure, planned: list[Planned], protocol: str) -> Iterator[Markup]:
+    """The figure; nothing where these runs are a single point of a sweep."""
     drawing = figure.assemble(spec, planned, protocol=protocol)
-    if all(len(set(line.x)) < 2 for panel in drawing.panels for line in panel.lines if not line.flat):
-        return Html()  # a sweep of which these runs are a single point
-    return tag(
-        "section",
-        tag("h2", drawing.title),
-        tag("div", *(plots.element(panel) for panel in drawing.panels), class_="plots"),
-        *(tag("p", line) for line in drawing.caption),
-        tag("ul", *(tag("li", note) for note in drawing.notes)),
-        class_="table",
-    )
+    if any(len(set(line.x)) > 1 for panel in drawing.panels for line in panel.lines if not line.flat):
+        yield render(
+            "report/figure.html.j2",
+            title=drawing.title,
+            plots=[plots.element(panel) for panel in drawing.panels],
+            caption=drawing.caption,
+            notes=drawing.notes,
+        )
 
 
 def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[Planned]]:
@@ -81,25 +83,25 @@ def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[P
     for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
         while found:
             columns = dict.fromkeys(column for _, column in found)
-            epochs = {c: mode(run.config["epochs"] for run, column in found if column == c) for c in columns}
-            used = [run for run, column in found if run.config["epochs"] == epochs[column]]
+            epochs = {c: mode(run.values["epochs"] for run, column in found if column == c) for c in columns}
+            used = [run for run, column in found if run.values["epochs"] == epochs[column]]
             with contextlib.suppress(ConfigError):  # what another version of mixbench allowed
                 yield _planned(spec, protocol, version, epochs, used)
-            found = [(run, column) for run, column in found if run.config["epochs"] != epochs[column]]
+            found = [(run, column) for run, column in found if run.values["epochs"] != epochs[column]]
 
 
 def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
     """Each run with the cell that is nearest to it, where one differs in scale alone, and the differences."""
-    data = {f"dataset={run.config.get('dataset')}" for run in runs}
+    data = {f"dataset={run.values.get('dataset')}" for run in runs}
     columns = {c.column for c in spec.cells(protocol, seeds=1) if not data.isdisjoint(c.overrides)}
     if spec.needs or not columns:
         return
     cells = plan(spec, protocol=protocol, seeds=1, columns=[c for c in spec.columns if c in columns])
     wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
     for run in runs:
-        if run.config.get("seed") not in range(MOST_SEEDS) or type(run.config.get("epochs")) is not int:
+        if run.values.get("seed") not in range(MOST_SEEDS) or type(run.values.get("epochs")) is not int:
             continue
-        near = [(cell, d) for cell, config in wanted if (d := _differences(run.config, config)) is not None]
+        near = [(cell, d) for cell, config in wanted if (d := _differences(run.values, config)) is not None]
         if near:
             yield run, *min(near, key=lambda pair: len(pair[1]))
 
@@ -119,8 +121,8 @@ def _planned(
     spec: Spec, protocol: str, version: Version, epochs: Mapping[str, int], runs: Sequence[Run]
 ) -> list[Planned]:
     """The cells of the columns in `epochs`, with what there is of each among `runs`."""
-    by_id = {str(run.summary.get("id")): run for run in runs}
-    seeds = max(spec.seeds, *(run.config["seed"] + 1 for run in runs))
+    by_id = {run.id: run for run in runs}
+    seeds = max(spec.seeds, *(run.values["seed"] + 1 for run in runs))
     planned = []
     for column, number in epochs.items():
         planned += plan(
@@ -131,9 +133,4 @@ def _planned(
 
 def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
     run = by_id.get(run_id(planned.config)) if planned.config is not None else None
-    if run is None or not run.rows:
-        return dataclasses.replace(planned, state="missing", summary={}, epochs_done=0)
-    state = "partial" if run.state == "interrupted" else run.state
-    return dataclasses.replace(
-        planned, directory=run.directory, state=state, summary=run.summary, epochs_done=len(run.rows)
-    )
+    return dataclasses.replace(planned, saved=run if run is not None and run.rows else None)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from mixbench.report.runs import SEAMS, Run, Setting, is_number, label
-from mixbench.summarize.html import Html, tag
+from mixbench.summarize.html import Markup, render
 from mixbench.summarize.plots import Line, Panel, inline
 from mixbench.summarize.statistics import estimate
 
@@ -15,10 +15,9 @@ METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
 
 
-def element(panel: Panel) -> Html:
+def element(panel: Panel) -> Markup:
     """The panel as a figure on the page."""
-    words = f"{panel.title}: {panel.y_label} against {panel.x_label}"
-    return tag("figure", Html(inline(panel)), aria_label=words)
+    return render("report/plot.html.j2", panel=panel, svg=inline(panel))
 
 
 def chosen(settings: Sequence[Setting]) -> list[Setting]:

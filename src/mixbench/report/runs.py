@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import importlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mixbench.errors import ConfigError, DataError
-from mixbench.record.read import Row, directories, read_rows, read_summary
+from mixbench.record.read import Row, directories
+from mixbench.record.run import SavedRun, is_number
 from mixbench.schema.train import GROUPS, Train
 from mixbench.summarize.statistics import Estimate, estimate
 
@@ -21,70 +21,33 @@ from mixbench.summarize.statistics import Estimate, estimate
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
 METHOD = ("augment", "regularizer", "opt")
 SEAMS = tuple(f"{group}." for group in METHOD)
-# Of the whole run; an epoch's row has its own under the same names.
-TOTALS = ("train_seconds", "eval_seconds")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run directory. `summary` holds at most an error, and `environment` nothing, where they cannot be read."""
-
-    directory: Path
-    summary: dict[str, Any]
-    environment: dict[str, Any]
-
-    @property
-    def state(self) -> str:
-        """finished, running, interrupted, failed or unreadable."""
-        return str(self.summary.get("state", "unreadable"))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Values by the key that sets them on the command line."""
-        return self.summary.get("config", {})
+class Run(SavedRun):
+    """A run as a page shows it: `error` names what cannot be trusted, and nothing of that is shown."""
 
     @property
     def name(self) -> tuple[Any, ...]:
         """Data set, model, method and seed."""
         place = [self.summary.get(key, "?") for key in ("dataset", "model", "method")]
-        return (*place, self.config.get("seed", "?"))
-
-    @functools.cached_property
-    def _read(self) -> tuple[list[Row], str]:
-        """The rows, and what is wrong with them."""
-        try:
-            return [row for row in read_rows(self.directory) if "epoch" in row], ""
-        except (OSError, DataError) as error:
-            return [], str(error)
+        return (*place, self.values.get("seed", "?"))
 
     @property
     def rows(self) -> list[Row]:
         """One row for each epoch that is done; empty where epochs.csv cannot be trusted."""
-        return self._read[0]
+        try:
+            return super().rows
+        except DataError:
+            return []
 
     @property
     def error(self) -> str:
         """Why the run stopped, and which of its files is damaged; empty where all is well."""
-        return "\n".join(filter(None, (str(self.summary.get("error") or ""), self._read[1])))
-
-    def metric(self, key: str, select: str = "best_test") -> float:
-        """A number of the selected epoch, or one of the whole run; NaN where there is none."""
-        source = self.summary if key in TOTALS else self.summary.get("selections", {}).get(select, {})
-        return float(source[key]) if is_number(source.get(key)) else math.nan
-
-    @property
-    def device(self) -> str:
-        """The processor that trained it, in words."""
-        name = "cpu" if self.environment.get("device") == "cpu" else "device_name"
-        return str(self.environment.get(name, "unknown"))
-
-    @property
-    def commit(self) -> str:
-        """What trained it: a commit, marked where files were changed since, or a version."""
-        if not self.environment.get("commit"):
-            return f"mixbench {self.environment.get('mixbench', 'unknown')}"
-        changed = " with changes" if self.environment.get("uncommitted") else ""
-        return str(self.environment["commit"])[:10] + changed
+        try:
+            _ = super().rows
+        except DataError as damage:
+            return "\n".join(filter(None, (super().error, str(damage))))
+        return super().error
 
 
 def collect(places: Sequence[Path]) -> list[Run]:
@@ -94,31 +57,8 @@ def collect(places: Sequence[Path]) -> list[Run]:
         if not place.exists():
             raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
         for directory in directories(place):
-            found.setdefault(directory.resolve(), _read(directory))
+            found.setdefault(directory.resolve(), Run(directory))
     return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
-
-
-def _read(directory: Path) -> Run:
-    """A run of which nothing but numbers is left where numbers belong; without a summary if that makes no sense."""
-    summary, environment = read_summary(directory) or {}, _json(directory / "env.json")
-    given = summary.get("selections")
-    summary["selections"] = {
-        name: {key: value for key, value in row.items() if is_number(value)}
-        for name, row in (given.items() if isinstance(given, dict) else ())
-        if isinstance(row, dict)
-    }
-    whole = summary.get("state") != "finished" or {"last", "best_test"} <= summary["selections"].keys()
-    if not whole or not isinstance(summary.get("config"), dict):
-        summary = {"error": summary.get("error", "")}
-    return Run(directory, summary, environment)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 # ---------------------------------------------------------------- settings
@@ -160,7 +100,7 @@ def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         if run.state == "finished":
-            shared = {k: v for k, v in run.config.items() if k not in _free()}
+            shared = {k: v for k, v in run.values.items() if k not in _free()}
             grouped.setdefault(json.dumps(shared, sort_keys=True), []).append(run)
     places: dict[str, list[Setting]] = {}
     for key, group in grouped.items():
@@ -191,11 +131,6 @@ def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
     return not is_number(value), float(value) if is_number(value) else 0.0, str(value)
-
-
-def is_number(value: Any) -> bool:
-    """True for what has a place on an axis."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def short(value: Any) -> str:

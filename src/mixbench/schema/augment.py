@@ -43,9 +43,7 @@ class BetaMix(Mixing):
     """Knobs of the methods that draw one ratio from a Beta distribution."""
 
     alpha: float = knob("shape of Beta(alpha, beta), from which the ratio lambda is drawn", above=0)
-    beta: float | None = knob(
-        "second shape of that Beta distribution; null: equal to alpha", default=None, above=0
-    )
+    beta: float | None = knob("beta of Beta(alpha, beta); null: the same as alpha", default=None, above=0)
 
 
 @dataclass

@@ -56,30 +56,64 @@ class AdamW(Adam):
 
 @dataclass
 class SAM(SGD):
-    """Sharpness-aware minimization on SGD: the gradient is taken where the loss is highest nearby.
+    """Sharpness-aware minimization: the gradient is taken where the loss is highest nearby.
 
     Source: Foret et al., Sharpness-Aware Minimization, ICLR 2021. With augment=mixup it is G-Mix (Li & Tang).
     """
 
     name: str = "sam"
+    momentum: float = knob("share of the last step that is kept; of base=sgd alone", at_least=0, below=1)
+    nesterov: bool = knob("Nesterov's form of momentum; of base=sgd alone")
+    weight_decay: float = knob(
+        "weight_decay * w is added to the gradient; base=adamw: share of w taken off per step, times lr",
+        at_least=0,
+    )
     rho: float = knob("length of the ascent step in weight space", at_least=0)
     perturb: str = knob(
         "parameters that the ascent moves: all, or those with two or more dimensions",
         choices=["all", "no_norm_bias"],
     )
     bn_stats: str = knob("passes that move BatchNorm's running statistics", choices=["first", "both"])
-    decay_in_ascent: bool = knob("add weight_decay * w to the ascent's gradient")
+    decay_in_ascent: bool = knob("add weight_decay * w to the ascent's gradient; not with base=adamw")
     ascent: str = knob(
         "with devices > 1: along the gradient of each device's part of the batch, or of the whole batch; examples are"
         " selected (bgmix, dgmix) from the same part or whole",
         choices=["per_device", "synchronised"],
         default="per_device",
     )
+    base: str = knob(
+        "optimizer that steps from w with the gradient found; the default lr is one for sgd",
+        choices=["sgd", "adam", "adamw"],
+        default="sgd",
+    )
+    beta1: float = knob(
+        "decay rate of the gradient's running mean; of base=adam and adamw alone",
+        default=0.9,
+        at_least=0,
+        below=1,
+    )
+    beta2: float = knob(
+        "decay rate of the squared gradient's running mean; of base=adam and adamw alone",
+        default=0.999,
+        at_least=0,
+        below=1,
+    )
+    eps: float = knob("added to the denominator; of base=adam and adamw alone", default=1e-8, above=0)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the knobs together."""
+        found = super().problems() if self.base == "sgd" else []
+        if self.decay_in_ascent and self.base == "adamw":
+            found.append(
+                "opt.decay_in_ascent=true: AdamW's weight decay is no part of the loss; allowed with opt.base=adamw:"
+                " false."
+            )
+        return found
 
 
 @dataclass
 class ASAM(SAM):
-    """Adaptive SAM on SGD: SAM's ascent step, measured relative to the size of each weight.
+    """Adaptive SAM: SAM's ascent step, measured relative to the size of each weight.
 
     Source: Kwon et al., ASAM: Adaptive Sharpness-Aware Minimization, ICML 2021.
     """
@@ -89,8 +123,45 @@ class ASAM(SAM):
 
 
 @dataclass
+class GSAM(SAM):
+    """Surrogate gap guided SAM: SAM that also lowers how far the ascent raises the loss.
+
+    Source: Zhuang et al., Surrogate Gap Minimization Improves Sharpness-Aware Training, ICLR 2022.
+    """
+
+    name: str = "gsam"
+    alpha: float = knob(
+        "weight of the gradient at w, where it is orthogonal to that after the ascent", at_least=0
+    )
+    rho_min: float | None = knob(
+        "length of the ascent step where the learning rate is zero; from there to rho it follows the learning rate;"
+        " null: always rho",
+        at_least=0,
+    )
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if self.rho_min is not None and self.rho_min > self.rho:
+            found.append(f"opt.rho_min={self.rho_min:g}: must be at most opt.rho={self.rho:g}.")
+        return found
+
+
+@dataclass
+class LookSAM(SAM):
+    """LookSAM: a SAM step in k, whose turn away from the plain gradient the steps between repeat.
+
+    Source: Liu et al., Towards Efficient and Scalable Sharpness-Aware Minimization, CVPR 2022.
+    """
+
+    name: str = "looksam"
+    rho: float = knob("length of the ascent step in weight space", above=0)
+    k: int = knob("one step of k ascends; 1 is SAM", at_least=1)
+    alpha: float = knob("length of what the steps between add, relative to the gradient", at_least=0)
+
+
+@dataclass
 class BGMix(SAM):
-    """Binary G-Mix on SGD: SAM that learns only from the examples whose loss the ascent raises most.
+    """Binary G-Mix: SAM that learns only from the examples whose loss the ascent raises most.
 
     Source: Li, Tang, G-Mix: A Generalized Mixup Learning Framework Towards Flat Minima, section IV. Made for
     augment=mixup.
@@ -110,11 +181,14 @@ class BGMix(SAM):
                 "opt.compute=subset: a selection from the whole batch leaves each device another number of examples;"
                 " allowed with opt.ascent=synchronised: masked."
             )
+        parts = getattr(run, "accumulate", 1)
+        if self.compute == "subset" and parts > 1:
+            yield f"opt.compute=subset: needs the batch in one part; allowed with accumulate={parts}: masked."
 
 
 @dataclass
 class DGMix(SAM):
-    """Decomposed G-Mix on SGD: Binary G-Mix plus the part of the other examples' gradient across it.
+    """Decomposed G-Mix: Binary G-Mix plus the part of the other examples' gradient across it.
 
     Source: Li, Tang, G-Mix: A Generalized Mixup Learning Framework Towards Flat Minima, section IV. Made for
     augment=mixup.
@@ -127,6 +201,12 @@ class DGMix(SAM):
         choices=["gradient", "logit"],
     )
 
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        parts = getattr(run, "accumulate", 1)
+        if self.decompose == "logit" and parts > 1:
+            yield f"opt.decompose=logit: needs the batch in one part; allowed with accumulate={parts}: gradient."
+
 
 OPTIONS: dict[str, type] = {
     "sgd": SGD,
@@ -134,6 +214,8 @@ OPTIONS: dict[str, type] = {
     "adamw": AdamW,
     "sam": SAM,
     "asam": ASAM,
+    "gsam": GSAM,
+    "looksam": LookSAM,
     "bgmix": BGMix,
     "dgmix": DGMix,
 }

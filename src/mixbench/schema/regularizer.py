@@ -32,9 +32,7 @@ class MixupE:
     name: str = "mixupe"
     eta: float = knob("weight of the extra loss", at_least=0)
     alpha: float = knob("shape of Beta(alpha, beta) in the extra loss's factor E[1-lambda]", above=0)
-    beta: float | None = knob(
-        "second shape of that Beta distribution; null: equal to alpha", default=None, above=0
-    )
+    beta: float | None = knob("beta of Beta(alpha, beta); null: the same as alpha", default=None, above=0)
     variant: str = knob(
         "derivative by equation 5 (paper) or 4 (exact), or the sign and threshold of the official code",
         choices=["paper", "exact", "official"],

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from mixbench.errors import ConfigError
-from mixbench.record.read import directories, read_summary
+from mixbench.record.read import directories
+from mixbench.record.run import COST, SavedRun
 from mixbench.schema.knob import nearest
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -24,7 +25,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
 }
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
-COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
 
 
 def frame(root: Path, select: str = "last") -> pd.DataFrame:
@@ -33,21 +33,16 @@ def frame(root: Path, select: str = "last") -> pd.DataFrame:
     `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no
     metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception.
     """
-    return pd.DataFrame([_row(directory, select) for directory in directories(root)])
+    return pd.DataFrame([_row(SavedRun(directory), select) for directory in directories(root)])
 
 
-def _row(directory: Path, select: str) -> dict[str, Any]:
-    try:
-        summary = read_summary(directory) or {}
-        if summary.get("state") == "unreadable":
-            return {"id": directory.name, **summary, "dir": str(directory)}
-        named = {key: summary[key] for key in (*RUN, *COST) if key in summary}
-        metrics = summary.get("selections", {}).get(select, {})
-        # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
-        # Its times are the whole run's, while those among the metrics are one epoch's.
-        return {**summary["config"], **metrics, **named, "dir": str(directory)}
-    except (KeyError, AttributeError, TypeError) as error:
-        return {"id": directory.name, "state": "unreadable", "error": str(error), "dir": str(directory)}
+def _row(run: SavedRun, select: str) -> dict[str, Any]:
+    # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
+    # Its times are the whole run's, while those among the metrics are one epoch's.
+    named = {"id": run.id, "state": run.state} | {
+        key: run.summary[key] for key in (*RUN, *COST) if key in run.summary
+    }
+    return {**run.values, **run.selections.get(select, {}), **named, "dir": str(run.directory)}
 
 
 def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:

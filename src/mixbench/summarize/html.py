@@ -1,37 +1,29 @@
-"""HTML in which nothing but markup made here is markup: every other text is escaped where it enters an element."""
+"""The one writer of HTML: templates whose own markup is the only markup; every text put into one is escaped.
+
+A template, NAME.html.j2, lies beside the module that fills it in.
+"""
 
 from __future__ import annotations
 
-import html
+from typing import Any
 
-VOID = ("meta",)
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-
-class Html(str):
-    """Text that is markup already."""
-
-
-def tag(name: str, /, *children: str | None, **attributes: str) -> Html:
-    """An element. Children that are not `Html` are escaped, None is left out; `class_` stands for class."""
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(v)}"' for key, v in attributes.items()
-    )
-    inside = "".join(c if isinstance(c, Html) else html.escape(c) for c in children if c is not None)
-    return Html(f"<{name}{given}>" if name in VOID else f"<{name}{given}>{inside}</{name}>")
+ENVIRONMENT = Environment(
+    loader=PackageLoader("mixbench", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
-def join(*parts: str | None) -> Html:
-    """Elements and texts one after another, without an element around them."""
-    return Html("\n".join(p if isinstance(p, Html) else html.escape(p) for p in parts if p is not None))
+def render(template: str, **given: Any) -> Markup:
+    """The template, by its path in the package such as "report/page.html.j2", with `given` put in.
 
-
-def table(head: list[str], rows: list[list[str]]) -> Html:
-    """A table that scrolls inside its own frame where it is wider than the page."""
-    top = tag("thead", tag("tr", *(tag("th", c) for c in head)))
-    body = tag("tbody", *(tag("tr", *(tag("td", c) for c in row)) for row in rows))
-    return tag("div", tag("table", top, body), class_="wide")
-
-
-def pairs(entries: dict[str, str]) -> Html:
-    """Names with their values, in as many columns as fit."""
-    return tag("dl", *(tag("div", tag("dt", key), tag("dd", value)) for key, value in entries.items()))
+    Texts are escaped; what is `Markup`, such as the result of another call, goes in as it is. Raises
+    jinja2.UndefinedError where the template asks for something that is not given.
+    """
+    return Markup(ENVIRONMENT.get_template(template).render(given))

@@ -20,6 +20,8 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mixbench.summarize.html import Markup
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
 # With seven colours: 28 lines until one looks like another, and its marker is different even then.
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
@@ -103,7 +105,7 @@ def _letters(width: float, size: float) -> int:
 UNDATED: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
-def inline(panel: Panel) -> str:
+def inline(panel: Panel) -> Markup:
     """One panel with its legend as an <svg> element: no background, text as text, ink in the page's colour."""
     with style.context(STYLE, after_reset=True):
         legend = _legend([panel])
@@ -117,7 +119,7 @@ def inline(panel: Panel) -> str:
     element = re.sub(
         r'<g id="[^"]*">', "<g>", element
     )  # names such as axes_1 would come again in the next picture
-    return element.replace(INK, "currentColor")
+    return Markup(element.replace(INK, "currentColor"))  # texts in it are escaped by matplotlib
 
 
 def _saved(figure: Figure, form: str, **options: Any) -> bytes:

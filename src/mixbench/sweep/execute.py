@@ -12,7 +12,7 @@ from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 from mixbench.sweep.launch import Launcher
 from mixbench.sweep.together import slots, train_together
@@ -33,9 +33,14 @@ class Job:
         return run_dir(self.config)
 
     @property
+    def run(self) -> SavedRun:
+        """What there is of the run now."""
+        return SavedRun(self.directory)
+
+    @property
     def waiting(self) -> bool:
         """Whether there is something left to do."""
-        return self.config.force or (read_summary(self.directory) or {}).get("state") != "finished"
+        return self.config.force or self.run.state != "finished"
 
 
 def train(

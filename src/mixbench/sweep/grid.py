@@ -13,8 +13,7 @@ from mixbench.config.compose import Composer, hydra_node
 from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
-from mixbench.record.read import read_summary
-from mixbench.record.standing import Pace, duration, progress, standing
+from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
@@ -54,15 +53,13 @@ def dry_run(jobs: Sequence[Job]) -> str:
     pace = Pace.below(Path(jobs[0].config.output_dir).expanduser())
     lines, counts, left = [], dict.fromkeys(STATES, 0), dict[Path, float]()
     for job in jobs:
-        found = standing(job.config)
-        seconds = pace.seconds(job.config, job.config.epochs - found.epochs_done)
-        if found.directory not in left:
-            left[found.directory] = seconds
-            counts[found.state] += 1
-        time = "" if found.state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
-        lines.append(
-            f"{found.state:9} {run_id(job.config)} {time:>8}  {job.label}{progress(found, job.config.epochs)}"
-        )
+        run, epochs = job.run, job.config.epochs
+        state, seconds = standing(run), pace.seconds(job.config, epochs_left(run, epochs))
+        if run.directory not in left:
+            left[run.directory] = seconds
+            counts[state] += 1
+        time = "" if state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
+        lines.append(f"{state:9} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     known = [seconds for seconds in left.values() if not math.isnan(seconds)]
     time = duration(sum(known)) if known or not left else duration(math.nan)
@@ -78,9 +75,9 @@ def outcome(jobs: Sequence[Job]) -> tuple[str, int]:
     places = {job.directory: job for job in jobs}
     lines = []
     for place, job in places.items():
-        summary = read_summary(place) or {"state": "not started"}
-        if summary["state"] != "finished":
-            error = summary.get("error", "")
-            lines.append(f"  {summary['state']}: {place} (seed {job.config.seed}) {error}".rstrip())
+        run = job.run
+        if run.state != "finished":
+            state = "not started" if run.state == "missing" else run.state
+            lines.append(f"  {state}: {place} (seed {job.config.seed}) {run.error}".rstrip())
     head = f"sweep: {len(places) - len(lines)} of {len(places)} runs finished"
     return "\n".join([head, *lines]), 1 if lines else 0

@@ -24,7 +24,7 @@ from mixbench.config.options import register
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
 from mixbench.record.claim import RunBusy, holder
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.training.run import execute
 
 SAVING_SECONDS = 60.0  # the most that runs get to save their state when the sweep is stopped
@@ -95,7 +95,7 @@ class Launcher:
 
 def _status(directory: Path) -> int:
     """How a run stands whose launcher has broken down: done, ended, or to be started (again)."""
-    state = (read_summary(directory) or {}).get("state")
+    state = SavedRun(directory).state
     if state in ("failed", "interrupted"):
         return 1
     return 0 if state == "finished" else RunBusy.exit_status

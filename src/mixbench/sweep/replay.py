@@ -1,26 +1,36 @@
-"""A run's own config.yaml as a job, to train it again."""
+"""A saved run's own config as a job, to train it again."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from pathlib import Path
 
-from mixbench.config.identity import run_dir
-from mixbench.config.saved import overrides, saved_config
+from mixbench.config.identity import run_dir, run_id
+from mixbench.config.saved import overrides
 from mixbench.errors import ConfigError
+from mixbench.record.run import SavedRun
 from mixbench.sweep.execute import Job
 
 
-def job(directory: Path) -> Job:
-    """The run that lies in `directory`, from its config.yaml. Raises ConfigError where that gives another run."""
-    directory = directory.absolute()
-    output_dir = Path(*directory.parts[:-4])  # without dataset/model/method/id
-    config = dataclasses.replace(
-        saved_config(directory / "config.yaml"), output_dir=str(output_dir), force=False
-    )
-    if run_dir(config) != directory:
+def job(run: SavedRun) -> Job:
+    """The run, to be trained where it lies, by its config.yaml.
+
+    Raises ConfigError where that gives another run, or none, and where the run lies at no run's place: training, which
+    goes by the config, would not find it there.
+    """
+    config = dataclasses.replace(run.config, force=False)
+    if run_id(config) != run.id:
+        raise ConfigError(f"{run.directory}: its config.yaml is now that of another run, {run_dir(config)}.")
+    place, own = Path(os.path.abspath(run.directory)), run_dir(dataclasses.replace(config, output_dir=""))
+    if place.parts[-len(own.parts) :] != own.parts:
+        command = shlex.join(["mixbench", "train", *overrides(config)])
         raise ConfigError(
-            f"{directory}: its config.yaml is now that of another run, or the directory was copied or renamed: the run"
-            f" would lie in {run_dir(config)}."
+            f"{run.directory}: no place to train this run at, which lies at OUTPUT_DIR/{own}. Put it there, below any"
+            f" folder, and name that; or train it by its config:\n  {command}"
         )
-    return Job(overrides(config), config, f"{directory} (seed {config.seed})")
+    root = place.parents[len(own.parts) - 1]
+    output_dir = str(root if run.directory.is_absolute() else os.path.relpath(root))
+    config = dataclasses.replace(config, output_dir=output_dir)
+    return Job(overrides(config), config, f"{run.directory} (seed {config.seed})")

@@ -2,24 +2,122 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from signal import SIGTERM
+from subprocess import DEVNULL, Popen
+from typing import IO
 
 from mixbench.errors import ConfigError
 from mixbench.machine.gpus import visible
-from mixbench.machine.signals import Interrupted, stop_on_signals
+from mixbench.machine.signals import Interrupted, StopRequest, stop_on_signals
 
 MOST_PER_GPU = 4
 MOST_JOBS = 1000  # side by side on one machine; more is a slip of the finger
 # Of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images.
 GPU_MIB_PER_RUN = 8192
+POLL_SECONDS = 0.1
+TRAIN: Sequence[str] = (sys.executable, "-m", "mixbench", "train")
+
+
+class Training:
+    """A run that has begun: the process that trains it, and its slot."""
+
+    def __init__(self, process: Popen, slot: Sequence[str]) -> None:
+        self.slot = slot
+        self._process, self._asked = process, False
+
+    @property
+    def status(self) -> int | None:
+        """The process's exit status; None while it lives."""
+        return self._process.poll()
+
+    def stop(self, number: int) -> None:
+        """Ask it, by this signal, to save a checkpoint and end."""
+        if not self._asked and self.status is None:
+            self._process.send_signal(number)
+            self._asked = True  # a second signal would not let it save
+
+    def wait(self) -> None:
+        """Return when the process has ended."""
+        self._process.wait()
+
+
+class Pool:
+    """At most as many trainings at a time as there are `slots`, lists of overrides for the run that has the slot.
+
+    Use inside `pool`, which makes one.
+    """
+
+    def __init__(self, slots: Sequence[Sequence[str]], stop: StopRequest) -> None:
+        self._free, self._begun, self._stop = list(slots), list[Training](), stop
+        self._environment = dict(os.environ)
+        # Threads of several processes on one core wait for each other: small networks are then 10 to 100 times slower.
+        self._environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(slots))))
+
+    @property
+    def stopped(self) -> bool:
+        """True when a signal has asked to stop: no further run is to begin."""
+        return self._stop.number is not None
+
+    @property
+    def free(self) -> int:
+        """How many runs can begin now."""
+        self._give_back()
+        return len(self._free)
+
+    def start(self, overrides: Sequence[str], errors: IO | None = None) -> Training:
+        """Begin a run in a slot, of which one must be free. Standard error goes to the file `errors`, else to ours."""
+        self._give_back()
+        slot = self._free.pop(0)
+        # In a session of its own: Ctrl-C at the terminal reaches it once, through us.
+        process = Popen(
+            [*TRAIN, *overrides, *slot, "progress=false"],
+            env=self._environment,
+            stdout=DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        self._begun.append(Training(process, slot))
+        return self._begun[-1]
+
+    def _give_back(self) -> None:
+        for training in [t for t in self._begun if t.status is not None]:
+            self._begun.remove(training)
+            self._free.append(training.slot)
+
+    def pause(self) -> None:
+        """Give the runs some time."""
+        time.sleep(POLL_SECONDS)
+
+    def end(self) -> None:
+        """Stop what trains, by the signal that asked if there is one, and return when all have ended."""
+        for training in self._begun:
+            training.stop(self._stop.number or SIGTERM)
+        for training in self._begun:
+            training.wait()
+
+
+@contextmanager
+def pool(slots: Sequence[Sequence[str]]) -> Iterator[Pool]:
+    """A Pool for the block, which looks at `stopped`; when the block ends no process is left.
+
+    SIGTERM, SIGUSR1 and Ctrl-C are passed on, so that every run saves a checkpoint; then Interrupted is raised.
+    """
+    with stop_on_signals() as stop:
+        found = Pool(slots, stop)
+        try:
+            yield found
+        finally:
+            found.end()
+    if stop.number is not None:
+        raise Interrupted(
+            f"stopped by signal {stop.number}; the runs have saved their state, and the same command goes on.",
+            stop.number,
+        )
 
 
 def train_together(
@@ -27,52 +125,23 @@ def train_together(
 ) -> list[int]:
     """Train `runs`, lists of overrides, as many at a time as there are `slots`, each with its slot's overrides.
 
-    Returns their exit statuses; `done(i, status)` is called when run i has ended. SIGTERM, SIGUSR1 and Ctrl-C are
-    passed on, so that every run saves a checkpoint; then Interrupted is raised, and no further run is begun.
+    Returns their exit statuses; `done(i, status)` is called when run i has ended. Raises Interrupted as `pool` does;
+    no further run is begun then.
     """
-    free: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
-    for slot in slots:
-        free.put(slot)
-    running: set[subprocess.Popen] = set()
-    lock = threading.Lock()
-    environment = dict(os.environ)
-    # Threads of several processes on one core wait for each other: small networks then take 10 to 100 times as long.
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(slots))))
-
-    with stop_on_signals() as stop, ThreadPoolExecutor(len(slots)) as pool:
-
-        def one(i: int) -> int:
-            slot = free.get()
-            command = [sys.executable, "-m", "mixbench", "train", *runs[i], *slot, "progress=false"]
-            with lock:  # a signal is passed on to exactly the runs that have begun
-                if stop.number is not None:
-                    return 128 + stop.number
-                # In a session of its own: Ctrl-C at the terminal reaches it once, through us.
-                process = subprocess.Popen(
-                    command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-                )
-                running.add(process)
-            status = process.wait()
-            running.discard(process)
-            free.put(slot)
-            done(i, status)
-            return status
-
-        ended = [pool.submit(one, i) for i in range(len(runs))]
-        while not all(run.done() for run in ended):
-            time.sleep(0.1)
-            if stop.number is not None:
-                with lock:
-                    for process in list(running):
-                        with contextlib.suppress(ProcessLookupError):
-                            process.send_signal(stop.number)
-                break
-    if stop.number is not None:
-        raise Interrupted(
-            f"stopped by signal {stop.number}; the runs have saved their state, and the same command goes on.",
-            stop.number,
-        )
-    return [run.result() for run in ended]
+    statuses: dict[int, int] = {}
+    waiting, training = list(range(len(runs))), dict[int, Training]()
+    with pool(slots) as places:
+        while (waiting or training) and not places.stopped:
+            while waiting and places.free and not places.stopped:
+                i = waiting.pop(0)
+                training[i] = places.start(runs[i])
+            places.pause()
+            for i, status in [(i, run.status) for i, run in training.items()]:
+                if status is not None:
+                    statuses[i] = status
+                    del training[i]
+                    done(i, status)
+    return [statuses[i] for i in range(len(runs))]
 
 
 def check_jobs(jobs: int | None) -> None:

@@ -14,13 +14,14 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mixbench.config.identity import flat, method
 from mixbench.errors import ConfigError
 from mixbench.machine.signals import Interrupted
-from mixbench.record.read import Row, read_summary
+from mixbench.record.read import Row
+from mixbench.record.run import SavedRun
+from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 
@@ -44,11 +45,11 @@ def require(name: str) -> None:
 
 
 @contextlib.contextmanager
-def tracked(config: Train, directory: Path, rows: Sequence[Row]) -> Iterator[Callable[[Row], None]]:
+def tracked(config: Train, record: OpenRecord, rows: Sequence[Row]) -> Iterator[Callable[[Row], None]]:
     """Yield what takes each new row of the run; `rows` are those of earlier starts."""
     tracker = _Guarded(config.tracker.name)
     if config.tracker.name != "none":
-        tracker.start(lambda: _build(config, directory))
+        tracker.start(lambda: _build(config, record))
     for row in rows:
         tracker.call("log", row)
     state = "failed"
@@ -62,22 +63,22 @@ def tracked(config: Train, directory: Path, rows: Sequence[Row]) -> Iterator[Cal
         tracker.call("close", state)
 
 
-def _build(config: Train, directory: Path) -> Any:
+def _build(config: Train, record: OpenRecord) -> Any:
     module, name = TRACKERS[config.tracker.name]
     knobs = {k: v for k, v in dataclasses.asdict(config.tracker).items() if k != "name"}
     return getattr(importlib.import_module(f"mixbench.tracking.{module}"), name)(
-        directory=directory,
-        key=_key(directory),
+        directory=record.directory,
+        key=_key(record),
         title=f"{config.dataset.name} {label(config.model)} {method(config)} seed {config.seed}",
         config=flat(config),
         **knobs,
     )
 
 
-def _key(directory: Path) -> str:
+def _key(record: OpenRecord) -> str:
     """Twelve hexadecimal digits: the same for all resumes of a run, another when it starts over with force=true."""
-    started = (read_summary(directory) or {}).get("started", "")
-    return hashlib.sha256(f"{directory.name} {started}".encode()).hexdigest()[:12]
+    started = SavedRun(record.directory).summary.get("started", "")
+    return hashlib.sha256(f"{record.id} {started}".encode()).hexdigest()[:12]
 
 
 class _Guarded:

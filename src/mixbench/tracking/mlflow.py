@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
 import os
@@ -12,6 +11,7 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: no network unless asked for
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
@@ -30,10 +30,8 @@ class MLflow:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         folder = Path(config["output_dir"]).expanduser().resolve()
-        with open(
-            folder / "mlflow.lock", "w"
-        ) as lock:  # of several runs that start at once, one makes the tables
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Of several runs that start at once, one makes the tables.
+        with FileLock(folder / "mlflow.lock", fallback_to_soft=False):
             self.client = MlflowClient(
                 os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
             )

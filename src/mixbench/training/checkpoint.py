@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mixbench.errors import MixbenchError, output_error
-from mixbench.files import write_atomic
+from mixbench.errors import MixbenchError
 from mixbench.machine.ranks import ALONE, Ranks
-from mixbench.record.claim import check
+from mixbench.record.write import OpenRecord
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 DIGEST = 64  # hexadecimal characters of a SHA-256
@@ -31,32 +29,33 @@ class CheckpointError(MixbenchError):
 class Snapshot:
     """The parts of a run that change while it trains, saved and restored together.
 
-    Every part has `state_dict()` and `load_state_dict(state)`. `identity` is the run's id: a checkpoint of
-    another run is refused. Of several `ranks`, which are all in one state, rank 0 alone writes and reads files.
+    Every part has `state_dict()` and `load_state_dict(state)`. A checkpoint of another run than the record's is
+    refused. Of several `ranks`, which are all in one state, rank 0 alone writes and reads files.
     """
 
-    def __init__(self, directory: Path, identity: str, ranks: Ranks = ALONE, **parts: Any) -> None:
-        self.directory, self.identity, self.ranks, self.parts = directory, identity, ranks, parts
+    def __init__(self, record: OpenRecord, ranks: Ranks = ALONE, **parts: Any) -> None:
+        self.record, self.ranks, self.parts = record, ranks, parts
 
     def save(self) -> None:
         """Write all parts to last.pt. Raises OutputError, with the checkpoint before still in place."""
         if self.ranks.rank > 0:
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        write(self.directory, {"identity": self.identity, **state})
+        write(self.record, {"identity": self.record.id, **state})
 
     def restore(self) -> list[str] | None:
         """Set all parts to the newest whole checkpoint; None where there is none yet.
 
         Returns a line for each damaged file that was passed over. Raises CheckpointError.
         """
-        state, damaged = read(self.directory) if self.ranks.rank == 0 else (None, [])
+        state, damaged = read(self.record.directory) if self.ranks.rank == 0 else (None, [])
         state = self.ranks.told(state)
         if state is None:
             return None
-        if state.get("identity") != self.identity:
+        last = self.record.directory / LAST
+        if state.get("identity") != self.record.id:
             raise CheckpointError(
-                f"{self.directory / LAST} belongs to run {state.get('identity')}, not to {self.identity}:"
+                f"{last} belongs to run {state.get('identity')}, not to {self.record.id}:"
                 " the directory was copied or renamed. force=true starts the run over."
             )
         try:
@@ -64,33 +63,29 @@ class Snapshot:
                 part.load_state_dict(state[name])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{self.directory / LAST} does not fit the run ({type(error).__name__}: {error}): another version of"
+                f"{last} does not fit the run ({type(error).__name__}: {error}): another version of"
                 " mixbench, or somebody else, wrote it. force=true starts the run over."
             ) from None
         return damaged
 
 
-def remove(directory: Path) -> None:
+def remove(record: OpenRecord) -> None:
     """Delete the checkpoints of a finished run; its weights are in model.safetensors. Raises ClaimLost."""
-    check(directory)
-    for name in (PREVIOUS, LAST, NEXT):
-        (directory / name).unlink(missing_ok=True)
+    record.remove(PREVIOUS, LAST, NEXT)
 
 
-def write(directory: Path, state: dict[str, Any]) -> None:
-    """Write `state` as last.pt; what was last.pt becomes previous.pt. Raises OutputError, leaving both whole."""
+def write(record: OpenRecord, state: dict[str, Any]) -> None:
+    """Write `state` as last.pt; what was last.pt becomes previous.pt.
+
+    Raises OutputError and ClaimLost, leaving both whole.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
-    coming = directory / NEXT
-    write_atomic(coming, data + hashlib.sha256(data).hexdigest().encode())
-    check(directory)  # the renames below are not write_atomic's
-    try:
-        if (directory / LAST).exists():
-            os.replace(directory / LAST, directory / PREVIOUS)
-        os.replace(coming, directory / LAST)
-    except OSError as error:
-        raise output_error(directory / LAST, error) from None
+    record.write(NEXT, data + hashlib.sha256(data).hexdigest().encode())
+    if (record.directory / LAST).exists():
+        record.rename(LAST, PREVIOUS)
+    record.rename(NEXT, LAST)
 
 
 def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:

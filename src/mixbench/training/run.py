@@ -19,9 +19,9 @@ from mixbench.files import remove_leftovers
 from mixbench.machine.gpus import place
 from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.record.summary import table
-from mixbench.record.write import move_aside, write_config, write_summary
+from mixbench.record.write import OpenRecord, move_aside
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training.frozen import changed_since_start
@@ -78,19 +78,20 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     tracking.require(config.tracker.name)
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
-    with claimed(directory, patience):
+    with claimed(directory, patience) as claim:
         if _shown(directory, ranks):  # another process may have finished it in the meantime
             return
         remove_leftovers(directory)
+        record = OpenRecord(directory, run_id(config), claim)
         with logging_to(directory):
             log.info(f"run      {directory}")
-            with _recorded(config, directory) as summary, _placed(config), stop_on_signals() as stop:
+            with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
 
                 ranks = ranks or ALONE
                 ranks.told(True)
-                summary |= train(config, directory, stop, ranks)
+                summary |= train(config, record, stop, ranks)
             log.info(table(summary, directory))
 
 
@@ -99,15 +100,15 @@ def _shown(directory: Path, ranks: Ranks | None) -> bool:
 
     Raises DataError for one whose summary is damaged.
     """
-    summary = read_summary(directory) or {}
-    if summary.get("state") == "unreadable":
+    run = SavedRun(directory)
+    if run.state == "unreadable":
         raise DataError(
-            f"{summary['error']}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
+            f"{run.error}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
             " starts over and keeps the directory under another name."
         )
-    if summary.get("state") != "finished":
+    if run.state != "finished":
         return False
-    print(f"finished {summary['ended']}; force=true starts over\n{table(summary, directory)}")
+    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, directory)}")
     if ranks is not None:
         ranks.told(False)
     return True
@@ -124,7 +125,7 @@ def _follow(config: Train, ranks: SeveralRanks) -> None:
     silent = dataclasses.replace(config, tracker=NoTracker(), progress=False)
     try:
         with stop_on_signals() as stop:
-            train(silent, run_dir(config), stop, ranks)
+            train(silent, OpenRecord(run_dir(config), run_id(config), claim=None), stop, ranks)
         ranks.await_first()
     except (Interrupted, Diverged) as end:  # rank 0 ends in the same way, and says so
         ranks.await_first()
@@ -147,12 +148,12 @@ def _placed(config: Train) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
+def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
     """Keep summary.json true: `running` inside the block, then `finished`, `interrupted` or `failed`."""
-    before = read_summary(directory) or {}
+    before = SavedRun(record.directory).summary
     summary: dict[str, Any] = {
         "state": "running",
-        "id": run_id(config),
+        "id": record.id,
         "dataset": config.dataset.name,
         "model": label(config.model),
         "method": method(config),
@@ -163,8 +164,8 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
     if changed := changed_since_start():
         log.warning("note     changed since this sweep was started: %s", " and ".join(changed))
         summary["changed_since_start"] = changed
-    write_summary(directory, summary)
-    write_config(directory, config)
+    record.write_summary(summary)
+    record.write_config(config)
     try:
         yield summary
         summary |= {"state": "finished", "ended": _now()}
@@ -175,13 +176,13 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
         message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
         summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
         with contextlib.suppress(OutputError, ClaimLost):  # a full disk is the error being reported
-            write_summary(directory, summary)
+            record.write_summary(summary)
         if isinstance(error, OutputError):
             raise OutputError(
                 f"{error}\nNothing is lost: with room to write, the same command goes on."
             ) from None
         raise
-    write_summary(directory, summary)
+    record.write_summary(summary)
 
 
 def _now() -> str:

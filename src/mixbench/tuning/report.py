@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from mixbench.config.identity import run_dir
-from mixbench.record.read import read_summary
+from mixbench.record.run import SavedRun
 from mixbench.tuning.search import Search
 from mixbench.tuning.study import ERROR, FILE
 
@@ -65,7 +65,7 @@ def complete(trials: Sequence[FrozenTrial]) -> bool:
 
 
 def _result(search: Search, directory: Path) -> str:
-    row = ((read_summary(directory) or {}).get("selections") or {}).get("last")
+    row = SavedRun(directory).selections.get("last")
     if row is None:
         return "its run is no longer there"
     if search.metric == "test_acc":

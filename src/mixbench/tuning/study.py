@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mixbench.errors import MixbenchError
-from mixbench.record.claim import check
-from mixbench.record.read import read_rows
+from mixbench.record.claim import Claim
+from mixbench.record.run import SavedRun
 from mixbench.tuning.search import Search
 
 FILE = "study.db"
@@ -57,7 +57,7 @@ class Trial:
         Rows are judged one after another, so it does not matter how far the run has come when they are read. The last
         epoch is never pruned: nothing would be saved.
         """
-        for row in read_rows(directory):
+        for row in SavedRun(directory).rows:
             epoch, self._value = int(row["epoch"]), float(row[self._metric])
             before = max(self._reported, default=0)
             if epoch > before:
@@ -83,10 +83,13 @@ class Trial:
 
 
 class Study:
-    """The study of a search, made or opened. Use inside `storage_errors`."""
+    """The study of a search, made or opened: with the `claim` on its directory to work on it, without one to look.
 
-    def __init__(self, search: Search) -> None:
-        self.search = search
+    Use inside `storage_errors`.
+    """
+
+    def __init__(self, search: Search, claim: Claim | None = None) -> None:
+        self.search, self._claim = search, claim
         self._study = optuna.create_study(
             storage=f"sqlite:///{search.directory / FILE}",
             study_name=search.id,
@@ -105,7 +108,9 @@ class Study:
 
         Raises ClaimLost where another process has taken the search over.
         """
-        check(self.search.directory)
+        if self._claim is None:
+            raise RuntimeError(f"{self.search.directory}: only the process that holds the study works on it")
+        self._claim.check()
         if self._left:
             # By its key in the storage: there is no public way to take up a trial of another process.
             return Trial(self.search, optuna.Trial(self._study, self._left.pop(0)._trial_id))

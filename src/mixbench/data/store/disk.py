@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from mixbench.errors import DataError
 
@@ -42,11 +43,14 @@ def locked(root: Path, name: str) -> Iterator[None]:
     The kernel gives the lock back when its holder ends, however it ends, so a killed process blocks nobody.
     """
     root.mkdir(parents=True, exist_ok=True)
-    path = root / f"{name}.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("waiting for another process that prepares %s (lock %s)", name, path)
-            fcntl.flock(file, fcntl.LOCK_EX)
+    # Never softly: a lock that is only a file would outlive its holder.
+    lock = FileLock(root / f"{name}.lock", fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("waiting for another process that prepares %s (lock %s)", name, lock.lock_file)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

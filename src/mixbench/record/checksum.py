@@ -1,0 +1,28 @@
+"""The checksums of a record, by which a number that has changed on the disk is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+# The files whose checksums summary.json holds while nobody works on the run.
+CHECKED = ("config.yaml", "epochs.csv", "model.safetensors")
+
+
+def of_file(path: Path) -> str | None:
+    """The SHA-256 of a file in hexadecimal; None where there is no such file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+def of_summary(summary: dict[str, Any]) -> str:
+    """The SHA-256 that summary.json holds of the rest of its content, whatever the order of the keys."""
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
+
+
+def damage(path: Path, expected: object, found: str | None) -> str:
+    """What is wrong with a file that should have one checksum and has another, or is not there."""
+    if found is None:
+        return f"{path} is missing"
+    return f"{path} is damaged (checksum expected {str(expected)[:12]}..., found {found[:12]}...)"

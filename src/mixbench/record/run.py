@@ -1,0 +1,124 @@
+"""A saved run: what the directory of a run says, whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from mixbench.errors import DataError
+from mixbench.record.read import Row, damages, read_environment, read_rows, read_summary
+from mixbench.schema.train import Train
+
+# Numbers of the whole run; an epoch's row has its own times under the same names.
+COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
+
+
+class SavedRun:
+    """The run in `directory`, finished or not, as its files say. Making one reads nothing, and needs no such directory.
+
+    A file is read when something in it is first asked for, and kept: to look again, make another SavedRun. A summary
+    that is damaged or not there is a `state`, never an exception.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json; of a damaged one its `state` and `error` alone, and nothing where there is none."""
+        return read_summary(self.directory) or {}
+
+    @property
+    def state(self) -> str:
+        """finished, running (a process works on it), interrupted, failed, unreadable (damaged), or missing."""
+        return self.summary.get("state", "missing")
+
+    @property
+    def error(self) -> str:
+        """Why the run stopped, or what is wrong with its summary; empty where all is well."""
+        return str(self.summary.get("error") or "")
+
+    @property
+    def id(self) -> str:
+        """The run's id: as the summary has it, else the name of the directory."""
+        return str(self.summary.get("id", self.directory.name))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The config as it was when the run began, by the keys that set its values on the command line."""
+        return self.summary.get("config", {})
+
+    @cached_property
+    def config(self) -> Train:
+        """config.yaml as today's config. Raises ConfigError naming what does not fit."""
+        from mixbench.config.saved import saved_config
+
+        return saved_config(self.directory / "config.yaml")
+
+    @property
+    def rows(self) -> list[Row]:
+        """One row for each epoch that is done. Raises DataError where epochs.csv cannot be trusted."""
+        if isinstance(self._rows, DataError):
+            raise self._rows
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> list[Row] | DataError:
+        try:
+            return read_rows(self.directory)
+        except DataError as error:
+            return error
+
+    @property
+    def epochs_done(self) -> int:
+        """The number of rows, 0 where they cannot be trusted."""
+        with contextlib.suppress(DataError):
+            return len(self.rows)
+        return 0
+
+    @property
+    def selections(self) -> dict[str, Row]:
+        """The rows that tables are made from, by the name of the rule; empty unless the run is finished."""
+        return self.summary.get("selections", {})
+
+    def metric(self, key: str, select: str = "best_test") -> float:
+        """A number of the epoch that a rule selects, or one of the whole run (COST); NaN where there is none."""
+        value = (self.summary if key in COST else self.selections.get(select, {})).get(key)
+        return float(value) if is_number(value) else math.nan
+
+    @property
+    def weights(self) -> Path:
+        """The file of the final weights; a run that is not finished has none."""
+        return self.directory / "model.safetensors"
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What trained the run last: env.json; empty where that cannot be read."""
+        return read_environment(self.directory)
+
+    @property
+    def device(self) -> str:
+        """The processor that trained it, in words."""
+        name = "cpu" if self.environment.get("device") == "cpu" else "device_name"
+        return str(self.environment.get(name, "unknown"))
+
+    @property
+    def commit(self) -> str:
+        """What trained it: a commit, marked where files were changed since, or a version."""
+        commit = self.environment.get("commit")
+        if not commit:
+            version = self.environment.get("mixbench")
+            return f"mixbench {version}" if version else "unknown"
+        return str(commit)[:10] + (" with changes" if self.environment.get("uncommitted") else "")
+
+    def damages(self) -> list[str]:
+        """A line for each file that is not what the summary says it is, or for the summary itself; read anew."""
+        return damages(self.directory)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """True for what has a place on an axis."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
