@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixbench.augment import AUGMENTS, Mixup
+from mixbench.augment import Mixup
 from mixbench.data import Splits
 from mixbench.data.images import ImageSet, channel_statistics
 from mixbench.data.order import batch_sizes, derived_seed
@@ -19,19 +19,19 @@ from mixbench.engine.metrics import TrainMetrics
 from mixbench.losses import LOSSES
 from mixbench.machine.devices import autocast
 from mixbench.machine.ranks import ALONE, Ranks
-from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
-from mixbench.regularize import REGULARIZERS
-from mixbench.schedule import SCHEDULES
 from mixbench.schema.train import Train
 from mixbench.seams import Rule
+from mixbench.training.members import member
 
 
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
     """The network with the initial weights of the config's seed."""
     torch.manual_seed(derived_seed("initial weights", config.seed))
     spec = splits.spec
-    model = MODELS[config.model.name](spec.shape[2], spec.num_classes, **knobs(config.model)).to(device)
+    model = member("model", config.model.name)(spec.shape[2], spec.num_classes, **knobs(config.model)).to(
+        device
+    )
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
@@ -47,6 +47,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     rule = build_rule(
         config.opt.name,
         model,
+        rule=member("opt", config.opt.name),
         **knobs(config.opt),
         clip_norm=config.clip_norm,
         scaler=scaler,
@@ -65,8 +66,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     )
     train_set = image_set(*splits.train)
     validation = image_set(*splits.val) if splits.val is not None else None
-    augment: Any = AUGMENTS[config.augment.name]
-    regularizer: Any = REGULARIZERS[config.regularizer.name]
+    augment = member("augment", config.augment.name)
+    regularizer = member("regularizer", config.regularizer.name)
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
@@ -110,7 +111,7 @@ def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool,
     """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
     if device.type != "cuda":
         return False, ""
-    augment: Any = AUGMENTS[config.augment.name]
+    augment = member("augment", config.augment.name)
     obstacles = {
         "cuda_graph=false": not config.cuda_graph,
         f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
@@ -123,7 +124,7 @@ def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool,
 
 
 def _learning_rate(config: Train, progress: float) -> float:
-    schedule = SCHEDULES[config.schedule.name]
+    schedule = member("schedule", config.schedule.name)
     return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
 
 
