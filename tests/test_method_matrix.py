@@ -55,7 +55,7 @@ def combinations() -> list:
 
 
 def name(choice: tuple[str, dict]) -> list[str]:
-    return [choice[0], *choice[1].values()]
+    return [choice[0], *map(str, choice[1].values())]
 
 
 @functools.cache
