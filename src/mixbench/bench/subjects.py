@@ -53,6 +53,7 @@ class Subject:
     steps: Iterator[Any]
     batch_size: int
     state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
+    period: int = 1  # steps after which the cost of a step repeats
 
 
 def overrides_of(method: str) -> list[str]:
@@ -104,4 +105,4 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
                 position.epoch, position.step = position.epoch + 1, 0
                 loop.metrics.reset()
 
-    return Subject(name, steps(), config.batch_size, copies * weights + own)
+    return Subject(name, steps(), config.batch_size, copies * weights + own, getattr(config.opt, "k", 1))
