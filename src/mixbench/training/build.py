@@ -36,7 +36,7 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
-        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+        model.forward = torch.compile(model.forward)
     return model
 
 
