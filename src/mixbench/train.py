@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import safetensors.torch
 from torch import nn
 
 from mixbench import data, tracking
@@ -33,8 +32,9 @@ from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training import checkpoint
-from mixbench.training.build import build_loop, graph_choice
+from mixbench.training.build import build_loop, graph_choice, load_splits, normalisation
 from mixbench.training.environment import environment
+from mixbench.training.weights import described, packed
 
 log = logging.getLogger("mixbench")
 
@@ -57,14 +57,7 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
     if ranks.rank == 0:
         record.write_json("env.json", environment(device))
 
-    splits = data.load(
-        config.dataset.name,
-        config.data_dir,
-        train_size=config.dataset.train_size,
-        test_size=config.dataset.test_size,
-        val_size=config.dataset.val_size,
-        mirrors=config.dataset.mirrors,
-    )
+    splits = load_splits(config)
     loop = build_loop(config, device, splits, ranks)
     model, rule = loop.model, loop.rule
 
@@ -98,20 +91,16 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
 
     if ranks.rank == 0:
         with loop.evaluated():
-            _keep(model, record)
+            stored = str(splits.train.inputs.dtype)
+            about = described(config, splits.spec, stored, *normalisation(config, splits))
+            record.write("model.safetensors", packed(model, about))
+            checkpoint.remove(record)
     return {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
     }
-
-
-def _keep(model: nn.Module, record: OpenRecord) -> None:
-    """The final weights, in place of the checkpoints."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    record.write("model.safetensors", safetensors.torch.save(weights))
-    checkpoint.remove(record)
 
 
 def run_epochs(

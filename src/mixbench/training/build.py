@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from mixbench.augment import Mixup
-from mixbench.data import Splits
+from mixbench.data import Splits, load
 from mixbench.data.images import ImageSet, channel_statistics
 from mixbench.data.order import batch_sizes, derived_seed
 from mixbench.engine.average import MovingAverage
@@ -25,19 +26,34 @@ from mixbench.seams import Rule
 from mixbench.training.members import member
 
 
+def load_splits(config: Train) -> Splits:
+    """The data of a run. Raises DataError where it is missing and cannot be had, or damaged."""
+    return load(
+        config.dataset.name,
+        config.data_dir,
+        train_size=config.dataset.train_size,
+        test_size=config.dataset.test_size,
+        val_size=config.dataset.val_size,
+        mirrors=config.dataset.mirrors,
+    )
+
+
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
     """The network with the initial weights of the config's seed."""
     torch.manual_seed(derived_seed("initial weights", config.seed))
     spec = splits.spec
-    model: nn.Module = member("model", config.model.name)(
-        spec.shape[-1], spec.num_classes, **knobs(config.model)
-    ).to(device)
+    model = build_network(config.model.name, spec.shape, spec.num_classes, **knobs(config.model)).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
         model.forward = torch.compile(model.forward)
     return model
+
+
+def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
+    """The network `name` for inputs of a shape, with random weights. Raises ConfigError where there is no such name."""
+    return member("model", name)(shape[-1], num_classes, **knobs)
 
 
 def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
@@ -94,7 +110,6 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
-        deformed_test=config.deformed_test,
         cuda_graph=graph_choice(config, device, rule)[0],
         ranks=ranks,
     )
