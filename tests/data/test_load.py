@@ -11,7 +11,7 @@ import pytest
 
 from mixbench.data import load
 from mixbench.data.store import download
-from mixbench.data.store.paths import data_dir as resolve
+from mixbench.inventory.paths import data_dir as resolve
 from mixbench.errors import ConfigError, DataError
 
 

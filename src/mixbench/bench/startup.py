@@ -48,12 +48,11 @@ def programs(overrides: Sequence[str], output_dir: str) -> tuple[str, str]:
     """The two programs for a run of `overrides`, which leaves its record under `output_dir`."""
     from mixbench.config.check import typed
     from mixbench.config.explain import composed
-    from mixbench.schema.specs import find
     from mixbench.training.build import knobs
 
     all_overrides = [*overrides, f"output_dir={output_dir}", "force=true", "progress=false"]
     config = typed(composed(all_overrides))
-    spec = find(config.dataset.name)
+    spec = config.dataset.spec()
     bare = BARE.format(
         name=config.model.name, channels=spec.shape[2], classes=spec.num_classes, knobs=knobs(config.model)
     )

@@ -86,7 +86,7 @@ def options(group: str) -> list[Option]:
             members[schemas[path]] > 1
         ):  # the schema speaks of the family, the file's first comment of this one
             line = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        if group == "dataset":
+        if group == "dataset" and path.stem in SPECS:
             source = SPECS[path.stem].source
         knobs = _knobs(registry[schemas[path]], files[path])
         found.append(Option(group, path.stem, line, source, registry[schemas[path]], knobs))

@@ -68,7 +68,7 @@ def _build(config: Train, directory: Path) -> Any:
     return getattr(importlib.import_module(f"mixbench.tracking.{module}"), name)(
         directory=directory,
         key=_key(directory),
-        title=f"{config.dataset.name} {label(config.model)} {method(config)} seed {config.seed}",
+        title=f"{config.dataset.label()} {label(config.model)} {method(config)} seed {config.seed}",
         config=flat(config),
         **knobs,
     )

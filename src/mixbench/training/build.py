@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from mixbench import data
 from mixbench.augment import AUGMENTS, Mixup
 from mixbench.data import Splits
-from mixbench.data.images import ImageSet, channel_statistics
 from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
@@ -47,8 +48,10 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     rule = build_rule(config.opt.name, model, **knobs(config.opt), scaler=scaler, ranks=ranks)
     base = config.dataset
     mean, std = normalisation(config, splits)
-    image_set = functools.partial(
-        ImageSet,
+    examples = functools.partial(
+        data.examples,
+        streamed=bool(splits.streamed),
+        readers=base.readers() if splits.streamed else 0,
         mean=mean,
         std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,
@@ -56,8 +59,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         device=device,
         channels_last=config.channels_last,
     )
-    train_set = image_set(*splits.train)
-    validation = image_set(*splits.val) if splits.val is not None else None
+    train_set = examples(splits.train)
+    validation = examples(splits.val) if splits.val is not None else None
     augment: Any = AUGMENTS[config.augment.name]
     regularizer: Any = REGULARIZERS[config.regularizer.name]
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
@@ -71,7 +74,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
-        test=image_set(*splits.test),
+        test=examples(splits.test),
         validation=validation,
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),

@@ -153,7 +153,7 @@ def _recorded(config: Train, directory: Path) -> Iterator[dict[str, Any]]:
     summary: dict[str, Any] = {
         "state": "running",
         "id": run_id(config),
-        "dataset": config.dataset.name,
+        "dataset": config.dataset.label(),
         "model": label(config.model),
         "method": method(config),
         "config": flat(config),
