@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from mixbench import data, tracking
+from mixbench.data.images import Pixels
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.machine.devices import (
@@ -30,7 +31,9 @@ from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line, totals
 from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
+from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
+from mixbench.seams import Examples
 from mixbench.training import checkpoint
 from mixbench.training.build import build_loop, graph_choice, load_splits, normalisation
 from mixbench.training.environment import environment
@@ -57,12 +60,12 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
     if ranks.rank == 0:
         record.write_json("env.json", environment(device))
 
-    splits = load_splits(config)
+    splits = load_splits(config, device)
     loop = build_loop(config, device, splits, ranks)
     model, rule = loop.model, loop.rule
 
     log.info(f"method   {method_line(config)}")
-    log.info(f"data     {data_line(config, splits)}")
+    log.info(f"data     {data_line(config, splits, loop.train)}")
     log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
     how = [config.precision, graph_choice(config, device, rule)[1]]
     if ranks.size > 1:
@@ -162,8 +165,8 @@ def method_line(config: Train) -> str:
     return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
 
 
-def data_line(config: Train, splits: data.Splits) -> str:
-    """Which images, how many, and what is done to them before they are mixed."""
+def data_line(config: Train, splits: data.Splits, train: Examples) -> str:
+    """Which images, how many, and what is done to them before they are mixed; what was found out about them."""
     height, width, channels = splits.spec.shape
     sizes = f"{len(splits.train[1])} training, {len(splits.test[1])} test"
     sizes += f", {len(splits.val[1])} validation" if splits.val is not None else ""
@@ -171,6 +174,23 @@ def data_line(config: Train, splits: data.Splits) -> str:
     changes = [f"crop with padding {base.crop_padding}"] if base.crop_padding else []
     changes += ["flip"] if base.flip else []
     how = " and ".join(changes) if base.base_augment and changes else "no base augmentation"
-    return (
-        f"{base.name}: {sizes} images {height}x{width}x{channels}, {splits.spec.num_classes} classes; {how}"
-    )
+    classes = f"{splits.spec.num_classes} classes"
+    lines = [f"{base.label()}: {sizes} images {height}x{width}x{channels}, {classes}; {how}"]
+    if base.name not in SPECS:
+        lines.append(f"of a class to train on: {_counts(splits)}")
+    if base.mean is None and isinstance(train, Pixels):
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std))
+        lines.append(f"mean {mean}, standard deviation {std} (of the training images)")
+    if splits.streamed:
+        lines.append(f"streamed by {base.readers()} processes: {splits.streamed}")
+    return "\n         ".join(lines)
+
+
+def _counts(splits: data.Splits, shown: int = 10) -> str:
+    """How many training images each class has; of many classes the first ones, and the range of the others."""
+    counts = [0] * splits.spec.num_classes
+    for position in splits.train.labels.tolist():
+        counts[position] += 1
+    known = ", ".join(f"{splits.spec.class_name(k)} {n}" for k, n in enumerate(counts[:shown]))
+    rest = counts[shown:]
+    return f"{known} and {len(rest)} more, {min(rest)} to {max(rest)} of each" if rest else known

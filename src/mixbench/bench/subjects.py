@@ -15,7 +15,7 @@ from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
-from mixbench.schema.specs import DataSpec, find
+from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import Train
 from mixbench.training.build import build_loop
 
@@ -90,7 +90,7 @@ def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
 
 def subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
     """The training loop of `config`, exactly as `mixbench train` runs it, on `splits` or on made-up images."""
-    splits = splits or made_up(find(config.dataset.name), max(IMAGES, config.batch_size))
+    splits = splits or made_up(config.dataset.spec(), max(IMAGES, config.batch_size))
     loop = build_loop(config, device, splits)
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
     base = getattr(config.opt, "base", config.opt.name)

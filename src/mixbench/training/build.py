@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from mixbench import data
 from mixbench.augment import Mixup
-from mixbench.data import Splits, load
-from mixbench.data.images import ImageSet, channel_statistics
+from mixbench.data import Splits
 from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
@@ -26,16 +27,10 @@ from mixbench.seams import Rule
 from mixbench.training.members import member
 
 
-def load_splits(config: Train) -> Splits:
-    """The data of a run. Raises DataError where it is missing and cannot be had, or damaged."""
-    return load(
-        config.dataset.name,
-        config.data_dir,
-        train_size=config.dataset.train_size,
-        test_size=config.dataset.test_size,
-        val_size=config.dataset.val_size,
-        mirrors=config.dataset.mirrors,
-    )
+def load_splits(config: Train, device: torch.device) -> Splits:
+    """The data of a run on this device. Raises DataError where it is missing and cannot be had, or damaged."""
+    loader = member("dataset", config.dataset.name)
+    return data.of_option(config.dataset, config.data_dir, device, loader)
 
 
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
@@ -71,8 +66,10 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     )
     base = config.dataset
     mean, std = normalisation(config, splits)
-    image_set = functools.partial(
-        ImageSet,
+    examples = functools.partial(
+        data.examples,
+        streamed=bool(splits.streamed),
+        readers=base.readers() if splits.streamed else 0,
         mean=mean,
         std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,
@@ -80,8 +77,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         device=device,
         channels_last=config.channels_last,
     )
-    train_set = image_set(*splits.train)
-    validation = image_set(*splits.val) if splits.val is not None else None
+    train_set = examples(splits.train)
+    validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
     regularizer = member("regularizer", config.regularizer.name)
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
@@ -95,7 +92,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
-        test=image_set(*splits.test),
+        test=examples(splits.test),
         validation=validation,
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mixbench import data
 from mixbench.config.options import schemas
-from mixbench.data import Splits
-from mixbench.data.images import ImageSet
+from mixbench.data import Split, Splits
 from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
@@ -126,23 +126,32 @@ class LoadedRun(SavedRun):
             self._networks[where] = self.network(where)
         net = self._networks[where]
         images = self.fitting(inputs.detach().cpu() if isinstance(inputs, Tensor) else inputs)
-        batches = self.examples(images, np.zeros(len(images), np.int64), where).eval_batches(net.batch_size)
+        batches = self.examples(Split(images, np.zeros(len(images), np.int64)), where).eval_batches(
+            net.batch_size
+        )
         found = [logits.softmax(1).cpu() for logits, _ in predicted(net.model, batches, net.autocast)]
         return torch.cat([torch.zeros(0, len(net.class_names)), *found])
 
-    def splits(self, data_dir: str | None = None) -> Splits:
-        """The data that the run was trained and tested on, from the folder `data_dir` if it is given.
+    def splits(self, data_dir: str | None = None, device: str | torch.device = "cpu") -> Splits:
+        """The data that the run was trained and tested on, from the folder `data_dir` if it is given, for a device.
 
         Raises ConfigError for a config that cannot be read, DataError for data that are missing or damaged.
         """
-        return load_splits(dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir))
+        own = dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir)
+        return load_splits(own, _device(device))
 
-    def examples(self, images: NDArray, labels: NDArray, device: str | torch.device = "cpu") -> ImageSet:
-        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented."""
+    def examples(
+        self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0
+    ) -> Examples:
+        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented.
+
+        `streamed` and `readers` as in `data.examples`.
+        """
         about = self.description
-        return ImageSet(
-            images,
-            labels,
+        return data.examples(
+            split,
+            streamed=streamed,
+            readers=readers,
             mean=about.mean,
             std=about.std,
             device=_device(device),
