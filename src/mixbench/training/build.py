@@ -29,14 +29,13 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
     """The network with the initial weights of the config's seed."""
     torch.manual_seed(derived_seed("initial weights", config.seed))
     spec = splits.spec
-    model = member("model", config.model.name)(spec.shape[2], spec.num_classes, **knobs(config.model)).to(
-        device
-    )
+    build = member("model", config.model.name)
+    model: nn.Module = build(spec.shape[2], spec.num_classes, **knobs(config.model)).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
-        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+        model.forward = torch.compile(model.forward)
     return model
 
 
