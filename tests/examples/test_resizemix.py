@@ -1,4 +1,4 @@
-"""The example of a method, ResizeMix. Oracles: torchvision's resize, scipy's distributions, equation 1 of Park et al."""
+"""The example of a method, ResizeMix. Oracles: torchvision's resize, scipy's distributions, Park et al.'s equation 1."""
 
 from __future__ import annotations
 
