@@ -16,6 +16,8 @@ from mixbench.errors import ConfigError, MixbenchError
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
     "tune": "search for good values with Optuna, on held-out training images",
+    "eval": "measure finished runs: accuracy, confusion, deformed images, your own data",
+    "export": "write the network of a finished run as TorchScript, ONNX or a state dict",
     "table": "print a published table beside ours; --run trains what is missing",
     "figure": "draw a published figure from our runs; --run trains what is missing",
     "tables": "list the papers' tables and figures, and how far each is",

@@ -14,7 +14,6 @@ asks no member which one it is, and does not know what a pixel is: inputs are a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -123,11 +122,11 @@ class Rule(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Network:
-    """Finished weights, ready to be measured: a model in evaluation mode on its device.
+class Network(Protocol):
+    """Finished weights, ready to be measured.
 
-    `autocast` is the arithmetic that it was trained in, `batch_size` how many examples a forward may hold.
+    `model` is in evaluation mode on `device`. `autocast` is the arithmetic that it was trained in, `batch_size` the
+    number of examples in a forward.
     """
 
     model: nn.Module
@@ -135,6 +134,10 @@ class Network:
     autocast: torch.autocast
     class_names: Sequence[str]
     batch_size: int
+
+    def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:
+        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; kept once computed."""
+        ...
 
 
 class Evaluator(Protocol):

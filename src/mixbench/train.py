@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import safetensors.torch
 from torch import nn
 
 from mixbench import data, tracking
+from mixbench.data.images import Pixels
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.machine.devices import (
@@ -31,10 +31,13 @@ from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line, totals
 from mixbench.record.write import OpenRecord
 from mixbench.schema.model import label
+from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
+from mixbench.seams import Examples
 from mixbench.training import checkpoint
-from mixbench.training.build import build_loop, graph_choice
+from mixbench.training.build import build_loop, graph_choice, load_splits, normalisation
 from mixbench.training.environment import environment
+from mixbench.training.weights import described, packed
 
 log = logging.getLogger("mixbench")
 
@@ -57,19 +60,12 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
     if ranks.rank == 0:
         record.write_json("env.json", environment(device))
 
-    splits = data.load(
-        config.dataset.name,
-        config.data_dir,
-        train_size=config.dataset.train_size,
-        test_size=config.dataset.test_size,
-        val_size=config.dataset.val_size,
-        mirrors=config.dataset.mirrors,
-    )
+    splits = load_splits(config, device)
     loop = build_loop(config, device, splits, ranks)
     model, rule = loop.model, loop.rule
 
     log.info(f"method   {method_line(config)}")
-    log.info(f"data     {data_line(config, splits)}")
+    log.info(f"data     {data_line(config, splits, loop.train)}")
     log.info(f"model    {label(config.model)}, {sum(p.numel() for p in model.parameters()):,} parameters")
     how = [config.precision, graph_choice(config, device, rule)[1]]
     if ranks.size > 1:
@@ -98,20 +94,16 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
 
     if ranks.rank == 0:
         with loop.evaluated():
-            _keep(model, record)
+            stored = str(splits.train.inputs.dtype)
+            about = described(config, splits.spec, stored, *normalisation(config, splits))
+            record.write("model.safetensors", packed(model, about))
+            checkpoint.remove(record)
     return {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",
     }
-
-
-def _keep(model: nn.Module, record: OpenRecord) -> None:
-    """The final weights, in place of the checkpoints."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    record.write("model.safetensors", safetensors.torch.save(weights))
-    checkpoint.remove(record)
 
 
 def run_epochs(
@@ -173,8 +165,8 @@ def method_line(config: Train) -> str:
     return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
 
 
-def data_line(config: Train, splits: data.Splits) -> str:
-    """Which images, how many, and what is done to them before they are mixed."""
+def data_line(config: Train, splits: data.Splits, train: Examples) -> str:
+    """Which images, how many, and what is done to them before they are mixed; what was found out about them."""
     height, width, channels = splits.spec.shape
     sizes = f"{len(splits.train[1])} training, {len(splits.test[1])} test"
     sizes += f", {len(splits.val[1])} validation" if splits.val is not None else ""
@@ -182,6 +174,23 @@ def data_line(config: Train, splits: data.Splits) -> str:
     changes = [f"crop with padding {base.crop_padding}"] if base.crop_padding else []
     changes += ["flip"] if base.flip else []
     how = " and ".join(changes) if base.base_augment and changes else "no base augmentation"
-    return (
-        f"{base.name}: {sizes} images {height}x{width}x{channels}, {splits.spec.num_classes} classes; {how}"
-    )
+    classes = f"{splits.spec.num_classes} classes"
+    lines = [f"{base.label()}: {sizes} images {height}x{width}x{channels}, {classes}; {how}"]
+    if base.name not in SPECS:
+        lines.append(f"of a class to train on: {_counts(splits)}")
+    if base.mean is None and isinstance(train, Pixels):
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std))
+        lines.append(f"mean {mean}, standard deviation {std} (of the training images)")
+    if splits.streamed:
+        lines.append(f"streamed by {base.readers()} processes: {splits.streamed}")
+    return "\n         ".join(lines)
+
+
+def _counts(splits: data.Splits, shown: int = 10) -> str:
+    """How many training images each class has; of many classes the first ones, and the range of the others."""
+    counts = [0] * splits.spec.num_classes
+    for position in splits.train.labels.tolist():
+        counts[position] += 1
+    known = ", ".join(f"{splits.spec.class_name(k)} {n}" for k, n in enumerate(counts[:shown]))
+    rest = counts[shown:]
+    return f"{known} and {len(rest)} more, {min(rest)} to {max(rest)} of each" if rest else known

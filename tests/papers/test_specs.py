@@ -395,7 +395,7 @@ def test_relative_numbers_follow_from_the_printed_ones() -> None:
 def test_columns_are_those_of_a_run(mixbench: Callable, workplace: Path) -> None:
     """Oracle: the record of a run with everything measured; seconds of an epoch are no metric, those of a run are."""
     overrides = ["epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50"]
-    overrides += ["dataset.val_size=50", "train_mixed_every=1", "deformed_test=true"]
+    overrides += ["dataset.val_size=50", "train_mixed_every=1"]
     assert mixbench("train", *overrides).status == 0
     directory = run_dir(compose(overrides))
     row, summary = read_rows(directory)[-1], read_summary(directory)

@@ -263,7 +263,7 @@ def test_the_command_trains_resumes_and_prints(mixbench, spec: Table) -> None:
 def test_a_hydra_launcher_gets_all_runs(spec: Table, capfd) -> None:
     """Hydra's own basic launcher trains every unfinished run and leaves the finished ones alone."""
     finish(plan(spec, epochs=1, seeds=1)[0], 40.0)
-    train(plan(spec, epochs=1, seeds=1), hydra=["hydra/launcher=basic"])
+    train(spec, plan(spec, epochs=1, seeds=1), hydra=["hydra/launcher=basic"])
     runs = plan(spec, epochs=1, seeds=1)
     assert [run.state for run in runs] == ["finished"] * 3
     assert unfinished(runs) == []

@@ -1,4 +1,4 @@
-"""The deformed test sets of Zou et al. (MixupE, UAI 2023, Table 8), by the names of their columns. Imports no torch."""
+"""The deformed test sets of Zou et al. (MixupE, UAI 2023, Table 8), by name. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,4 +24,3 @@ DEFORMATIONS = {
     "zoom_120": Deformation("zoom", 1.2),
     "zoom_140": Deformation("zoom", 1.4),
 }
-COLUMNS = tuple(f"test_acc_{name}" for name in DEFORMATIONS)

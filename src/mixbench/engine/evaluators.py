@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +15,35 @@ from mixbench.machine.ranks import ALONE, Ranks
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module, batches: Batches, autocast: torch.autocast, ranks: Ranks = ALONE
 ) -> dict[str, float]:
+    """The `scores` of a model. `batches` yields inputs (B, ...) and labels (B,), on all ranks the same ones, of which
+    each takes its share.
+    """
+    return scores(predicted(model, ranks.share(batches), autocast), ranks)
+
+
+@torch.no_grad()
+def predicted(
+    model: nn.Module, batches: Batches, autocast: torch.autocast
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (B, K) float32 and labels (B,) of each batch of inputs and labels."""
+    model.eval()
+    for inputs, labels in batches:
+        with autocast:
+            logits = model(inputs)
+        yield logits.float(), labels
+
+
+@torch.no_grad()
+def scores(outputs: Batches, ranks: Ranks = ALONE) -> dict[str, float]:
     """Top-1 (`acc`) and top-5 (`top5`) in percent and mean cross-entropy in nats (`loss`).
 
-    `batches` yields images (B,C,H,W) and labels (B,), on all ranks the same ones, of which each takes its share. With
-    fewer than five classes top-5 is 100.
+    `outputs` yields logits (B, K) and labels (B,), this rank's share of them. Below five classes top-5 is 100.
     """
-    model.eval()
     sums: list[Tensor] = []
-    for images, labels in ranks.share(batches):
-        with autocast:
-            logits = model(images)
-        logits = logits.float()
+    for logits, labels in outputs:
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         batch = torch.stack(
             [

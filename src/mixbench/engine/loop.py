@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixbench.analysis.deformations import COLUMNS, DEFORMATIONS
-from mixbench.analysis.warp import deformed
 from mixbench.data.order import derived_seed, epoch_order, step_generator
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.evaluators import evaluate, mixed_accuracy
@@ -82,7 +80,6 @@ class Loop:
     eval_batch_size: int
     train_clean_every: int
     train_mixed_every: int
-    deformed_test: bool
     cuda_graph: bool
     ranks: Ranks  # with several, this process computes its part of every batch
 
@@ -241,23 +238,10 @@ class Loop:
             row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
         row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
         row |= validated
-        if self.deformed_test:
-            row |= self._deformed_accuracies() if last else dict.fromkeys(COLUMNS, math.nan)
         return row
 
     def _evaluate(self, examples: Examples) -> dict[str, float]:
         return evaluate(self.model, examples.eval_batches(self.eval_batch_size), self.autocast, self.ranks)
-
-    def _deformed_accuracies(self) -> dict[str, float]:
-        return {
-            column: evaluate(
-                self.model,
-                deformed(self.test.eval_batches(self.eval_batch_size), name, len(self.test)),
-                self.autocast,
-                self.ranks,
-            )["acc"]
-            for column, name in zip(COLUMNS, DEFORMATIONS, strict=True)
-        }
 
     def _mixed_accuracy(self, epoch: int) -> float:
         generator = step_generator(self.device, self.seed, epoch, 0, "train_acc_mixed")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixbench.analysis.stored import numbers
 from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
+from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Cell, Spec
 from mixbench.record.read import Row
 from mixbench.record.run import COST, SavedRun, is_number
@@ -55,7 +59,9 @@ class Planned:
         return [] if self.saved is None else self.saved.rows
 
     def record(self, select: str) -> dict[str, Any]:
-        """The columns that metrics read: the selected epoch's, and the whole run's times; none of an unfinished run."""
+        """The columns that metrics read: the selected epoch's, the whole run's times, what was measured on its final
+        weights; none of an unfinished run.
+        """
         if self.saved is None or self.saved.state != "finished":
             return {}
         chosen = self.saved.selections.get(select)
@@ -65,7 +71,18 @@ class Planned:
                 " best_val needs a validation set: --set dataset.val_size=N."
             )
         epoch = {key: value for key, value in chosen.items() if is_number(value)}
-        return epoch | {key: self.saved.metric(key) for key in COST}
+        return epoch | {key: self.saved.metric(key) for key in COST} | self._evaluated
+
+    @functools.cached_property
+    def _evaluated(self) -> dict[str, float]:
+        return {} if self.saved is None else numbers(self.saved)
+
+    def lacks(self, metrics: Iterable[Metric]) -> list[str]:
+        """The evaluations that these metrics read, and a finished run does not have."""
+        if self.state != "finished":
+            return []
+        columns = (column for metric in metrics for column in metric.evaluated_columns)
+        return _evaluations(column for column in columns if column not in self._evaluated)
 
 
 def plan(
@@ -107,6 +124,22 @@ def plan(
         config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
         planned.append(Planned(cell, config, SavedRun(run_dir(config)), _changes(config, reference)))
     return planned
+
+
+def on_final_weights(metrics: Sequence[Metric], planned: Sequence[Planned]) -> list[str]:
+    """What to say under a table or figure of its evaluations, and of the runs that lack them; mostly nothing."""
+    names = _evaluations(column for metric in metrics for column in metric.evaluated_columns)
+    lines = [f"Measured on the final weights, whatever the epoch: {', '.join(names)}."] if names else []
+    lacking = {run.directory: names for run in planned if (names := run.lacks(metrics))}
+    if lacking:
+        only = ",".join(dict.fromkeys(name for names in lacking.values() for name in names))
+        command = f"mixbench eval {os.path.commonpath(lacking)} --only {only}"
+        lines.append(f"Not evaluated: {len(lacking)} run{'s' * (len(lacking) > 1)}; {command} does it.")
+    return lines
+
+
+def _evaluations(columns: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(column.partition("/")[0] for column in columns))
 
 
 def _changes(config: Train, reference: Train) -> tuple[str, ...]:

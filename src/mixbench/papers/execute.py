@@ -1,13 +1,17 @@
-"""The runs of a table or figure that are not finished: listed, and trained."""
+"""The runs of a table or figure that are not finished: listed, and trained; finished ones measured."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+import sys
 from collections.abc import Sequence
 
+from mixbench.analysis.evaluate import evaluations
 from mixbench.config import plugins
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.papers.cells import STATES, Planned, overrides, seconds_left
+from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Spec
 from mixbench.record.run import SavedRun
 from mixbench.record.standing import duration, progress
@@ -34,7 +38,8 @@ def dry_run(spec: Spec, planned: Sequence[Planned]) -> str:
         if run.config is None or run.saved is None:
             lines.append(f"{head}: needs {spec.needs}")
             continue
-        lines.append(f"{head}{progress(run.saved, run.config.epochs)}: {run.directory}")
+        lacking = f" (not evaluated: {', '.join(names)})" if (names := run.lacks(spec.metrics)) else ""
+        lines.append(f"{head}{progress(run.saved, run.config.epochs)}{lacking}: {run.directory}")
         lines.append(f"{'':11} {command} {' '.join(_quoted(o) for o in overrides(run))}")
     lines.append(
         f"{len(planned)} runs: {counts(planned)}; {duration(seconds_left(planned))} left, one after another"
@@ -49,7 +54,8 @@ def _quoted(override: str) -> str:
 def train(
     spec: Spec, planned: Sequence[Planned], at_once: int | None = None, hydra: Sequence[str] = ()
 ) -> bool:
-    """Train what is unfinished as a sweep; True when nothing is left unfinished.
+    """Train what is unfinished as a sweep, then measure what the spec's metrics read of the final weights; True when
+    nothing is left to do.
 
     `hydra` are overrides of Hydra's own config, such as the launcher. Raises ConfigError for a spec that cannot
     run yet.
@@ -63,4 +69,20 @@ def train(
     ]
     print(f"{len(jobs)} of {len(planned)} runs to train", flush=True)
     execute.train(jobs, at_once=at_once, hydra=hydra)
-    return all(SavedRun(run.directory).state == "finished" for run in planned)
+    now = [dataclasses.replace(run, saved=SavedRun(run.directory)) for run in planned]
+    evaluated = _evaluate(now, spec.metrics)
+    return evaluated and all(run.state == "finished" for run in now)
+
+
+def _evaluate(planned: Sequence[Planned], metrics: Sequence[Metric]) -> bool:
+    """Make the evaluations that the metrics read and finished runs lack; False where one cannot be made."""
+    well = True
+    for directory, run in {run.directory: run for run in planned if run.lacks(metrics)}.items():
+        assert run.config is not None  # it is finished
+        try:
+            evaluations(directory, run.lacks(metrics), device=run.config.device, data_dir=run.config.data_dir)
+            print(f"evaluated: {directory}", flush=True)
+        except MixbenchError as error:
+            well = False
+            print(f"not evaluated: {error}", file=sys.stderr)
+    return well

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixbench.papers.cells import Planned
+from mixbench.papers.cells import Planned, on_final_weights
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
 from mixbench.summarize.plots import Line, Panel
@@ -67,6 +67,7 @@ def assemble(
     shown = "; diamonds: the paper's values" if any(k.printed for p in panels for k in p.lines) else ""
     lines = [f"{spec.source}. Lines: mean over seeds; bands: ± sample standard deviation{shown}."]
     lines += [f"Metrics at the epoch `{rule}`."] if spec.x is not None else []
+    lines += on_final_weights(spec.metrics, planned)
     lines += _differences(spec, planned, protocol)
     lines += [f"Incomplete: {'. '.join(incomplete)}."] if incomplete else []
     lines += [f"Nothing to draw yet: {'; '.join(empty)}."] if empty else []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mixbench.analysis import deformations
+from mixbench.analysis import evaluators
 
 TRAIN_ACCURACIES = ("weighted", "first", "clean", "mixed")
 EPOCH_COLUMNS = (
@@ -15,8 +15,10 @@ EPOCH_COLUMNS = (
     *(f"{kind}_{accuracy}" for kind in ("train_acc", "gap") for accuracy in TRAIN_ACCURACIES),
     "train_loss",
     "train_loss_clean",
-    *deformations.COLUMNS,
 )
+
+# Of the final weights, whatever epoch is selected: NAME/NUMBER of an evaluation, such as deformations/rotation_20.
+EVALUATION_COLUMNS = evaluators.COLUMNS
 
 # How many columns each takes, and what it makes of them.
 TRANSFORMS: dict[str, tuple[int, Callable[..., float]]] = {
@@ -46,6 +48,11 @@ class Metric:
     def block(self) -> str:
         """Name of its block of published numbers."""
         return self.printed or self.name
+
+    @property
+    def evaluated_columns(self) -> list[str]:
+        """Those of its columns that are evaluations of the final weights."""
+        return [column for column in self.column if column in EVALUATION_COLUMNS]
 
     @property
     def reference(self) -> str | None:

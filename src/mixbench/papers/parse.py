@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mixbench.errors import ConfigError
-from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
+from mixbench.papers.metric import EPOCH_COLUMNS, EVALUATION_COLUMNS, TRANSFORMS, Metric
 from mixbench.papers.spec import CellNote, Figure, Protocol, Published, Spec, Sweep, Table
 from mixbench.record.run import COST
 from mixbench.schema.knob import nearest
@@ -38,7 +38,7 @@ def parse(path: Path, key: str) -> Table | Figure:
 def _spec(key: str, given: dict[str, Any]) -> Table | Figure:
     """Every field that is not a plain text or number is read by its own function; `_build` checks the rest."""
     kind = _one_of(given.pop("kind", None), ("table", "figure"), "kind")
-    columns = None if given.get("needs") else (*EPOCH_COLUMNS, *COST)
+    columns = None if given.get("needs") else (*EPOCH_COLUMNS, *COST, *EVALUATION_COLUMNS)
     readers: dict[str, Callable[[Any, str], Any]] = {
         "metrics": lambda v, at: tuple(_metric(_mapping(m, at), at, columns) for m in _list(v, at)),
         "rows": _layers,
@@ -82,6 +82,13 @@ def _check(spec: Spec) -> None:
     for note in spec.cell_notes:
         _one_of(note.row, spec.rows, "cell_notes: row")
         _one_of(note.column, spec.columns, "cell_notes: column")
+    if isinstance(spec, Figure) and spec.x is None:
+        for metric in spec.metrics:
+            if metric.evaluated_columns:
+                raise ConfigError(
+                    f"metrics: {metric.name}: {metric.evaluated_columns[0]} is measured on the final weights, not after"
+                    " every epoch; in a figure its x must be a knob."
+                )
     if isinstance(spec, Figure) and spec.x is not None:
         for row in spec.x.flat:
             _one_of(row, spec.rows, "x: flat")

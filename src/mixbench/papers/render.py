@@ -62,11 +62,14 @@ def _ours(result: Result, row: str, column: str, entry: Entry, metric: Metric) -
     states = result.states[row, column]
     if not states.get("finished"):
         return next((s for s in UNFINISHED if states.get(s)), "missing")
-    failed = "".join(f", {states[s]} {s}" for s in ("failed", "unreadable") if states.get(s))
+    lacking = "".join(f", {states[s]} {s}" for s in ("failed", "unreadable") if states.get(s))
+    if entry.unevaluated == sum(states.values()):
+        return "not evaluated"
+    lacking += f", {entry.unevaluated} not evaluated" if entry.unevaluated else ""
     if entry.ours.n == 0:
-        return f"- (0{failed})"
+        return f"- (0{lacking})"
     spread = "" if math.isnan(entry.ours.std) else f" ± {entry.ours.std:.{metric.digits}f}"
-    return f"{entry.ours.mean:.{metric.digits}f}{spread} ({entry.ours.n}{failed})"
+    return f"{entry.ours.mean:.{metric.digits}f}{spread} ({entry.ours.n}{lacking})"
 
 
 def _paper(entry: Entry, metric: Metric) -> str:
@@ -107,7 +110,7 @@ def caption(result: Result) -> list[str]:
         lines.append(f"* not at the scale of the spec: {'; '.join(why)}.")
     if result.commits:
         lines.append(f"Commit {', '.join(result.commits)}; device {', '.join(result.devices)}.")
-    return lines + [f"Data: {note}." for note in result.data_notes]
+    return [*lines, *(f"Data: {note}." for note in result.data_notes), *result.on_final_weights]
 
 
 def findings(result: Result) -> list[str]:

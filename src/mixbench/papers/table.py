@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixbench.papers.cells import STATES, Planned
+from mixbench.papers.cells import STATES, Planned, on_final_weights
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Published, Table
 from mixbench.summarize.statistics import (
@@ -25,12 +25,14 @@ class Entry:
     """One cell and metric: our values by seed, the paper's number, and the rank of our mean in its column.
 
     `rank` is 1, 2 or 3 for the three best means, 0 for the others and where the metric has no better direction.
+    `unevaluated` counts the finished runs that lack an evaluation which the metric reads.
     """
 
     values: dict[int, float]
     ours: Estimate
     paper: Published | None
     rank: int
+    unevaluated: int = 0
 
     @property
     def difference(self) -> float:
@@ -67,6 +69,7 @@ class Result:
     commits: list[str]
     devices: list[str]
     data_notes: list[str]
+    on_final_weights: list[str]  # of evaluations: what they are, and what makes those that are missing
 
     def marked(self, row: str, column: str) -> bool:
         """True where a cell is not what the spec asks for: other settings, or seeds missing."""
@@ -90,8 +93,13 @@ def assemble(
         ranks = _ranks({row: e.mean for row, e in means.items()}, metric)
         for row in rows:
             paper = spec.published(row, column, metric.name)
+            runs = [run for run in planned if (run.cell.row, run.cell.column) == (row, column)]
             entries[row, column, metric.name] = Entry(
-                values[metric.name, row, column], means[row], paper, ranks.get(row, 0)
+                values[metric.name, row, column],
+                means[row],
+                paper,
+                ranks.get(row, 0),
+                sum(bool(run.lacks([metric])) for run in runs),
             )
     finished = [run.saved for run in planned if run.saved is not None and run.state == "finished"]
     return Result(
@@ -112,6 +120,7 @@ def assemble(
         commits=sorted({run.commit for run in finished}),
         devices=sorted({run.device for run in finished}),
         data_notes=sorted({note for run in finished if (note := run.summary.get("data_note"))}),
+        on_final_weights=on_final_weights(spec.metrics, planned),
     )
 
 

@@ -74,9 +74,6 @@ class Train:
     ema: Average = dataclasses.field(
         default_factory=Average, metadata={"doc": "a moving average of the weights, evaluated and kept"}
     )
-    deformed_test: bool = knob(
-        "test accuracy on rotated, sheared and zoomed test images after the last epoch", default=False
-    )
 
     device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
     runs_per_device: int | None = knob(

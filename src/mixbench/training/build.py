@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from mixbench import data
 from mixbench.augment import Mixup
 from mixbench.data import Splits
-from mixbench.data.images import ImageSet, channel_statistics
 from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
@@ -25,18 +27,28 @@ from mixbench.seams import Rule
 from mixbench.training.members import member
 
 
+def load_splits(config: Train, device: torch.device) -> Splits:
+    """The data of a run on this device. Raises DataError where it is missing and cannot be had, or damaged."""
+    loader = member("dataset", config.dataset.name)
+    return data.of_option(config.dataset, config.data_dir, device, loader)
+
+
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
     """The network with the initial weights of the config's seed."""
     torch.manual_seed(derived_seed("initial weights", config.seed))
     spec = splits.spec
-    build = member("model", config.model.name)
-    model: nn.Module = build(spec.shape[2], spec.num_classes, **knobs(config.model)).to(device)
+    model = build_network(config.model.name, spec.shape, spec.num_classes, **knobs(config.model)).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
         model.forward = torch.compile(model.forward)
     return model
+
+
+def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
+    """The network `name` for inputs of a shape, with random weights. Raises ConfigError where there is no such name."""
+    return member("model", name)(shape[-1], num_classes, **knobs)
 
 
 def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
@@ -54,8 +66,10 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     )
     base = config.dataset
     mean, std = normalisation(config, splits)
-    image_set = functools.partial(
-        ImageSet,
+    examples = functools.partial(
+        data.examples,
+        streamed=bool(splits.streamed),
+        readers=base.readers() if splits.streamed else 0,
         mean=mean,
         std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,
@@ -63,8 +77,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         device=device,
         channels_last=config.channels_last,
     )
-    train_set = image_set(*splits.train)
-    validation = image_set(*splits.val) if splits.val is not None else None
+    train_set = examples(splits.train)
+    validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
     regularizer = member("regularizer", config.regularizer.name)
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
@@ -78,7 +92,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
-        test=image_set(*splits.test),
+        test=examples(splits.test),
         validation=validation,
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),
@@ -93,7 +107,6 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
-        deformed_test=config.deformed_test,
         cuda_graph=graph_choice(config, device, rule)[0],
         ranks=ranks,
     )

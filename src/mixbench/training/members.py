@@ -7,12 +7,14 @@ from typing import Any
 
 from mixbench.augment import AUGMENTS
 from mixbench.config import plugins
+from mixbench.data import LOADERS
 from mixbench.models import MODELS
 from mixbench.optim import RULES
 from mixbench.regularize import REGULARIZERS
 from mixbench.schedule import SCHEDULES
 
 OURS: Mapping[str, Mapping[str, Any]] = {
+    "dataset": LOADERS,
     "model": MODELS,
     "augment": AUGMENTS,
     "regularizer": REGULARIZERS,

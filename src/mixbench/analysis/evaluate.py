@@ -1,0 +1,46 @@
+"""Measure a finished run's weights, unless that has been done: see `stored` for what is kept. Torch is imported to
+measure, not to look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixbench.analysis.evaluators import applicable
+from mixbench.analysis.source import Source
+from mixbench.analysis.stored import Evaluation, read
+from mixbench.errors import DataError
+from mixbench.record.run import SavedRun
+from mixbench.training.weights import opened
+
+TEST = Source("test")
+
+
+def evaluations(
+    directory: Path,
+    names: Sequence[str] = (),
+    on: Source = TEST,
+    *,
+    device: str = "auto",
+    data_dir: str | None = None,
+) -> tuple[list[Evaluation], list[str]]:
+    """The named evaluations of the run in `directory`, or all that fit its inputs, and which were measured just now.
+
+    `data_dir`: where its data lie, if not where they did in training. Raises MixbenchError for a run that is not
+    finished, and as `LoadedRun` does; OutputError where nothing can be written.
+    """
+    run = SavedRun(directory)
+    if run.state == "missing":
+        raise DataError(f"{directory}: is no run.")
+    weights, about = opened(run)
+    wanted = applicable(about.kind, names)
+    digest = hashlib.sha256(weights).hexdigest()
+    found = {name: read(directory, name, on.name, digest) for name in wanted}
+    missing = [name for name in wanted if found[name] is None]
+    if missing:
+        from mixbench.analysis.measure import measure
+
+        found |= measure(directory, missing, on, digest, device, data_dir)
+    return [evaluation for evaluation in found.values() if evaluation is not None], missing

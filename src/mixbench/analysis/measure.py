@@ -1,0 +1,80 @@
+"""Measuring itself: the run's network on some data, evaluator after evaluator, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mixbench import __version__
+from mixbench.analysis import stored
+from mixbench.analysis.evaluators import evaluator
+from mixbench.analysis.source import Source, own
+from mixbench.data import Split
+from mixbench.errors import ConfigError
+from mixbench.files import plain
+from mixbench.machine.devices import device_title, memory_errors_in_words
+from mixbench.seams import Examples
+from mixbench.training.restore import LoadedRun
+
+
+@memory_errors_in_words()
+def measure(
+    directory: Path, names: Sequence[str], on: Source, weights: str, device: str, data_dir: str | None
+) -> dict[str, stored.Evaluation | None]:
+    """The named evaluations of the run in `directory`, by name. `weights` is the SHA-256 of its weights."""
+    run = LoadedRun(directory)
+    network = run.network(device)
+    examples, data = _examples(run, on, network.device, data_dir)
+    found = dict[str, stored.Evaluation | None]()
+    for name in names:
+        started = time.perf_counter()
+        result = evaluator(name)(network, examples)
+        evaluation = {
+            "name": name,
+            "source": on.name,
+            "data": data,
+            "result": result,
+            "weights": weights,
+            "device": {
+                "name": device_title(network.device),
+                "type": network.device.type,
+                "precision": run.description.precision,
+                "batch_size": network.batch_size,
+            },
+            "versions": {
+                "mixbench": __version__,
+                **{package: metadata.version(package) for package in ("torch", "torchmetrics")},
+            },
+            "measured": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - started,
+        }
+        stored.write(directory, evaluation)
+        found[name] = plain(evaluation)
+    return found
+
+
+def _examples(
+    run: LoadedRun, on: Source, device: Any, data_dir: str | None
+) -> tuple[Examples, dict[str, Any]]:
+    """The examples, and what they are, in words."""
+    if on.path is not None:
+        images, labels = own(on.path, run.description.shape, run.class_names)
+        examples = run.examples(Split(run.fitting(images), labels), device)
+        return examples, {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples)}
+    splits = run.splits(data_dir, device)
+    split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
+    if split is None:
+        raise ConfigError(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
+    streamed = bool(splits.streamed)
+    readers = run.config.dataset.readers() if streamed else 0
+    examples = run.examples(split, device, streamed=streamed, readers=readers)
+    return examples, {
+        "dataset": splits.spec.name,
+        "part": on.name,
+        "examples": len(examples),
+        "note": splits.note,
+    }

@@ -1,0 +1,72 @@
+"""Where evaluations lie: RUN/evaluations/NAME.json, or NAME@SOURCE.json where it is not the run's own test set.
+
+    name         of the evaluator                 weights    SHA-256 of the weights that were measured
+    source       test, val, train, or STEM-HASH   device     what computed it, in which precision and batches
+    data         what that is, and how much       versions   of mixbench, torch and torchmetrics
+    result       what the evaluator gives         measured   when, and how many seconds it took
+    sha256       of all the rest
+
+They are no part of a run's identity, and any of them can be made or deleted at any time. One that is damaged, or of
+other weights than the run now has, counts as not there. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mixbench.analysis.evaluators import EVALUATORS
+from mixbench.errors import output_error
+from mixbench.files import plain, write_json
+from mixbench.record import checksum
+from mixbench.record.run import SavedRun, is_number
+
+Evaluation = dict[str, Any]
+
+
+def place(directory: Path, name: str, source: str) -> Path:
+    """The file of an evaluation of the run in `directory`."""
+    return directory / "evaluations" / (f"{name}.json" if source == "test" else f"{name}@{source}.json")
+
+
+def write(directory: Path, evaluation: Evaluation) -> None:
+    """Keep an evaluation; of two processes the last one's stays. Raises OutputError."""
+    path, content = place(directory, evaluation["name"], evaluation["source"]), plain(evaluation)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise output_error(path.parent, error) from None
+    write_json(path, {**content, "sha256": checksum.of_summary(content)})
+
+
+def read(directory: Path, name: str, source: str, weights: str | None) -> Evaluation | None:
+    """The evaluation of the weights with this SHA-256; None where there is none that can be trusted."""
+    try:
+        content = json.loads(place(directory, name, source).read_bytes())
+        digest = content.pop("sha256", None)
+        trusted = digest == checksum.of_summary(content) and (name, source) == (
+            content["name"],
+            content["source"],
+        )
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        return None
+    return content if trusted and content["weights"] == weights else None
+
+
+def numbers(run: SavedRun) -> dict[str, float]:
+    """What tables can show of a finished run's evaluations on its test set, by NAME/KEY."""
+    found = dict[str, float]()
+    if run.state != "finished" or not (run.directory / "evaluations").is_dir():
+        return found
+    # Records of earlier versions hold no checksums.
+    weights = run.summary.get("files", {}).get(run.weights.name) or checksum.of_file(run.weights)
+    for name, entry in EVALUATORS.items():
+        evaluation = read(run.directory, name, "test", weights) if entry.numbers else None
+        with contextlib.suppress(KeyError, TypeError):
+            result = evaluation["result"] if evaluation else {}
+            found |= {
+                f"{name}/{key}": float(result[key]) for key in entry.numbers if is_number(result.get(key))
+            }
+    return found

@@ -1,0 +1,92 @@
+"""`mixbench eval RUN...`: measure finished weights, and keep what was found beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mixbench.analysis.evaluate import evaluations
+from mixbench.analysis.evaluators import EVALUATORS, known
+from mixbench.analysis.show import text
+from mixbench.analysis.source import source
+from mixbench.errors import DataError, MixbenchError
+from mixbench.record.read import directories
+
+FORMATS = ("text", "json")
+EPILOG = """examples:
+  mixbench eval outputs/digits/small_cnn/erm/0123456789ab    all evaluations, on the run's test set
+  mixbench eval outputs --only accuracy,confusion            of every run below a folder
+  mixbench eval RUN --on val                                 the examples that were held out in training
+  mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels
+  mixbench eval RUN --on photos                              photos/CLASS/*.png, of the size that the run takes
+
+evaluations:
+{evaluators}
+
+Results lie in RUN/evaluations/NAME.json, on other data NAME@val.json and so on. What has been measured on the same
+weights is not measured again; delete a file to have it made anew.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of `mixbench eval ARGV`: 1 where a run cannot be evaluated. Raises ConfigError, DataError."""
+    arguments = parser().parse_args(argv)
+    names = known([name for name in arguments.only.split(",") if name])
+    on = source(arguments.on)
+    runs, failures, found = _runs(arguments.runs), 0, []
+    for directory in runs:
+        try:
+            measured, new = evaluations(
+                directory, names, on, device=arguments.device, data_dir=arguments.data_dir
+            )
+        except MixbenchError as error:
+            failures += 1
+            print(f"mixbench eval: {error}", file=sys.stderr)
+            continue
+        found.append({"run": str(directory), "evaluations": measured})
+        if arguments.format == "text":
+            known_before = [e["name"] for e in measured if e["name"] not in new]
+            print(f"{directory}" + (f" (measured before: {', '.join(known_before)})" if known_before else ""))
+            print("\n".join(text(evaluation) for evaluation in measured), flush=True)
+    if arguments.format == "json":
+        print(json.dumps(found, indent=1))
+    return 1 if failures else 0
+
+
+def _runs(given: list[str]) -> list[Path]:
+    """The run directories among the given ones, and below them. Raises DataError for one that has none."""
+    runs = dict[Path, None]()
+    for name in given:
+        below = list(directories(Path(name)))
+        if not below:
+            raise DataError(f"{name}: is no run, and no folder of runs.")
+        runs |= dict.fromkeys(below)
+    return list(runs)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    width = max(map(len, EVALUATORS))
+    evaluators = "\n".join(f"  {name:{width}}  {entry.about}" for name, entry in EVALUATORS.items())
+    found = argparse.ArgumentParser(
+        prog="mixbench eval",
+        description="Measure what finished runs can do, on their test sets or on data of your own.",
+        epilog=EPILOG.format(evaluators=evaluators),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("runs", nargs="+", metavar="RUN", help="the directory of a run, or a folder of runs")
+    found.add_argument(
+        "--on",
+        default="test",
+        metavar="DATA",
+        help="test, val or train, an .npz file or a folder of images (default: test)",
+    )
+    found.add_argument("--only", default="", metavar="A,B,...", help="these evaluations (default: all)")
+    found.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    found.add_argument(
+        "--data-dir", metavar="FOLDER", help="folder of the prepared data sets (default: as in training)"
+    )
+    found.add_argument("--format", default="text", choices=FORMATS)
+    return found

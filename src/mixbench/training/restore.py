@@ -1,0 +1,198 @@
+"""From the record of a run back to its network and its data: what can be done with a run that is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mixbench import data
+from mixbench.config.options import schemas
+from mixbench.data import Split, Splits
+from mixbench.engine.evaluators import predicted
+from mixbench.errors import ConfigError, DataError
+from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
+from mixbench.record.read import directories
+from mixbench.record.run import SavedRun
+from mixbench.schema.knob import nearest
+from mixbench.seams import Examples
+from mixbench.training.build import build_network, knobs, load_splits
+from mixbench.training.weights import Description, opened, tensors_in
+
+
+def load_run(path: str | os.PathLike[str]) -> LoadedRun:
+    """The run in the directory `path`, or the weights in the file `path`, a run's model.safetensors or a copy of it.
+
+    Raises DataError where there is neither. What is wrong with them shows when they are used.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        own = place.name == "model.safetensors" and (place.parent / "summary.json").exists()
+        return LoadedRun(place.parent) if own else LoadedRun(place.parent, place)
+    if not place.is_dir():
+        raise DataError(f"{place}: there is no such file or folder.")
+    run = LoadedRun(place)
+    if run.state == "missing" and not run.weights.exists():
+        below = list(directories(place))
+        found = f"; {len(below)} lie below it, such as {below[0]}" if below else ""
+        raise DataError(f"{place}: is no run{found}.")
+    return run
+
+
+class RestoredNetwork:
+    """A network with its final weights on a device, as evaluators take it (`seams.Network`)."""
+
+    def __init__(self, model: nn.Module, device: torch.device, about: Description) -> None:
+        self.model, self.device = model, device
+        self.autocast = autocast(device, about.precision)
+        self.class_names: Sequence[str] = about.class_names
+        self.batch_size = about.eval_batch_size
+        self._logits: dict[Examples, Sequence[tuple[Tensor, Tensor]]] = {}
+
+    def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:
+        """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; kept once computed."""
+        if examples not in self._logits:
+            batches = examples.eval_batches(self.batch_size)
+            self._logits[examples] = list(predicted(self.model, batches, self.autocast))
+        return self._logits[examples]
+
+
+class LoadedRun(SavedRun):
+    """A saved run, and its network. Weights that were copied without their run have a network, but nothing else."""
+
+    def __init__(self, directory: Path, weights: Path | None = None) -> None:
+        super().__init__(directory)
+        self._weights = weights
+        self._networks: dict[torch.device, RestoredNetwork] = {}
+
+    @property
+    def weights(self) -> Path:
+        """The file of the final weights."""
+        return self._weights or super().weights
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the network's outputs. Raises as `model` does."""
+        return self.description.class_names
+
+    @cached_property
+    def description(self) -> Description:
+        """What builds the network, and what its inputs are. Raises as `model` does."""
+        return opened(self)[1]
+
+    def model(self, device: str | torch.device = "cpu") -> nn.Module:
+        """The network with its final weights, float32, in evaluation mode: normalised images (B, C, H, W) to logits
+        (B, K). A new one at every call.
+
+        Raises MixbenchError for a run that is not finished, DataError for weights that are missing, damaged or another
+        network's, and ConfigError for a device or a network that is not there.
+        """
+        content, about = opened(self)
+        name = about.model["name"]
+        try:
+            values = knobs(_schema(name)(**about.model))
+            with torch.random.fork_rng(devices=[]):  # the initial weights are of no interest
+                model = build_network(name, about.shape, len(about.class_names), **values)
+            model.load_state_dict(tensors_in(content))
+        except (RuntimeError, TypeError, DataError) as error:
+            raise DataError(
+                f"{self.weights} does not fit the network that it names ({error}): mixbench {about.version} wrote it."
+            ) from None
+        model = model.to(_device(device))
+        return (model.to(memory_format=torch.channels_last) if about.channels_last else model).eval()
+
+    def network(self, device: str | torch.device = "cpu") -> RestoredNetwork:
+        """The model, and what it takes to measure it as training did. Raises as `model` does."""
+        return RestoredNetwork(self.model(device), _device(device), self.description)
+
+    @memory_errors_in_words()
+    def predict(self, inputs: Any, device: str | torch.device = "cpu") -> Tensor:
+        """Probabilities (N, K) float32, on the CPU, in the arithmetic that the run was trained in.
+
+        `inputs`: images as the data set stores them, an array or tensor (N, H, W, C), or one image (H, W, C). They are
+        uint8 or floats in [0, 1]; for a run that was trained on float images, floats in their units. The run's own
+        normalisation is done here. Raises DataError for inputs of another shape or type, and as `model` does.
+        """
+        where = _device(device)
+        if where not in self._networks:
+            self._networks[where] = self.network(where)
+        net = self._networks[where]
+        images = self.fitting(inputs.detach().cpu() if isinstance(inputs, Tensor) else inputs)
+        batches = self.examples(Split(images, np.zeros(len(images), np.int64)), where).eval_batches(
+            net.batch_size
+        )
+        found = [logits.softmax(1).cpu() for logits, _ in predicted(net.model, batches, net.autocast)]
+        return torch.cat([torch.zeros(0, len(net.class_names)), *found])
+
+    def splits(self, data_dir: str | None = None, device: str | torch.device = "cpu") -> Splits:
+        """The data that the run was trained and tested on, from the folder `data_dir` if it is given, for a device.
+
+        Raises ConfigError for a config that cannot be read, DataError for data that are missing or damaged.
+        """
+        own = dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir)
+        return load_splits(own, _device(device))
+
+    def examples(
+        self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0
+    ) -> Examples:
+        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented.
+
+        `streamed` and `readers` as in `data.examples`.
+        """
+        about = self.description
+        return data.examples(
+            split,
+            streamed=streamed,
+            readers=readers,
+            mean=about.mean,
+            std=about.std,
+            device=_device(device),
+            channels_last=about.channels_last,
+        )
+
+    def fitting(self, inputs: Any) -> NDArray:
+        """Images (N, H, W, C), uint8 or float32, as the network takes them, or one (H, W, C) as a batch of one.
+
+        Raises DataError where they have another shape, type or range.
+        """
+        about, images = self.description, np.asarray(inputs)
+        shape = tuple(about.shape)
+        images = images[None] if images.shape == shape else images
+        wanted = f"run {about.run} takes images (N, {', '.join(map(str, shape))})"
+        if images.shape[1:] != shape:
+            raise DataError(f"{wanted}, not {images.shape}.")
+        if images.dtype == np.uint8 and about.stored == "uint8":
+            return images
+        if not np.issubdtype(images.dtype, np.floating):
+            also = "uint8, or float in [0, 1]" if about.stored == "uint8" else "float, in their own units"
+            raise DataError(f"{wanted}, {also}; these are {images.dtype}.")
+        images = images.astype(np.float32)
+        if about.stored == "uint8" and len(images) and not (-0.001 < images.min() <= images.max() < 1.001):
+            raise DataError(
+                f"{wanted}, uint8, or float in [0, 1]; these are from {images.min():g} to {images.max():g}."
+            )
+        return images
+
+
+def _schema(name: str) -> type:
+    """The knobs of a network. Raises ConfigError where there is none of this name."""
+    known = schemas("model")
+    if name not in known:
+        raise ConfigError(
+            f"model.name={name}: no network of mixbench; one that comes from a plugin needs it loaded (--plugin, or"
+            f" import it).{nearest(name, list(known))} Known: {', '.join(known)}."
+        )
+    return known[name]
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """The device of this name. Raises ConfigError where there is none."""
+    return resolve_device(device)[0] if isinstance(device, str) else device
