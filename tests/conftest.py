@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
@@ -31,6 +32,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that the tests of one worker share; the digits are prepared into it when first used."""
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def plugin_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No plugins; those that the test loads are forgotten after it."""
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    from mixbench.config import compose, options, plugins
+
+    def forget() -> None:
+        compose._ours.cache_clear()
+        options._option.cache_clear()
+        plugins._installed.cache_clear()
+
+    Plugins.instance()  # Hydra's own, which put their options into the store
+    monkeypatch.setattr(plugins, "_options", {})
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv(plugins.VARIABLE, raising=False)
+    modules = set(sys.modules)
+    forget()
+    yield
+    forget()
+    for name in set(sys.modules) - modules:
+        if not name.startswith(("mixbench.", "torch.", "hydra_plugins.")):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import mixbench
 # the version that stands in it is known to all.
 LAYERS = (
     "__version__ errors files",
-    "schema",
+    "schema inventory",
     "config",
     "machine plugins",
     "seams losses schedule",

@@ -46,6 +46,7 @@ MISTAKES = {
     "option": (["train", "augment=gmx"], ["augment=gmx", "Did you mean 'gmix'", "cutmix"]),
     "option by long name": (["train", "augmenter=gmx"], ["augment=gmx", "Did you mean 'gmix'"]),
     "key": (["train", "opt=sam", "opt.rhoo=1"], ["opt.rhoo=1", "Did you mean 'rho'", "momentum"]),
+    "part key": (["train", "ema.decy=0.9"], ["ema.decy=0.9", "Did you mean 'decay'", "Keys of ema: decay"]),
     "top key": (["train", "epoch=3"], ["epoch=3", "Did you mean 'epochs'"]),
     "group key": (["train", "augmnt.alpha=1"], ["augmnt.alpha=1", "Did you mean 'augment'"]),
     "foreign knob": (["train", "augment=mixup", "augment.r=0.5"], ["augment.r=0.5", "mixup", "alpha"]),

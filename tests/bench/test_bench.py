@@ -54,6 +54,24 @@ def test_rounds_interleave_and_take_turns_in_beginning(monkeypatch: pytest.Monke
     assert rounds == [step for turn in ("abc", "bca", "cab") for name in turn for step in one[name]]
 
 
+def test_steps_of_different_cost_are_timed_in_whole_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the same clock, with every third step dearer. A burst of about a second is two periods, and the time of a
+    step is their mean, wherever a burst begins."""
+    clock = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(measure, "flops", lambda s: 0.0)
+    monkeypatch.setattr(measure, "memory", lambda s, d: None)
+
+    def steps() -> Iterator[None]:
+        for seconds in itertools.cycle([0.25, 0.125, 0.125]):
+            clock[0] += seconds
+            yield
+
+    (timing,) = timed([Subject("a", steps(), 10, 0, period=3)], CPU, rounds=2, burst=1.0)
+    assert timing.seconds == [0.5 / 3] * 2
+    assert clock[0] == 0.25 + 0.5 * measure.WARM_UP + 2 * 2 * 0.5
+
+
 @given(st.integers(1, 20), st.integers(0, 100))
 def test_everybody_has_a_turn_and_every_place(n: int, by: int) -> None:
     """Properties: each round is a permutation; over n rounds everybody was first once."""
@@ -96,10 +114,12 @@ def test_operations_of_a_linear_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "passes"), [("SAM", 2.0), ("G-Mix", 2.0), ("BG-Mix", 2.0), ("DG-Mix", 8 / 3)]
+    ("method", "passes"),
+    [("SAM", 2.0), ("GSAM", 2.0), ("LookSAM", 1.2), ("G-Mix", 2.0), ("BG-Mix", 2.0), ("DG-Mix", 8 / 3)],
 )
 def test_operations_of_two_pass_methods(method: str, passes: float) -> None:
-    """Closed form: SAM is two steps of ERM, DG-Mix has one backward (two thirds of a step) more.
+    """Closed form: SAM is two steps of ERM, LookSAM one and every fifth time two, DG-Mix has one backward (two thirds
+    of a step) more than SAM.
 
     The first layer needs no gradient for its input, so a backward is a little less than two forwards.
     """

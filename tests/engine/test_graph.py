@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from mixbench.training.build import build_loop, graph_choice
 CPU = torch.device("cpu")
 TINY = ["dataset=digits", "model=small_cnn", "batch_size=16"]
 # Those that a graph is used for.
-GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup")]
+GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup", "LookSAM")]
 
 
 def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
@@ -153,12 +152,13 @@ def test_relative_difference() -> None:
         ("ERM", ["precision=fp16"], "steps one by one (fp16 looks at the gradients before it scales)"),
         ("PuzzleMix", [], "steps one by one (augment=puzzlemix asks the model)"),
         ("Manifold Mixup", [], "steps one by one (augment=manifold_mixup asks the model)"),
+        ("LookSAM", [], "steps one by one (opt=looksam: not all of its steps are alike)"),
     ],
 )
 def test_the_choice_and_its_reason(method: str, overrides: list[str], said: str) -> None:
     """By hand; without a GPU there is nothing to say."""
     config = configured(method, ["dataset=cifar10", "model=small_cnn", *overrides])
-    rule = types.SimpleNamespace(alike=True)
+    rule = build_loop(config, CPU, made_up(find("cifar10"), 200)).rule
     assert graph_choice(config, torch.device("cuda"), rule) == ("as a CUDA graph" in said, said)
     assert graph_choice(config, CPU, rule) == (False, "")
 

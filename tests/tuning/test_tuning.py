@@ -354,3 +354,26 @@ def test_two_trials_with_the_same_values_share_a_run(tune, workplace: Path) -> N
     assert result.status == 0, result.err
     assert len(Instant.started) == 2
     assert "6 of 6 trials: 6 finished" in result.out
+
+
+# ---------------------------------------------------------------- the claim
+
+
+@pytest.mark.fault("claims")
+def test_a_search_that_was_taken_over_begins_no_trial(workplace: Path) -> None:
+    """Oracle: the study of its own file, which has the trial from before and no other; without a claim one may look."""
+    from mixbench.record.claim import CLAIM, ClaimLost, claimed
+    from mixbench.tuning.study import Study
+
+    asked = search([LR, *VAL])
+    with claimed(asked.directory) as claim:
+        study = Study(asked, claim)
+        assert study.next(9) is not None
+        (asked.directory / CLAIM).write_text("another's")
+        with pytest.raises(ClaimLost):
+            study.next(9)
+    assert [trial[0] for trial in trials(workplace)] == [0]
+    looking = Study(asked)
+    assert len(looking.trials()) == 1
+    with pytest.raises(RuntimeError, match="only the process that holds the study"):
+        looking.next(9)

@@ -15,6 +15,7 @@ from mixbench import __version__
 from mixbench.analysis import stored
 from mixbench.analysis.evaluators import evaluator
 from mixbench.analysis.source import Source, own
+from mixbench.data import Split
 from mixbench.errors import ConfigError
 from mixbench.files import plain
 from mixbench.machine.devices import device_title, memory_errors_in_words
@@ -65,13 +66,15 @@ def _examples(
     """The examples, and what they are, in words."""
     if on.path is not None:
         images, labels = own(on.path, run.description.shape, run.class_names)
-        examples = run.examples(run.fitting(images), labels, device)
+        examples = run.examples(Split(run.fitting(images), labels), device)
         return examples, {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples)}
-    splits = run.splits(data_dir)
+    splits = run.splits(data_dir, device)
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:
         raise ConfigError(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
-    examples = run.examples(split.inputs, split.labels, device)
+    streamed = bool(splits.streamed)
+    readers = run.config.dataset.readers() if streamed else 0
+    examples = run.examples(split, device, streamed=streamed, readers=readers)
     return examples, {
         "dataset": splits.spec.name,
         "part": on.name,

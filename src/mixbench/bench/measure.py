@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry
 from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
-WARM_UP = 3  # steps; the first one also compiles, tunes and allocates
+WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Timing:
     name: str
     batch_size: int
     first_step: float  # seconds, with compilation and the like
-    flops: float  # of one step: convolutions and matrix products, forward and backward
+    flops: float  # of a step: convolutions and matrix products, forward and backward
     memory: int | None = None  # bytes at the peak of a step: tensors, with weights, gradients and optimizer
     seconds: list[float] = field(default_factory=list)
     host_seconds: list[float] = field(default_factory=list)  # until the step was handed to the device
@@ -51,8 +51,8 @@ def timed(
         timing = Timing(subject.name, subject.batch_size, first, flops(subject))
         timing.memory = memory(subject, device)
         for _ in range(WARM_UP):
-            seconds, _ = _burst(subject, 1, device)
-        counts.append(max(1, round(burst / seconds)))
+            seconds, _ = _burst(subject, subject.period, device)
+        counts.append(subject.period * max(1, round(burst / seconds / subject.period)))
         timings.append(timing)
         tell(f"{subject.name}: warm, {counts[-1]} step{'s' if counts[-1] > 1 else ''} a round")
     for number in range(rounds):
@@ -81,10 +81,15 @@ def _burst(subject: Subject, count: int, device: torch.device) -> tuple[float, f
 
 
 def flops(subject: Subject) -> float:
-    """Floating-point operations of one step, a multiplication and an addition as two."""
+    """Floating-point operations of a step, a multiplication and an addition as two."""
     with _Operations() as counted:
+        _period(subject)
+    return counted.total / subject.period
+
+
+def _period(subject: Subject) -> None:
+    for _ in range(subject.period):
         next(subject.steps)
-    return counted.total
 
 
 class _Operations(TorchDispatchMode):
@@ -100,19 +105,19 @@ class _Operations(TorchDispatchMode):
 
 
 def memory(subject: Subject, device: torch.device) -> int | None:
-    """Bytes of tensors at the peak of one step, counting the subject's own state and no other's; None on mps."""
+    """Bytes of tensors at the peak of a step, counting the subject's own state and no other's; None on mps."""
     if device.type == "cuda":
         synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        next(subject.steps)
+        _period(subject)
         return subject.state_bytes + torch.cuda.max_memory_allocated(device) - before
     if device.type != "cpu":
         return None
     with torch.profiler.profile(
         profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]
     ) as profile:
-        next(subject.steps)
+        _period(subject)
     recorded = profile.profiler.kineto_results.events()
     changes = [(e.start_ns(), e.nbytes()) for e in recorded if e.name() == "[memory]"]
     level = peak = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torchvision.transforms import v2
 
@@ -11,9 +12,8 @@ from mixbench.bench import handmade
 from mixbench.bench.subjects import Subject, made_up
 from mixbench.data import Splits
 from mixbench.errors import ConfigError
-from mixbench.schema.specs import find
 from mixbench.schema.train import Train
-from mixbench.training.build import build_model
+from mixbench.training.build import build_model, normalisation
 
 METHODS = ("ERM", "Mixup", "CutMix", "SAM", "G-Mix")
 
@@ -24,7 +24,7 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
     Raises ConfigError for a method that the loop does not have.
     """
     dataset, opt = config.dataset, config.opt
-    splits = splits or made_up(find(dataset.name))
+    splits = splits or made_up(dataset.spec())
     classes = splits.spec.num_classes
     mixes = {"none": None, "mixup": v2.MixUp, "cutmix": v2.CutMix}
     if (
@@ -36,10 +36,9 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
     mix = mixes[config.augment.name]
     config = _plainly(config)
     batches = handmade.loader(
-        splits.train.inputs,
+        np.asarray(splits.train.inputs),
         splits.train.labels.tolist(),
-        dataset.mean,
-        dataset.std,
+        *normalisation(config, splits),
         batch_size=config.batch_size,
         crop_padding=dataset.crop_padding if dataset.base_augment else 0,
         flip=dataset.flip and dataset.base_augment,

@@ -14,7 +14,6 @@ import torch
 from mixbench.bench.measure import WARM_UP
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
 from mixbench.machine.devices import synchronize
-from mixbench.schema.specs import find
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 CLASSES = (10, 100, 200, 1000)
@@ -25,7 +24,7 @@ PROCESSES = (1, 2, 4)
 def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[Subject]:
     """`method` as it is, then with other batch sizes, numbers of classes and image sizes, one changed at a time."""
     config = configured(method, overrides)
-    spec = find(config.dataset.name)
+    spec = config.dataset.spec()
 
     def variant(name: str, batch_size: int, **changes: Any) -> Subject:
         shape = dataclasses.replace(spec, **changes)

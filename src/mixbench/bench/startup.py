@@ -47,12 +47,11 @@ def measured(bare: str, train: str, rounds: int) -> dict[str, tuple[float, float
 def programs(overrides: Sequence[str], output_dir: str) -> tuple[str, str]:
     """The two programs for a run of `overrides`, which leaves its record under `output_dir`."""
     from mixbench.config.compose import compose
-    from mixbench.schema.specs import find
     from mixbench.training.build import knobs
 
     all_overrides = [*overrides, f"output_dir={output_dir}", "force=true", "progress=false"]
     config = compose(all_overrides)
-    spec = find(config.dataset.name)
+    spec = config.dataset.spec()
     bare = BARE.format(
         name=config.model.name, channels=spec.shape[2], classes=spec.num_classes, knobs=knobs(config.model)
     )

@@ -15,7 +15,7 @@ from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
-from mixbench.schema.specs import DataSpec, find
+from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import Train
 from mixbench.training.build import build_loop
 
@@ -53,6 +53,7 @@ class Subject:
     steps: Iterator[Any]
     batch_size: int
     state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
+    period: int = 1  # steps after which the cost of a step repeats
 
 
 def overrides_of(method: str) -> list[str]:
@@ -89,7 +90,7 @@ def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
 
 def subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
     """The training loop of `config`, exactly as `mixbench train` runs it, on `splits` or on made-up images."""
-    splits = splits or made_up(find(config.dataset.name), max(IMAGES, config.batch_size))
+    splits = splits or made_up(config.dataset.spec(), max(IMAGES, config.batch_size))
     loop = build_loop(config, device, splits)
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
     base = getattr(config.opt, "base", config.opt.name)
@@ -104,4 +105,4 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
                 position.epoch, position.step = position.epoch + 1, 0
                 loop.metrics.reset()
 
-    return Subject(name, steps(), config.batch_size, copies * weights + own)
+    return Subject(name, steps(), config.batch_size, copies * weights + own, getattr(config.opt, "k", 1))

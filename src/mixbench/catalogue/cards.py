@@ -40,7 +40,7 @@ def listing() -> Iterator[str]:
 
 
 def _row(*cells: str) -> str:
-    return "  {:23}{:16}{:13}{:8}{}".format(*cells)
+    return "  {:22}{:16}{:13}{:8}{}".format(*cells)
 
 
 # --- the cards ----------------------------------------------------------------------------------

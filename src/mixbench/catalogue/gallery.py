@@ -26,10 +26,10 @@ from mixbench.augment import CutMix, GMix, HMix, Mixup, PuzzleMix
 from mixbench.augment.ratio import RatioMix
 from mixbench.data import Split, load
 from mixbench.data.store.cache import read_meta
-from mixbench.data.store.paths import data_dir
 from mixbench.data.subset import stratified
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
+from mixbench.inventory.paths import data_dir
 from mixbench.models import small_cnn
 from mixbench.schema.specs import find
 

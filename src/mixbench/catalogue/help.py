@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from mixbench.config.options import names
 from mixbench.schema.knob import allowed
-from mixbench.schema.train import GROUPS, Train
+from mixbench.schema.train import GROUPS, own_knobs
 
 EXAMPLES = """usage: mixbench train [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job] [--config-dir DIR]
 
@@ -38,20 +35,12 @@ def help_text() -> str:
     for group in GROUPS:
         lines += _wrapped(f"  {group + '=':12} ", ", ".join(names(group)))
     lines += ["", "keys of the run:"]
-    for key, metadata in _keys(Train):
+    for key, field in own_knobs():
+        metadata = field.metadata
         note = f" ({', '.join(metadata['choices'])})" if metadata["choices"] else ""
         note += f" ({allowed(metadata['limits'])})" if allowed(metadata["limits"]) else ""
         lines += _wrapped(f"  {key:19} ", metadata["doc"] + note)
     return "\n".join([*lines, "", OPTIONS])
-
-
-def _keys(schema: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The keys that are no groups, with what their knobs say."""
-    for field in dataclasses.fields(schema):
-        if "doc" in field.metadata and field.name not in GROUPS:
-            yield f"{prefix}{field.name}", field.metadata
-        elif field.default_factory is not dataclasses.MISSING:  # a part with keys of its own
-            yield from _keys(field.default_factory, f"{field.name}.")
 
 
 def _wrapped(head: str, text: str) -> list[str]:

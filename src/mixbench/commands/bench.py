@@ -231,7 +231,7 @@ def _conditions(request: Request) -> str:
     )
     compiled = ", compiled" if config.compile else ""
     return (
-        f"{label(config.model)}, {config.dataset.name}, {config.batch_size} images a step,"
+        f"{label(config.model)}, {config.dataset.label()}, {config.batch_size} images a step,"
         f" {config.precision}{compiled}; {on}; torch {made['packages']['torch']}; commit {commit}"
     )
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mixbench.data.store import cache
-from mixbench.data.store.paths import data_dir
 from mixbench.errors import ConfigError, DataError
+from mixbench.inventory.paths import data_dir
 from mixbench.schema.knob import nearest
 from mixbench.schema.specs import SPECS, DataSpec, find
 

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
+from mixbench.inventory import looking_once
+from mixbench.schema.dataset import Dataset
 from mixbench.schema.knob import check
 from mixbench.schema.model import min_image_size
 from mixbench.schema.specs import DataSpec
@@ -34,8 +36,14 @@ def typed(config: DictConfig) -> Train:
 
 
 def checked(run: Train) -> Train:
-    """The run itself. Raises ConfigError with one line for each value that is not allowed."""
-    problems = list(_problems(run))
+    """The run, with what its data tell filled in. Raises ConfigError, a line for each value not allowed."""
+    with looking_once():
+        if (
+            isinstance(run.dataset, Dataset)
+            and (dataset := run.dataset.resolved(run.data_dir)) != run.dataset
+        ):
+            run = dataclasses.replace(run, dataset=dataset)
+        problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))
     return run
@@ -75,6 +83,8 @@ def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
 
 def _size_problems(run: Train) -> Iterator[str]:
     """What only shows when data set, model and batch size are seen together."""
+    if not run.dataset.present():
+        return
     spec, dataset = run.dataset.spec(), run.dataset
     unfit = list(_kind_problems(run, spec))
     if unfit:

@@ -87,7 +87,7 @@ def unknown_key(config: DictConfig, key: str) -> str:
     if leaf in known:
         return ""
     known = sorted(k for k in known if k != "name")
-    where = f"{parent} ({node['name']})" if parent else "the run"
+    where = (f"{parent} ({node['name']})" if "name" in node else parent) if parent else "the run"
     return f"no such key.{nearest(leaf, known)}\nKeys of {where}: {', '.join(known)}."
 
 

@@ -64,4 +64,6 @@ def run_dir(run: Train) -> Path:
     """`<output_dir>/<dataset>/<model>/<method>/<id>`: the same science is the same directory."""
     from mixbench.schema.model import label
 
-    return Path(run.output_dir).expanduser() / run.dataset.name / label(run.model) / method(run) / run_id(run)
+    return (
+        Path(run.output_dir).expanduser() / run.dataset.label() / label(run.model) / method(run) / run_id(run)
+    )

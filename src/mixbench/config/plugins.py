@@ -42,9 +42,8 @@ class Option:
 
 
 _options: dict[tuple[str, str], Option] = {}
-_loaded: dict[
-    Any, tuple[str, str]
-] = {}  # name and version (or checksum) of each plugin, by what asked for it
+# Name and version (or checksum) of each plugin, by the path, module or entry point that asked for it.
+_loaded: dict[Any, tuple[str, str]] = {}
 _loading: list[str] = []  # the names of plugins that are being imported
 
 
@@ -165,7 +164,10 @@ def arguments() -> list[str]:
 def versions() -> dict[str, str]:
     """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's files."""
     load()
-    return dict(_loaded.values())
+    found = dict(_loaded.values())
+    for name in {option.plugin for option in _options.values()} - set(found):  # imported in Python, not named
+        found[name] = _checksum(name, [option for option in _options.values() if option.plugin == name])
+    return found
 
 
 def _given() -> list[str]:

@@ -104,7 +104,11 @@ def _made_with(directory: Path) -> str:
         plugins = ", ".join(f"{name} ({version})" for name, version in made.items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return ""
-    return f" The run was made with the plugins {plugins}; load them with --plugin." if plugins else ""
+    return (
+        f" The run was made with the plugins {plugins}; load them with --plugin, or import them."
+        if plugins
+        else ""
+    )
 
 
 def _nearest(group: str, wanted: Any) -> Option:

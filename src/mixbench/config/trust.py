@@ -17,7 +17,13 @@ from mixbench.errors import ConfigError
 REFERENCE = re.compile(r"\$\{[\w.]+\}")
 # Hydra's own launchers and sweepers are built from its config.
 TRUSTED = ("hydra._internal.", "hydra_plugins.")
-VARIABLES = "hydra.job.env_set"
+# Environment variables, classes of log handlers, commands of a job: what they are, and the key that sets them.
+BY_HAND = {
+    "hydra.job.env_set": "hydra.job.env_set",
+    "hydra.job_logging.root": "hydra.job_logging",
+    "hydra.hydra_logging.root": "hydra.hydra_logging",
+    "hydra.launcher.setup": "hydra.launcher.setup",
+}
 
 
 def check_override(override: str) -> None:
@@ -35,15 +41,16 @@ RESOLVER = "of ${...}, only references to keys such as ${seed} are allowed; $NAM
 def check_composed(config: DictConfig, overrides: Sequence[str]) -> None:
     """Raises ConfigError for a config in which a file names something to call, or a resolver.
 
-    Environment variables of a job can make it load code, so that only `overrides`, those of the command line, set any.
+    What of Hydra's own config leads to code, only `overrides`, those of the command line, may set.
     """
-    own_variables = any(o.lstrip("+").startswith(VARIABLES) for o in overrides)
+    given = [o.lstrip("+").partition("=")[0].replace("/", ".") for o in overrides]
+    by_hand = [part for part, key in BY_HAND.items() if not any(o.startswith(key) for o in given)]
     for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
         ours = not key.startswith("hydra.")
         if key.endswith("_target_") and (ours or not str(value).startswith(TRUSTED)):
             raise ConfigError(f"{key}={value}: _target_ is not allowed; a config cannot name code to call.")
-        if key.startswith(VARIABLES) and not own_variables:
-            raise ConfigError(f"{key}={value}: a file cannot set environment variables.")
+        if value is not None and key.startswith(tuple(by_hand)):
+            raise ConfigError(f"{key}={value}: is not for a file to set; give it on the command line.")
         if ours and isinstance(value, str) and calls(value):
             raise ConfigError(f"{key}={value}: {RESOLVER}")
 

@@ -1,52 +1,37 @@
-"""Image sets: prepared once into plain arrays, read by memory map, kept on the training device as uint8.
+"""Data sets: loaded into plain arrays, or as files that are read for every batch, and made into batches.
 
     splits = load("cifar100", train_size=10_000, val_size=1_000)
     splits.train.inputs        # uint8 (10000, 32, 32, 3)
 
-`mixbench.data.images` turns such arrays into augmented, normalised batches.
+What a config's data set option asks for comes from `of_option`, through the loader in `LOADERS` with the option's name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from mixbench.data.store.paths import data_dir as resolve_data_dir
-from mixbench.errors import ConfigError, DataError
-from mixbench.schema.specs import DataSpec, find
+from mixbench.data.splits import Split, Splits, cut
+from mixbench.errors import DataError
+from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.schema.specs import SPECS, DataSpec, find
 
-if TYPE_CHECKING:  # the config schema reads mixbench.schema.specs, and should not have to import NumPy for it
-    import numpy as np
-    from numpy.typing import NDArray
+if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
+    import torch
 
     from mixbench.data.store.cache import Arrays
+    from mixbench.seams import Examples
 
-__all__ = ["Split", "Splits", "load"]
+__all__ = ["LOADERS", "Split", "Splits", "examples", "load", "of_option"]
 
-
-class Split(NamedTuple):
-    """Inputs (N, *spec.shape), for images uint8 or float32, possibly a read-only memory map; labels int64 (N,)."""
-
-    inputs: NDArray
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A loaded data set. `note` says what a reader of its results must know ("" for a complete, exact set)."""
-
-    spec: DataSpec
-    train: Split
-    val: Split | None
-    test: Split
-    note: str
+DataDir = str | os.PathLike[str] | None
+Loader = Callable[[Any, DataDir], Splits]
 
 
 def load(
     name: str,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: DataDir = None,
     *,
     train_size: int | None = None,
     test_size: int | None = None,
@@ -62,29 +47,14 @@ def load(
     Raises ConfigError for an unknown name or a size the set does not have, DataError for a set that is
     missing, damaged or cannot be written.
     """
-    from mixbench.data.subset import split_off, stratified
-
     spec = find(name)
     arrays, note = _arrays(spec, data_dir, mirrors)
     train = Split(arrays["train_images"], arrays["train_labels"])
     test = Split(arrays["test_images"], arrays["test_labels"])
-    _check_size("test_size", test_size, len(test.labels), spec)
-    _check_size("val_size", val_size, len(train.labels) - 1, spec)
-    _check_size("train_size", train_size, len(train.labels) - (val_size or 0), spec)
-    val = None
-    if val_size is not None:
-        held_out, rest = split_off(train.labels, val_size)
-        val, train = _take(train, held_out), _take(train, rest)
-    if train_size is not None:
-        train = _take(train, stratified(train.labels, train_size))
-    if test_size is not None:
-        test = _take(test, stratified(test.labels, test_size))
-    return Splits(spec, train, val, test, note)
+    return cut(spec, train, test, note, train_size=train_size, test_size=test_size, val_size=val_size)
 
 
-def _arrays(
-    spec: DataSpec, data_dir: str | os.PathLike[str] | None, mirrors: Sequence[str]
-) -> tuple[Arrays, str]:
+def _arrays(spec: DataSpec, data_dir: DataDir, mirrors: Sequence[str]) -> tuple[Arrays, str]:
     """The four arrays of `spec`, prepared first if need be, and the note on them."""
     from mixbench.data.store import cache
 
@@ -102,10 +72,56 @@ def _arrays(
     return cache.read(root, meta), meta.note
 
 
-def _take(split: Split, indices: NDArray[np.int64]) -> Split:
-    return Split(split.inputs[indices], split.labels[indices])
+def _published(options: Any, data_dir: DataDir) -> Splits:
+    sizes = {key: getattr(options, key) for key in ("train_size", "test_size", "val_size")}
+    return load(options.name, data_dir, **sizes, mirrors=options.mirrors)
 
 
-def _check_size(key: str, size: int | None, most: int, spec: DataSpec) -> None:
-    if size is not None and not 1 <= size <= most:
-        raise ConfigError(f"dataset.{key}={size}: {spec.name} allows 1 to {most} here.")
+def _folder(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.own import load_folder
+
+    return load_folder(options, data_dir)
+
+
+def _arrays_file(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.own import load_arrays
+
+    return load_arrays(options, data_dir)
+
+
+# By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
+LOADERS: dict[str, Loader] = {
+    **dict.fromkeys(SPECS, _published),
+    "folder": _folder,
+    "arrays": _arrays_file,
+}
+
+
+def of_option(options: Any, data_dir: DataDir, device: torch.device, loader: Loader | None = None) -> Splits:
+    """The data set that a config's option describes, ready for `examples` on this device.
+
+    `loader` is that of an option which is not in `LOADERS`.
+    Raises ConfigError for sizes that it does not have, DataError for data that is missing or damaged.
+    """
+    splits = (loader or LOADERS[options.name])(options, data_dir)
+    if not hasattr(options, "stream"):
+        return splits
+    from mixbench.data.place import placed
+
+    return placed(splits, options, device, resolve_data_dir(data_dir))
+
+
+def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: Any) -> Examples:
+    """One part of an image set as batches on a device: kept there, or `streamed` by so many processes.
+
+    `how` are the keyword arguments of `images.Pixels`.
+    """
+    import numpy as np
+
+    from mixbench.data.images import ImageSet
+
+    if streamed:
+        from mixbench.data.stream import StreamedImages
+
+        return StreamedImages(split.inputs, split.labels, **how, readers=readers)
+    return ImageSet(np.asarray(split.inputs), split.labels, **how)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixbench.data.statistics import total
 from mixbench.seams import Fed
 
 
@@ -44,6 +45,7 @@ class Pixels:
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need {channels} numbers, got {len(mean)} and {len(std)}.")
         self.device = torch.device(device)
+        self.mean, self.std = mean, std
         self.crop_padding, self.flip = crop_padding, flip
         self.dtype, self.channels_last = dtype, channels_last
         self._rows = torch.arange(height, device=device)
@@ -69,6 +71,11 @@ class Pixels:
             0, 2 if self.flip else 1, (n,), generator=generator, device=self.device
         ).bool()
         return top, left, flipped
+
+    def _mean(self, summed: NDArray, n: int) -> Tensor:
+        """(C, H, W) float32: the normalised mean of n raw images whose sum is `summed` (H, W, C)."""
+        mean = torch.from_numpy(summed).float().to(self.device) / n
+        return torch.addcmul(self._shift, mean, self._scale).permute(2, 0, 1)
 
     def _normalise(self, images: Tensor) -> Tensor:
         """(B, H, W, C) to (B, C, H, W) in `dtype`, computed in float32 and rounded once."""
@@ -161,23 +168,4 @@ class ImageSet(Pixels):
 
     def mean_input(self) -> Tensor:
         """(C, H, W) float32: the mean of all images, normalised, without augmentation."""
-        whole = torch.int64 if self.images.dtype == torch.uint8 else torch.float64
-        mean = self.images.sum(0, dtype=whole).float() / len(self)
-        return torch.addcmul(self._shift, mean, self._scale).permute(2, 0, 1)
-
-
-def channel_statistics(images: NDArray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over all pixels of `images` (N, H, W, C), as `Pixels` takes them.
-
-    uint8 images count as [0, 1]. A channel of one value has deviation 1, so that it becomes zero.
-    """
-    count, total, squares = 0, np.zeros(images.shape[3]), np.zeros(images.shape[3])
-    for start in range(0, len(images), 1000):  # float64 copies of all at once could fill the memory
-        chunk = images[start : start + 1000].astype(np.float64)
-        chunk = chunk / 255 if images.dtype == np.uint8 else chunk
-        count += chunk[..., 0].size
-        total += chunk.sum((0, 1, 2))
-        squares += np.square(chunk).sum((0, 1, 2))
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return mean.tolist(), np.where(deviation > 1e-8, deviation, 1).tolist()
+        return self._mean(total(self.images.cpu().numpy()), len(self))

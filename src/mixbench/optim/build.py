@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ def build_rule(
     name: str,
     model: nn.Module,
     *,
+    rule: Callable[..., Rule] | None = None,
     clip_norm: float | None = None,
     scaler: torch.amp.GradScaler | None = None,
     ranks: Ranks = ALONE,
@@ -33,12 +35,13 @@ def build_rule(
 
     `knobs` are those of the option's schema. "sgd", "adam" and "adamw" are their own base optimizer; for the other
     rules `base` is its name, "sgd" without. SGD takes lr, weight_decay, momentum and nesterov; Adam and AdamW take lr,
-    weight_decay, beta1, beta2 and eps; what the base has no use for is left aside.
+    weight_decay, beta1, beta2 and eps; what the base has no use for is left aside. `rule` is what `name` stands for
+    where that is none of `RULES`.
     """
     kind = knobs.pop("base", name if name in BASES else "sgd")
     of_base = {key: knobs.pop(key) for key in OF_BASE if key in knobs}
     base = _optimizer(kind, [p for p in model.parameters() if p.requires_grad], of_base)
-    return RULES[name](model, base, clip_norm=clip_norm, scaler=scaler, ranks=ranks, **knobs)
+    return (rule or RULES[name])(model, base, clip_norm=clip_norm, scaler=scaler, ranks=ranks, **knobs)
 
 
 def _optimizer(kind: str, parameters: list[nn.Parameter], knobs: dict[str, Any]) -> torch.optim.Optimizer:

@@ -69,7 +69,7 @@ def _build(config: Train, record: OpenRecord) -> Any:
     return getattr(importlib.import_module(f"mixbench.tracking.{module}"), name)(
         directory=record.directory,
         key=_key(record),
-        title=f"{config.dataset.name} {label(config.model)} {method(config)} seed {config.seed}",
+        title=f"{config.dataset.label()} {label(config.model)} {method(config)} seed {config.seed}",
         config=flat(config),
         **knobs,
     )

@@ -10,36 +10,27 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixbench.augment import AUGMENTS, Mixup
-from mixbench.data import Splits, load
-from mixbench.data.images import ImageSet, channel_statistics
+from mixbench import data
+from mixbench.augment import Mixup
+from mixbench.data import Splits
 from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
-from mixbench.errors import ConfigError
 from mixbench.losses import LOSSES
 from mixbench.machine.devices import autocast
 from mixbench.machine.ranks import ALONE, Ranks
-from mixbench.models import MODELS
 from mixbench.optim.build import build_rule
-from mixbench.regularize import REGULARIZERS
-from mixbench.schedule import SCHEDULES
-from mixbench.schema.knob import nearest
 from mixbench.schema.train import Train
 from mixbench.seams import Rule
+from mixbench.training.members import member
 
 
-def load_splits(config: Train) -> Splits:
-    """The data of a run. Raises DataError where it is missing and cannot be had, or damaged."""
-    return load(
-        config.dataset.name,
-        config.data_dir,
-        train_size=config.dataset.train_size,
-        test_size=config.dataset.test_size,
-        val_size=config.dataset.val_size,
-        mirrors=config.dataset.mirrors,
-    )
+def load_splits(config: Train, device: torch.device) -> Splits:
+    """The data of a run on this device. Raises DataError where it is missing and cannot be had, or damaged."""
+    loader = member("dataset", config.dataset.name)
+    return data.of_option(config.dataset, config.data_dir, device, loader)
 
 
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
@@ -51,18 +42,13 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
-        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+        model.forward = torch.compile(model.forward)
     return model
 
 
 def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
     """The network `name` for inputs of a shape, with random weights. Raises ConfigError where there is no such name."""
-    if name not in MODELS:
-        raise ConfigError(
-            f"model.name={name}: no network of mixbench; one that comes from a plugin needs it loaded."
-            f"{nearest(name, list(MODELS))} Known: {', '.join(MODELS)}."
-        )
-    return MODELS[name](shape[-1], num_classes, **knobs)
+    return member("model", name)(shape[-1], num_classes, **knobs)
 
 
 def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
@@ -72,6 +58,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     rule = build_rule(
         config.opt.name,
         model,
+        rule=member("opt", config.opt.name),
         **knobs(config.opt),
         clip_norm=config.clip_norm,
         scaler=scaler,
@@ -79,8 +66,10 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     )
     base = config.dataset
     mean, std = normalisation(config, splits)
-    image_set = functools.partial(
-        ImageSet,
+    examples = functools.partial(
+        data.examples,
+        streamed=bool(splits.streamed),
+        readers=base.readers() if splits.streamed else 0,
         mean=mean,
         std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,
@@ -88,10 +77,10 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         device=device,
         channels_last=config.channels_last,
     )
-    train_set = image_set(*splits.train)
-    validation = image_set(*splits.val) if splits.val is not None else None
-    augment: Any = AUGMENTS[config.augment.name]
-    regularizer: Any = REGULARIZERS[config.regularizer.name]
+    train_set = examples(splits.train)
+    validation = examples(splits.val) if splits.val is not None else None
+    augment = member("augment", config.augment.name)
+    regularizer = member("regularizer", config.regularizer.name)
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
@@ -103,7 +92,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         mixup=Mixup(splits.spec.num_classes, alpha=1.0),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
-        test=image_set(*splits.test),
+        test=examples(splits.test),
         validation=validation,
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),
@@ -134,7 +123,7 @@ def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool,
     """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
     if device.type != "cuda":
         return False, ""
-    augment: Any = AUGMENTS[config.augment.name]
+    augment = member("augment", config.augment.name)
     obstacles = {
         "cuda_graph=false": not config.cuda_graph,
         f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
@@ -147,7 +136,7 @@ def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool,
 
 
 def _learning_rate(config: Train, progress: float) -> float:
-    schedule = SCHEDULES[config.schedule.name]
+    schedule = member("schedule", config.schedule.name)
     return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mixbench import __version__
+from mixbench.config import plugins
 from mixbench.machine.devices import device_title
 
 PACKAGES = ("torchvision", "numpy", "hydra-core", "omegaconf")
@@ -27,6 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _uncommitted(),
         "python": platform.python_version(),
+        "plugins": plugins.versions(),
         "packages": {"torch": torch.__version__, **{name: metadata.version(name) for name in PACKAGES}},
         "device": str(device),
         "device_name": device_title(device),

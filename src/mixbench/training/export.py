@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mixbench.data.store.cache import read_meta
-from mixbench.data.store.paths import data_dir
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.files import write_atomic
+from mixbench.inventory.paths import data_dir
 from mixbench.training.restore import LoadedRun
 from mixbench.training.weights import Description
 
@@ -115,7 +116,7 @@ def _test_images(run: LoadedRun) -> NDArray | None:
     spec = run.config.dataset.spec()
     if not spec.embedded and read_meta(data_dir(run.config.data_dir), spec.name) is None:
         return None
-    return run.splits().test.inputs[:CHECKED]
+    return np.asarray(run.splits().test.inputs[:CHECKED])
 
 
 Again = Callable[[Tensor], Tensor]

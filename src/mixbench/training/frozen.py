@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mixbench.config import plugins
 from mixbench.config.library import conf_dir
 
 VARIABLE = "MIXBENCH_SWEEP"  # every launcher hands the environment on
@@ -38,12 +39,13 @@ def changed_since_start() -> list[str]:
 
 
 def _fingerprints(config_dir: str | None) -> dict[str, str]:
-    """SHA-256 of the package's source, and of the option files. Takes 10 ms."""
+    """SHA-256 of the package's source, and of the option files; versions of plugins. Takes 10 ms."""
     package = Path(__file__).resolve().parents[1]
     folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
     return {
         "source": _digest(sorted(package.rglob("*.py"))),
         "conf": _digest([path for folder in folders for path in sorted(folder.rglob("*.yaml"))]),
+        "plugins": json.dumps(plugins.versions()),
     }
 
 

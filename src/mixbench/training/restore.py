@@ -14,14 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mixbench.data import Splits
-from mixbench.data.images import ImageSet
+from mixbench import data
+from mixbench.config.options import schemas
+from mixbench.data import Split, Splits
 from mixbench.engine.evaluators import predicted
-from mixbench.errors import DataError
+from mixbench.errors import ConfigError, DataError
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
-from mixbench.schema.model import OPTIONS
+from mixbench.schema.knob import nearest
 from mixbench.seams import Examples
 from mixbench.training.build import build_network, knobs, load_splits
 from mixbench.training.weights import Description, opened, tensors_in
@@ -97,7 +98,7 @@ class LoadedRun(SavedRun):
         content, about = opened(self)
         name = about.model["name"]
         try:
-            values = knobs(OPTIONS[name](**about.model)) if name in OPTIONS else {}
+            values = knobs(_schema(name)(**about.model))
             with torch.random.fork_rng(devices=[]):  # the initial weights are of no interest
                 model = build_network(name, about.shape, len(about.class_names), **values)
             model.load_state_dict(tensors_in(content))
@@ -125,23 +126,32 @@ class LoadedRun(SavedRun):
             self._networks[where] = self.network(where)
         net = self._networks[where]
         images = self.fitting(inputs.detach().cpu() if isinstance(inputs, Tensor) else inputs)
-        batches = self.examples(images, np.zeros(len(images), np.int64), where).eval_batches(net.batch_size)
+        batches = self.examples(Split(images, np.zeros(len(images), np.int64)), where).eval_batches(
+            net.batch_size
+        )
         found = [logits.softmax(1).cpu() for logits, _ in predicted(net.model, batches, net.autocast)]
         return torch.cat([torch.zeros(0, len(net.class_names)), *found])
 
-    def splits(self, data_dir: str | None = None) -> Splits:
-        """The data that the run was trained and tested on, from the folder `data_dir` if it is given.
+    def splits(self, data_dir: str | None = None, device: str | torch.device = "cpu") -> Splits:
+        """The data that the run was trained and tested on, from the folder `data_dir` if it is given, for a device.
 
         Raises ConfigError for a config that cannot be read, DataError for data that are missing or damaged.
         """
-        return load_splits(dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir))
+        own = dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir)
+        return load_splits(own, _device(device))
 
-    def examples(self, images: NDArray, labels: NDArray, device: str | torch.device = "cpu") -> ImageSet:
-        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented."""
+    def examples(
+        self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0
+    ) -> Examples:
+        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented.
+
+        `streamed` and `readers` as in `data.examples`.
+        """
         about = self.description
-        return ImageSet(
-            images,
-            labels,
+        return data.examples(
+            split,
+            streamed=streamed,
+            readers=readers,
             mean=about.mean,
             std=about.std,
             device=_device(device),
@@ -174,6 +184,17 @@ class LoadedRun(SavedRun):
                 f"{wanted}, uint8, or float in [0, 1]; these are from {images.min():g} to {images.max():g}."
             )
         return images
+
+
+def _schema(name: str) -> type:
+    """The knobs of a network. Raises ConfigError where there is none of this name."""
+    known = schemas("model")
+    if name not in known:
+        raise ConfigError(
+            f"model.name={name}: no network of mixbench; one that comes from a plugin needs it loaded (--plugin, or"
+            f" import it).{nearest(name, list(known))} Known: {', '.join(known)}."
+        )
+    return known[name]
 
 
 def _device(device: str | torch.device) -> torch.device:

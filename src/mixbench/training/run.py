@@ -154,7 +154,7 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
     summary: dict[str, Any] = {
         "state": "running",
         "id": record.id,
-        "dataset": config.dataset.name,
+        "dataset": config.dataset.label(),
         "model": label(config.model),
         "method": method(config),
         "config": flat(config),

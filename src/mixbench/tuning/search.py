@@ -116,7 +116,7 @@ def _whole_numbers(dimension: Dimension, message: str) -> str:
 
 
 def _without_validation(config: Train) -> str:
-    name = config.dataset.name
+    name = config.dataset.label()
     return (
         f"dataset.val_size=null: mixbench tune chooses by accuracy on held-out training images; add"
         f" dataset.val_size=N ({name} has {config.dataset.spec().train_size} training examples).\n"

@@ -21,8 +21,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mixbench import __version__
-from mixbench.data.store.paths import downloads
 from mixbench.errors import DataError
+from mixbench.inventory.paths import downloads
 from mixbench.schema.specs import Archive, DataSpec
 
 log = logging.getLogger(__name__)

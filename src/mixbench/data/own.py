@@ -1,0 +1,103 @@
+"""Images of one's own: the options `folder` and `arrays`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixbench.data.pictures import Pictures
+from mixbench.data.splits import Split, Splits, cut, take
+from mixbench.data.statistics import chunks
+from mixbench.data.subset import split_off
+from mixbench.errors import ConfigError, DataError
+from mixbench.inventory import looking_once
+from mixbench.inventory.arrays import ArrayFile
+from mixbench.inventory.folder import SHOWN, Picture
+from mixbench.schema.dataset import Arrays, Folder, OwnImages
+from mixbench.schema.specs import DataSpec
+
+DataDir = str | os.PathLike[str] | None
+
+
+def load_folder(options: Folder, data_dir: DataDir) -> Splits:
+    """The pictures in a folder, still on the disk. Raises ConfigError, DataError."""
+    with looking_once():
+        found = options.found(data_dir)
+        spec = options.spec()
+
+    def split(pictures: Sequence[Picture]) -> Split:
+        sha256 = np.frombuffer(bytes.fromhex("".join(p.sha256 for p in pictures)), np.uint8).reshape(-1, 32)
+        files = [p.file for p in pictures]
+        inputs = Pictures(found.path, files, sha256, spec.shape, options.size)  # type: ignore[arg-type]
+        return Split(inputs, np.array([p.label for p in pictures], np.int64))
+
+    note = _left_out("files that are no pictures by their names", found.left_out)
+    return _cut(
+        options, found.content, spec, split(found.train), split(found.test) if found.test else None, note
+    )
+
+
+def load_arrays(options: Arrays, data_dir: DataDir) -> Splits:
+    """The images in an .npz file, in memory. Raises ConfigError, DataError."""
+    with looking_once():
+        found = options.found(data_dir)
+        spec = options.spec()
+    parts = {part: Split(_images(found, part), found.labels[part]) for part in found.images}
+    note = _left_out("arrays that are not asked for", found.unused)
+    height, width, channels = found.shape
+    if height in (1, 3) and width == channels > 4:
+        note = f"{note}; " if note else ""
+        note += (
+            f"images of {height}x{width}x{channels} look like channels first; what is read is (N, H, W, C)"
+        )
+    return _cut(options, found.content, spec, parts["train"], parts.get("test"), note)
+
+
+def _left_out(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"left out, {what}: {', '.join(names[:SHOWN])}{more}"
+
+
+def _cut(
+    options: OwnImages, content: str, spec: DataSpec, train: Split, test: Split | None, note: str
+) -> Splits:
+    if options.content not in (None, content):
+        raise DataError(
+            f"{options.path}: was changed since the run was set up: its content is {content}, expected"
+            f" {options.content}. Start again to train on what is there now, which is another run."
+        )
+    if test is None:
+        held_out, rest = split_off(train.labels, spec.test_size)
+        test, train = take(train, held_out), take(train, rest)
+        empty = np.setdiff1d(np.arange(spec.num_classes), train.labels)
+        if len(empty):
+            raise ConfigError(
+                f"dataset.test_share={options.test_share}: leaves no image of class {spec.class_name(empty[0])} to"
+                " train on; there are too few of them."
+            )
+    sizes = {key: getattr(options, key) for key in ("train_size", "test_size", "val_size")}
+    return cut(spec, train, test, note, **sizes)
+
+
+def _images(found: ArrayFile, part: str) -> NDArray:
+    """uint8 or float32 (N, H, W, C). Raises DataError for floats that are not finite."""
+    images = found.read(part)
+    if images.dtype == np.uint8:
+        return images
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+        images = images.astype(np.float32)
+    start = 0
+    for chunk in chunks(images):
+        bad = np.flatnonzero(~np.isfinite(chunk).all((1, 2, 3)))
+        if len(bad):
+            raise DataError(
+                f"{found.path}: {found.images[part]}[{start + bad[0]}] is not finite: it has NaN, or numbers beyond"
+                " those of float32."
+            )
+        start += len(chunk)
+    return images

@@ -1,0 +1,130 @@
+"""Pictures on the disk as an array that is decoded where it is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mixbench.errors import DataError
+from mixbench.inventory.folder import FORMATS
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Exact sums over `count` images uint8 (count, H, W, C).
+
+    `pixels` int64 (H, W, C) of the values, `squares` int64 (C,) of their squares.
+    """
+
+    count: int
+    pixels: NDArray[np.int64]
+    squares: NDArray[np.int64]
+
+
+@dataclass
+class Pictures:
+    """N pictures of one shape: what an array uint8 (N, H, W, C) is asked for, this decodes.
+
+    `pictures[3]` is uint8 (H, W, C), `pictures[[3, 1]]` and `pictures[:2]` are uint8 (2, H, W, C). Each file must have
+    the SHA-256 in `sha256`, uint8 (N, 32). `size` in pixels as in `decode`. `sums` are there once the pictures were
+    all read.
+    """
+
+    folder: Path
+    files: Sequence[str]
+    sha256: NDArray[np.uint8]
+    image_shape: tuple[int, int, int]
+    size: int | None
+    sums: Sums | None = field(default=None, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.files), *self.image_shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        return 4
+
+    @property
+    def key(self) -> str:
+        """Thirty-two hexadecimal digits that name these pixels: the files in their order, and how they are decoded."""
+        found = hashlib.sha256(f"{self.image_shape} {self.size}\n".encode())
+        found.update(self.sha256.tobytes())
+        return found.hexdigest()[:32]
+
+    def take(self, indices: NDArray[np.int64]) -> Pictures:
+        """The pictures at these positions, still on the disk."""
+        files = [self.files[i] for i in indices.tolist()]
+        return Pictures(self.folder, files, self.sha256[indices], self.image_shape, self.size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, where: Any) -> NDArray[np.uint8]:
+        """Decode some. Raises DataError naming a picture that cannot be read, or is not the one that it was."""
+        chosen = np.arange(len(self))[where]
+        if chosen.ndim == 0:
+            return self._decoded(int(chosen))
+        pixels = np.empty((len(chosen), *self.image_shape), np.uint8)
+        for place, i in enumerate(chosen.tolist()):
+            pixels[place] = self._decoded(i)
+        return pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+    def _decoded(self, i: int) -> NDArray[np.uint8]:
+        path = self.folder / self.files[i]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}.") from None
+        if hashlib.sha256(data).digest() != self.sha256[i].tobytes():
+            raise DataError(f"{path}: is not the picture any more that it was when the run was set up.")
+        try:
+            pixels = decode(data, self.image_shape[2], self.size)
+        except Exception as error:  # Pillow raises whatever its decoders meet
+            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error}).") from None
+        if pixels.shape != self.image_shape:  # its header said otherwise
+            raise DataError(f"{path}: has shape {pixels.shape}, expected {self.image_shape}.")
+        return pixels
+
+
+def decode(data: bytes, channels: int, size: int | None = None) -> NDArray[np.uint8]:
+    """The pixels of an encoded picture, uint8 (H, W, channels).
+
+    As torchvision has them: grey for one channel and red, green, blue for three by Pillow's `convert`, so that what is
+    transparent shows the colour below; then, for a `size`, Resize(size) and CenterCrop(size) of the picture. A note in
+    a photograph that it should be turned is not looked at. Raises what Pillow raises.
+    """
+    picture: Image.Image
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        if picture.mode == "P" and "transparency" in picture.info:
+            picture = picture.convert("RGBA")  # Pillow would give a warning, and the same colours
+        picture = picture.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        picture = _centre(picture, size)
+    return np.asarray(picture).reshape(picture.height, picture.width, channels)
+
+
+def _centre(picture: Image.Image, size: int) -> Image.Image:
+    width, height = picture.size
+    if width <= height:
+        width, height = size, int(size * height / width)
+    else:
+        width, height = int(size * width / height), size
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return picture.crop((left, top, left + size, top + size))

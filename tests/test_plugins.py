@@ -1,0 +1,412 @@
+"""Plugins: what they register is an option like any other, what is wrong with one is said in one message."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mixbench.config import plugins
+from mixbench.config.compose import compose
+from mixbench.config.options import names
+from mixbench.config.saved import overrides, saved_config
+from mixbench.errors import ConfigError
+from mixbench.plugins import register
+from mixbench.schema.knob import knob
+from mixbench.training.members import member
+
+pytestmark = pytest.mark.usefixtures("plugin_room")
+
+TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
+# An augment, written as a user would: what imports torch is a module of its own.
+TINT = """
+    from dataclasses import dataclass
+    from mixbench.plugins import register
+    from mixbench.schema.knob import knob
+
+    @dataclass
+    class Tint:
+        '''Tint: every image gets brighter.
+
+        Source: this test.
+        '''
+
+        name: str = "tint"
+        strength: float = knob("what is added to every pixel", at_least=0)
+
+    register("augment", "tint", "tint_mix:Tint", Tint, '''# Of this test
+    defaults: [/schema/augment/tint@_here_]
+    strength: 0.5       # a little
+    ''')
+"""
+TINT_MIX = """
+    from mixbench.augment.none import NoMix
+
+    class Tint(NoMix):
+        def __init__(self, num_classes, strength):
+            super().__init__(num_classes)
+            self.strength = strength
+
+        def __call__(self, images, labels, lam=None, generator=None):
+            x, y = super().__call__(images, labels, lam, generator)
+            return x + self.strength, y
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    """The text without its indent, in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+@pytest.fixture
+def tint(tmp_path: Path) -> str:
+    """The plugin above as a file."""
+    write(tmp_path / "their own" / "tint_mix.py", TINT_MIX)
+    return str(write(tmp_path / "their own" / "tint.py", TINT))
+
+
+# --- an option like any other -------------------------------------------------------------------
+
+
+def test_it_composes_is_checked_and_has_an_identity(tint: str) -> None:
+    """Its default, a value that is set, and a value outside its range; the config's command line gives it again."""
+    with plugins.named([tint]):
+        assert compose(["augment=tint"]).augment.strength == 0.5
+        config = compose(["augment=tint", "augment.strength=2", "opt=sam", "opt.rho=0.3"])
+        assert (config.augment.strength, config.opt.rho) == (2.0, 0.3)
+        assert compose(overrides(config)) == config
+        with pytest.raises(ConfigError, match=r"augment\.strength=-1(\.0)?: must be >= 0"):
+            compose(["augment=tint", "augment.strength=-1"])
+        with pytest.raises(ConfigError, match=r"augment\.strenght=1: no such key. Did you mean 'strength'"):
+            compose(["augment=tint", "augment.strenght=1"])
+        assert "tint" in names("augment")
+        assert member("augment", "tint")(10, strength=1.0).strength == 1.0
+
+
+def test_a_value_that_refers_to_another_is_hydras(tmp_path: Path) -> None:
+    """The reference is resolved in every cell, as in an option file of ours."""
+    text = TINT.replace("strength: 0.5 ", "strength: ${label_smoothing} ")
+    with plugins.named([str(write(tmp_path / "tint.py", text))]):
+        found = [compose(["augment=tint", f"label_smoothing={x}"]).augment.strength for x in (0.1, 0.2)]
+    assert found == [0.1, 0.2]
+
+
+def test_it_is_listed_has_a_card_and_stands_in_the_help(mixbench: Callable, tint: str) -> None:
+    """`mixbench methods`, the card, `train --help`; the option may stand before the command, too."""
+    printed = {
+        ("methods",): "tint Tint: every image gets brighter Source: this test",
+        ("methods", "tint"): "augment.strength=0.5 what is added to every pixel [>= 0]",
+        ("train", "--help"): "puzzlemix, tint",
+    }
+    for command, words in printed.items():
+        assert words not in " ".join(mixbench(*command).out.split())
+    for command, words in printed.items():
+        assert words in " ".join(mixbench("--plugin", tint, *command).out.split())
+        assert words in " ".join(mixbench(*command, f"--plugin={tint}").out.split())
+
+
+def complete(line: str) -> list[str]:
+    environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    command = [sys.executable, "-m", "mixbench", "-sc", "query=bash"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_it_completes(tmp_path: Path) -> None:
+    """The plugin of the line's --plugin is known; a line with a broken one completes as without."""
+    tint = write(tmp_path / "tint.py", TINT)
+    assert complete(f"mixbench train --plugin {tint} augment=ti") == ["augment=tint"]
+    assert complete(f"mixbench train --plugin={tint} augment=tint augment.str") == ["augment.strength="]
+    assert complete("mixbench train --plugin nowhere.py augment=gm") == []
+
+
+def test_listing_its_options_does_not_import_torch(tint: str) -> None:
+    """Oracle: sys.modules of a fresh process."""
+    code = (
+        "import sys; from mixbench.cli import run\n"
+        f"assert run(['methods', 'tint', '--plugin', {tint!r}]) == 0\n"
+        f"assert run(['train', 'augment=tint', 'augment.strength=-1', '--plugin', {tint!r}]) == 2\n"
+        "assert not {'torch', 'tint_mix'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def test_a_run_names_its_plugin_and_resumes_with_it(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """env.json has name and checksum; the same command shows the finished run; without it one message says which."""
+    command = ("train", "augment=tint", "--plugin", tint, *TINY)
+    done = mixbench(*command)
+    assert done.status == 0, done.err
+    assert "finished" in mixbench(*command).out
+    (record,) = Path("outputs/digits/small_cnn/tint").iterdir()
+    environment = json.loads((record / "env.json").read_text())
+    name, version = environment["plugins"].popitem()
+    assert (name, version[:7], len(version)) == ("tint.py", "sha256:", 71)
+    assert saved_config(record / "config.yaml").augment.strength == 0.5
+    lost = "import sys; from pathlib import Path; from mixbench.config.saved import saved_config\n"
+    lost += f"saved_config(Path({str(record / 'config.yaml')!r}))"
+    out = subprocess.run([sys.executable, "-c", lost], capture_output=True, text=True).stderr
+    assert (
+        f"config.yaml: augment.name=tint: no such option. The run was made with the plugins tint.py ({version})"
+        in out
+    )
+    assert "load them with --plugin" in out
+
+
+def test_the_checksum_is_that_of_all_its_files(tint: str) -> None:
+    """A change of the module, or of the module beside it, changes what is recorded; nothing else does."""
+
+    def checksum() -> str:
+        program = f"""
+            from mixbench.config import plugins
+            with plugins.named([{tint!r}]):
+                print(plugins.versions()["tint.py"])
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    found = [checksum(), checksum()]
+    assert found[0] == found[1]
+    for path in (Path(tint), Path(tint).with_name("tint_mix.py")):
+        path.write_text(path.read_text() + "# changed\n")
+        found.append(checksum())
+    assert len(set(found)) == 3
+
+
+# --- handed on ----------------------------------------------------------------------------------
+
+
+def states() -> list[str]:
+    return [json.loads(p.read_text())["state"] for p in Path("outputs").rglob("summary.json")]
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_have_it(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """The processes of a sweep with --jobs, of a retry and of a search, all of which are started anew."""
+    done = mixbench("train", "-m", "augment=tint", "seed=0,1", "--jobs", "2", "--plugin", tint, *TINY)
+    assert (done.status, states()) == (0, ["finished"] * 2), done.err
+    assert plugins.VARIABLE not in os.environ
+    done = mixbench(
+        "tune", "augment=tint", "augment.strength=0,1", "dataset.val_size=50", "--trials", "1", "--plugin", tint, *TINY
+    )  # fmt: skip
+    assert (done.status, states()) == (0, ["finished"] * 3), done.err
+
+
+def test_a_run_is_retried_with_it(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """The failed run's config names the option; retry finds it through the plugin."""
+    assert mixbench("train", "augment=tint", "opt.lr=1e30", "--plugin", tint, *TINY).status == 1
+    listed = mixbench("retry", "--dry-run", "--plugin", tint)
+    assert listed.status == 0, listed.err
+    assert "1 failed" in listed.out
+
+
+def test_the_commands_of_a_table_name_it(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """--dry-run prints command lines; with them the plugin that they need."""
+    table = write(
+        workplace / "mine.yaml",
+        f"""
+        kind: table
+        title: mine
+        source: mine
+        base: [{", ".join(TINY)}]
+        rows: {{Tint: [augment=tint]}}
+        columns: {{digits: [dataset=digits]}}
+        metrics: [{{name: accuracy, column: test_acc}}]
+        seeds: 1
+        """,
+    )
+    listed = mixbench("table", str(table), "--dry-run", "--plugin", tint)
+    assert listed.status == 0, listed.err
+    assert f"mixbench train --plugin '{tint}' " in listed.out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_of_a_launcher_have_it(workplace: Path, tint: str, launcher: str) -> None:
+    """A job is a pickle that names the schema's module; it must be found there, too."""
+    command = [sys.executable, "-m", "mixbench", "train", "-m", "augment=tint", "seed=0,1", *TINY]
+    done = subprocess.run(
+        [*command, f"hydra/launcher={launcher}", "--plugin", tint], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert states() == ["finished"] * 2
+
+
+# --- installed packages -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like site-packages, with the plugin as an installed distribution."""
+    site = tmp_path / "site"
+    write(site / "tint.py", TINT)
+    write(site / "tint_mix.py", TINT_MIX)
+    write(
+        site / "their_tint-1.2.dist-info" / "METADATA",
+        "Metadata-Version: 2.1\nName: their-tint\nVersion: 1.2\n",
+    )
+    write(site / "their_tint-1.2.dist-info" / "entry_points.txt", "[mixbench.plugins]\ntint = tint\n")
+    monkeypatch.syspath_prepend(str(site))
+    plugins._installed.cache_clear()
+    return site
+
+
+def test_an_installed_plugin_is_there_without_a_word(
+    mixbench: Callable, workplace: Path, installed: Path
+) -> None:
+    """Its option is listed and trains; the record has the distribution's name and version."""
+    assert "every image gets brighter" in mixbench("methods").out
+    assert mixbench("train", "augment=tint", *TINY).status == 0
+    (path,) = Path("outputs").rglob("env.json")
+    assert json.loads(path.read_text())["plugins"] == {"their-tint": "1.2"}
+    # Named as well, it is loaded once.
+    assert mixbench("methods", "tint", "--plugin", str(installed / "tint.py")).status == 0
+
+
+def test_a_broken_installed_plugin_is_named(mixbench: Callable, installed: Path) -> None:
+    """With its version and the line, so that one knows what to take away."""
+    write(installed / "tint.py", "import no_such_module")
+    done = mixbench("methods")
+    assert done.status == 2
+    assert (
+        "the installed plugin their-tint 1.2: ModuleNotFoundError: No module named 'no_such_module'"
+        in done.err
+    )
+    assert "tint.py, line 1" in done.err
+
+
+def test_a_module_is_named_by_its_distribution(mixbench: Callable, workplace: Path, installed: Path) -> None:
+    """`--plugin MODULE`: the version of the package that it comes from."""
+    (installed / "their_tint-1.2.dist-info" / "entry_points.txt").unlink()
+    write(installed / "their_tint-1.2.dist-info" / "top_level.txt", "tint\n")
+    with plugins.named(["tint"]):
+        assert plugins.versions() == {"tint": "1.2"}
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+BROKEN = {
+    "raises": ("x = 1\nraise KeyError('of theirs')", ["KeyError: 'of theirs'", "line 2"]),
+    "exits": ("import sys\nsys.exit(3)", ["SystemExit: 3", "line 2"]),
+    "is no Python": ("def", ["SyntaxError"]),
+    "registers nothing": ("x = 1", ["registers no option"]),
+    "has a name of ours": (
+        TINT.replace('"tint"', '"gmix"').replace("/tint@", "/gmix@"),
+        ["mixbench has an option"],
+    ),
+    "has no such group": (TINT.replace('"augment"', '"augmnt"'), ["no such group. Did you mean 'augment'?"]),
+    "has another name": (TINT.replace('name: str = "tint"', 'name: str = "tnt"'), ["name: str = 'tint'"]),
+    "has a bare field": (
+        TINT.replace('knob("what is added to every pixel", at_least=0)', "0.0"),
+        ["field strength must be a"],
+    ),
+    "has no schema line": (
+        TINT.replace("defaults:", "default:"),
+        ["must have the line 'defaults: [/schema/augment/tint"],
+    ),
+    "has a key too many": (
+        TINT.replace("strength: 0.5", "strenght: 0.5"),
+        ["the YAML does not fit", "strenght"],
+    ),
+    "has a wrong value": (TINT.replace("strength: 0.5", "strength: much"), ["the YAML does not fit", "much"]),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_plugin_that_does_not_fit_is_one_message(mixbench: Callable, tmp_path: Path, kind: str) -> None:
+    """Status 2, the file and what is wrong with it, no traceback; what it has registered until then is forgotten."""
+    text, words = BROKEN[kind]
+    path = write(tmp_path / "broken.py", text)
+    done = mixbench("methods", "--plugin", str(path))
+    assert done.status == 2
+    assert f"mixbench methods: --plugin {path}: " in done.err
+    for word in words:
+        assert word in done.err
+    assert "Traceback" not in done.err
+    assert plugins.options("augment") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plugin", "nowhere.py"], "nowhere.py: no such file"),
+        (["--plugin=no_such_module_9"], "--plugin no_such_module_9: ModuleNotFoundError: No module named"),
+        (["--plugin"], "--plugin: is followed by a module, or a file"),
+        (["--plugin", "json"], "--plugin json: registers no option"),
+    ],
+)
+def test_a_plugin_that_is_not_there(mixbench: Callable, arguments: list[str], message: str) -> None:
+    """Status 2 and one message, in any command."""
+    for command in ("train", "methods", "tables", "runs", "bench"):
+        done = mixbench(command, *arguments)
+        assert (done.status, "Traceback" in done.err) == (2, False)
+        assert message in done.err
+
+
+def test_two_plugins_of_one_name(mixbench: Callable, tmp_path: Path) -> None:
+    """The second one is named, and the first one as well."""
+    one, two = write(tmp_path / "one.py", TINT), write(tmp_path / "two.py", TINT)
+    done = mixbench("methods", "--plugin", str(one), "--plugin", str(two))
+    assert done.status == 2
+    assert (
+        f"--plugin {two}: register('augment', 'tint', ...): plugin one.py has an option of this name"
+        in done.err
+    )
+
+
+def test_a_file_with_the_name_of_another_module(mixbench: Callable, tmp_path: Path) -> None:
+    """It cannot be loaded beside it, whether that one is loaded yet or not."""
+    for name in ("json.py", "wave.py", "a-b.py"):
+        done = mixbench("methods", "--plugin", str(write(tmp_path / name, TINT)))
+        assert done.status == 2
+        assert "rename the file" in done.err or "must be that of a module" in done.err
+
+
+def test_a_member_that_is_not_there_is_named(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """A lazy member is looked up when the run is built; the message names plugin, option and member."""
+    write(Path(tint), TINT.replace("tint_mix:Tint", "tint_mix:Tnt"))
+    done = mixbench("train", "augment=tint", "--plugin", tint, *TINY)
+    assert done.status == 2
+    assert "plugin tint.py: augment=tint is tint_mix:Tnt: AttributeError" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_registering_needs_no_command_line() -> None:
+    """In Python, as an import of the plugin does it: the option is there, and has a version."""
+
+    @dataclasses.dataclass
+    class Plain:
+        """Constant.
+
+        Source: this test.
+        """
+
+        name: str = "plain"
+        factor: float = knob("factor", above=0)
+
+    register("schedule", "plain", lambda progress, epochs, factor: factor, Plain,
+             "defaults: [/schema/schedule/plain@_here_]\nfactor: 0.5\n")  # fmt: skip
+    config = compose(["schedule=plain"])
+    assert member("schedule", "plain")(0.0, 3, factor=config.schedule.factor) == 0.5
+    assert list(plugins.versions()) == [__name__]
+
+
+def test_what_stands_behind_two_dashes_is_no_plugin() -> None:
+    """`mixbench bench ... -- METHOD`: methods are left alone."""
+    argv = ["bench", "--plugin", "a.py", "x=1", "--plugin=b", "--", "--plugin", "c"]
+    assert plugins.taken(argv) == (["bench", "x=1", "--", "--plugin", "c"], ["a.py", "b"])
