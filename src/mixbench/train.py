@@ -16,6 +16,7 @@ from torch import nn
 from mixbench import data, tracking
 from mixbench.config.identity import run_id
 from mixbench.data.images import Pixels
+from mixbench.data.stream import StreamedImages
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.files import write_atomic, write_json
@@ -188,8 +189,9 @@ def data_line(config: Train, splits: data.Splits, train: Examples) -> str:
     if base.mean is None and isinstance(train, Pixels):
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std))
         lines.append(f"mean {mean}, standard deviation {std} (of the training images)")
-    if splits.streamed:
-        lines.append(f"streamed by {base.readers()} processes: {splits.streamed}")
+    if isinstance(train, StreamedImages):
+        readers = {0: "this process", 1: "another process"}.get(train.readers, f"{train.readers} processes")
+        lines.append(f"read for every batch by {readers}: {splits.streamed}")
     return "\n         ".join(lines)
 
 

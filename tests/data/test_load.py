@@ -11,8 +11,8 @@ import pytest
 
 from mixbench.data import load
 from mixbench.data.store import download
-from mixbench.inventory.paths import data_dir as resolve
 from mixbench.errors import ConfigError, DataError
+from mixbench.inventory.paths import data_dir as resolve
 
 
 def test_digits_need_nothing(data_dir: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mixbench.config.cells import Composer, expand, of_hydra
 from mixbench.config.identity import run_id
 from mixbench.errors import ConfigError
+from mixbench.inventory import looking_once
 from mixbench.record.read import read_summary
 from mixbench.record.standing import Pace, duration, progress, standing
 from mixbench.sweep.execute import Job
@@ -16,6 +17,7 @@ from mixbench.sweep.execute import Job
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
 
 
+@looking_once()
 def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
     """The runs of the product of all swept values. Raises ConfigError naming the first cell that is not allowed."""
     cells, compose, jobs = expand(overrides), Composer(config_dir), []
