@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mixbench.data.store.cache import read_meta
-from mixbench.data.store.paths import data_dir
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.files import write_atomic
+from mixbench.inventory.paths import data_dir
 from mixbench.training.restore import LoadedRun
 from mixbench.training.weights import Description
 
