@@ -1,4 +1,4 @@
-"""The example of a data set, drawn shapes. Oracles: the shapes' areas in closed form, one image drawn pixel by pixel."""
+"""The example of a data set, drawn shapes. Oracles: areas of shapes in closed form, an image drawn pixel by pixel."""
 
 from __future__ import annotations
 
