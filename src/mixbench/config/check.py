@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once
 from mixbench.schema.dataset import Dataset
-from mixbench.schema.knob import check
+from mixbench.schema.knob import MISSING, check
 from mixbench.schema.model import min_image_size
 from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import GROUPS, Train
@@ -36,7 +36,10 @@ def typed(config: DictConfig) -> Train:
 
 
 def checked(run: Train) -> Train:
-    """The run, with what its data tell filled in. Raises ConfigError, a line for each value not allowed."""
+    """The run, with what its data tell filled in.
+
+    Raises ConfigError with one line for each value that is not allowed, DataError for damaged data.
+    """
     with looking_once():
         if (
             isinstance(run.dataset, Dataset)
@@ -61,8 +64,7 @@ def _problems(run: Train) -> Iterator[str]:
     problems = list(check(run))
     for group in GROUPS:
         option = getattr(run, group)
-        name = type(option)().name if group != "dataset" else option.name
-        if option.name != name:
+        if type(option)().name not in (option.name, MISSING):
             problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
         problems += option.problems() if hasattr(option, "problems") else []
         problems += option.conflicts(run) if hasattr(option, "conflicts") else []
@@ -108,9 +110,11 @@ def _size_problems(run: Train) -> Iterator[str]:
         )
     yield from _batch_problems(run, spec, dataset.train_size or spec.train_size - held_out)
     if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):
+        stride = getattr(run.model, "stem_stride", None)
+        given = "" if stride is None else f" with model.stem_stride={stride}"
         yield (
-            f"model.name={run.model.name}: needs images of at least {least} pixels with"
-            f" model.stem_stride={run.model.stem_stride}; those of {spec.name} have {image}."
+            f"model.name={run.model.name}: needs images of at least {least} pixels{given}; those of {spec.name} have"
+            f" {image}."
         )
 
 
