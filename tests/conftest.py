@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -70,13 +71,30 @@ def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple:
-    """Weights and rows of the run in whole_runs.py, never stopped."""
-    from whole_runs import result, train_to_the_end
+def reference_root(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """The output folder of the run in whole_runs.py, never stopped; only to be read."""
+    from whole_runs import train_to_the_end
 
     place = tmp_path_factory.mktemp("reference")
     train_to_the_end(place / "printed", f"output_dir={place}", f"data_dir={data_dir}")
-    return result(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def reference(reference_root: Path) -> tuple:
+    """Weights and rows of that run."""
+    from whole_runs import result
+
+    return result(reference_root)
+
+
+@pytest.fixture
+def finished(reference_root: Path, workplace: Path) -> Path:
+    """A copy of that run, to be written into: outputs/... in the current folder."""
+    from whole_runs import only_run
+
+    directory = only_run(reference_root)
+    return Path(shutil.copytree(directory, Path("outputs") / directory.relative_to(reference_root)))
 
 
 class Result:

@@ -31,7 +31,7 @@ class Descent:
         ValueError: an argument is outside its range.
     """
 
-    alike = True
+    alike = True  # see `seams.Rule`
 
     def __init__(
         self,

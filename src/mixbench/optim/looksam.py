@@ -21,15 +21,16 @@ class LookSAM(SAM):
                               g_v = g_s - (<g_s, g> / ||g||^2) g,    g = gradient at w
         the steps between:    g + alpha * (||g|| / ||g_v||) * g_v
 
-    All norms and products are over all parameters jointly. Of g_v only the direction is used and kept, in float32 or
-    wider as the weights are; the loss scale cancels in it. Where g_v is zero nothing is added, and where it is not
+    All norms and products are over all parameters jointly. Of g_v only the direction is used and kept, in the weights'
+    type; the loss scale cancels in it. Where g_v is zero nothing is added, and where it is not
     finite, as in a step that a scaler skips, the last one stays. k=1 is SAM.
 
     Args:
         rho: length of delta, > 0: at zero g_v would be the rounding of zero.
         k: one step of k climbs, >= 1.
         alpha: length of what is added between, relative to the plain gradient, >= 0.
-        Others: see `SAM`. With several `ranks` g_v is the mean over them all, whatever `ascent`.
+        Others: see `SAM`. With several `ranks` g_v is the mean of theirs; with ascent="per_device" ||g|| is the length
+            of each rank's own gradient, and with "synchronised" that of the whole batch's.
 
     Raises:
         ValueError: an argument is outside its range.

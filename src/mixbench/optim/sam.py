@@ -126,8 +126,7 @@ class SAM(Descent):
     def foreseen(self, parts: Sequence[Closure]) -> Tensor:
         """The losses (B,) of a pass that computes no gradient and moves no statistics."""
         with frozen_statistics(self.model):
-            losses = torch.cat([part() for part in parts])
-        return losses
+            return torch.cat([part() for part in parts])
 
     def radius(self) -> float | Tensor:
         """The length of delta in this step."""

@@ -29,7 +29,7 @@ from mixbench.training.restore import LoadedRun
 from mixbench.training.weights import Description
 
 CHECKED = 100  # images on which an export is compared with the original
-# Relative to the largest logit. Other kernels add up in another order: for the deepest networks here that is 1e-6.
+# Relative to the largest logit. Other kernels add up in another order, which gives 1e-6 for the networks here.
 ROUNDING = 1e-4
 NAMES = {"torchscript": "model.torchscript.pt", "onnx": "model.onnx", "state_dict": "model.state_dict.pt"}
 ONNX = ("onnx", "onnxscript", "onnxruntime")

@@ -163,7 +163,11 @@ class LoadedRun(SavedRun):
 
         Raises DataError where they have another shape, type or range.
         """
-        about, images = self.description, np.asarray(inputs)
+        about = self.description
+        try:
+            images = np.asarray(inputs)
+        except ValueError as error:
+            raise DataError(f"no array of numbers: {error}") from None
         shape = tuple(about.shape)
         images = images[None] if images.shape == shape else images
         wanted = f"run {about.run} takes images (N, {', '.join(map(str, shape))})"

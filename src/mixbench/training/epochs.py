@@ -1,0 +1,62 @@
+"""Epoch after epoch: checkpoints often enough, a row after each, and an end where a signal asks for one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from mixbench.engine.loop import Loop, Position
+from mixbench.engine.progress import Progress
+from mixbench.machine.signals import Interrupted, StopRequest
+from mixbench.record.read import Row
+from mixbench.record.summary import epoch_line
+from mixbench.record.write import OpenRecord
+from mixbench.schema.train import Train
+from mixbench.training.checkpoint import Snapshot
+
+log = logging.getLogger("mixbench")
+
+
+def run_epochs(
+    config: Train,
+    record: OpenRecord,
+    loop: Loop,
+    position: Position,
+    snapshot: Snapshot,
+    stop: StopRequest,
+    track: Callable[[Row], None],
+) -> None:
+    """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
+    ranks = loop.ranks
+    if position.rows and ranks.rank == 0:
+        record.write_rows(position.rows)  # a kill may have come between the checkpoint and the rows
+    saved = time.monotonic()
+    with Progress(
+        config.epochs, position.epoch, loop.steps, config.batch_size, shown=config.progress
+    ) as progress:
+        while not loop.finished(position):
+            progress.start_epoch(position.epoch + 1, position.step)
+            for _ in loop.run_epoch(position, progress):
+                due = config.checkpoint_seconds and time.monotonic() - saved > config.checkpoint_seconds
+                # A signal to any rank stops all after the same step.
+                due, number = ranks.agreed(bool(due), stop.number or 0)
+                if due or number:
+                    loop.check_finite(position)
+                    snapshot.save()
+                    saved = time.monotonic()
+                if number:
+                    raise Interrupted(
+                        f"stopped by signal {number} in epoch {position.epoch + 1} after step {position.step}"
+                        f" of {loop.steps}; the same command goes on from there.",
+                        number,
+                    )
+            row = loop.close_epoch(position)
+            if time.monotonic() - saved > config.checkpoint_seconds or loop.finished(position):
+                snapshot.save()
+                saved = time.monotonic()
+            if ranks.rank == 0:
+                record.write_rows(position.rows)
+            track(row)
+            progress.end_epoch(row["test_acc"])
+            log.info(epoch_line(row, config.epochs))
