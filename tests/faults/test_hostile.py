@@ -11,10 +11,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 import mixbench as package
 from mixbench.config import plugins
 from mixbench.config.saved import saved_config
+from mixbench.config.trust import check_composed
 from mixbench.errors import ConfigError
 
 TINY = ("epochs=1", "dataset.train_size=200", "dataset.test_size=50", "batch_size=50")
@@ -51,8 +53,7 @@ FILES = {
     "no schema": "name: mixup\nalpha: 1.0\n",
     "launcher": "# @package _global_\nhydra: {launcher: {_target_: os.mkdir, name: owned}}\n",
     "variable": "# @package _global_\nhydra: {job: {env_set: {PYTHONSTARTUP: owned.py}}}\n",
-    "log handler": "# @package _global_\nhydra: {job_logging: {root: {handlers: [x]}, handlers: {x: {(): os.mkdir}}}}\n",
-    "job's commands": "# @package _global_\nhydra: {launcher: {+setup: [touch owned]}}\n",
+    "log handler": "# @package hydra.job_logging\nroot: {handlers: [x]}\nhandlers: {x: {(): os.mkdir, path: owned}}\n",
 }
 
 
@@ -67,6 +68,25 @@ def test_an_option_file_cannot_call(mixbench, workplace: Path, kind: str) -> Non
     assert "Traceback" not in done.err
     assert not (workplace / "owned").exists()
     assert not Path("outputs").exists()
+
+
+@pytest.mark.fault("hostile")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("job.env_set.PATH", "theirs"),
+        ("job_logging.root.handlers", ["theirs"]),
+        ("hydra_logging.root.level", "DEBUG"),
+        ("launcher.setup", ["sh theirs"]),
+    ],
+)
+def test_what_leads_to_code_is_set_by_hand_alone(key: str, value: object) -> None:
+    """In a composed config it is refused, by its key, unless an override of the command line has set it."""
+    config = OmegaConf.create({"seed": 1})
+    OmegaConf.update(config, f"hydra.{key}", value)
+    with pytest.raises(ConfigError, match=rf"hydra\.{key}=.*: is not for a file to set"):
+        check_composed(config, ["seed=1", "hydra.launcher.n_jobs=2"])
+    check_composed(config, [f"+hydra.{key}={value}"])
 
 
 EVIL = """
@@ -93,7 +113,7 @@ PACKAGES = st.sampled_from(
 
 
 @pytest.mark.fault("fuzz")
-@pytest.mark.parametrize("examples", [60, pytest.param(1500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [30, pytest.param(1500, marks=pytest.mark.long)])
 def test_no_file_loads_a_plugin(
     mixbench, workplace: Path, monkeypatch, plugin_room, examples: int, record_property
 ) -> None:
@@ -109,12 +129,6 @@ def test_no_file_loads_a_plugin(
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(FILE, PACKAGES, st.booleans(), st.sampled_from([(), ("-m", "seed=0,1")]))
-    @example(
-        {"hydra": {"job": {"env_set": {"MIXBENCH_PLUGINS": '["evil.py"]'}}}},
-        "# @package _global_\n",
-        False,
-        ("-m",),
-    )
     @example({"MIXBENCH_PLUGINS": '["evil"]'}, "# @package hydra.job.env_set\n", True, ("-m", "seed=0,1"))
     @example({"searchpath": ["pkg://evil"]}, "# @package hydra\n", False, ())
     def any_file(content: dict, package: str, ours: bool, sweep: tuple) -> None:
