@@ -44,7 +44,9 @@ def test_accuracy_is_that_of_the_last_row_in_every_arithmetic(mixbench, override
     assert mixbench("train", *TINY, *overrides).status == 0
     (directory,) = (path.parent for path in Path("outputs").rglob("summary.json"))
     row = load_run(directory).rows[-1]
-    assert result(directory, "accuracy") == {k: row[f"test_{k}"] for k in ("acc", "top5", "loss")} | {"n": 130}
+    assert result(directory, "accuracy") == {k: row[f"test_{k}"] for k in ("acc", "top5", "loss")} | {
+        "n": 130
+    }
 
 
 def test_a_run_against_scikit_learn(finished: Path) -> None:
@@ -53,7 +55,9 @@ def test_a_run_against_scikit_learn(finished: Path) -> None:
     test = run.splits().test
     p = run.predict(test.inputs).double().numpy()
     labels, predicted = test.labels, p.argmax(1)
-    assert result(finished, "accuracy")["loss"] == pytest.approx(log_loss(labels, p / p.sum(1)[:, None]), abs=1e-5)
+    assert result(finished, "accuracy")["loss"] == pytest.approx(
+        log_loss(labels, p / p.sum(1)[:, None]), abs=1e-5
+    )
     found = result(finished, "confusion")
     assert found["classes"] == run.class_names
     np.testing.assert_array_equal(found["matrix"], confusion_matrix(labels, predicted, labels=range(10)))

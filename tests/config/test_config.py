@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
+from pathlib import Path
 
 import hydra
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_data import arrays, folder, npz
 
 from mixbench.config.compose import by_hydra, compose
 from mixbench.config.identity import run_dir, run_id, scientific
@@ -25,9 +27,14 @@ def config(*overrides: str) -> Train:
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in OPTIONS[g]])
-def test_every_option_composes(group: str, option: str) -> None:
+def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
     """Each option file gives an instance of its schema whose values are all allowed."""
-    run = config(f"{group}={option}")
+    where = {
+        "folder": lambda: folder(tmp_path / "set"),
+        "arrays": lambda: npz(tmp_path / "set.npz", arrays()),
+    }
+    path = [f"dataset.path={where[option]()}", "batch_size=9"] if option in where else []
+    run = config(f"{group}={option}", *path)
     assert dataclasses.is_dataclass(getattr(run, group))
 
 

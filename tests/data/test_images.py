@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torchvision.transforms.v2 import functional as F
 
-from mixbench.data.images import ImageSet, channel_statistics
+from mixbench.data.images import ImageSet
 
 
 def images_of(n: int, height: int, width: int, channels: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -247,17 +247,3 @@ def test_a_feed_goes_on_from_any_step(sizes: list[int], first: int) -> None:
     whole = [indices.tolist() for (indices,) in data.feed(order)]
     assert whole == [indices.tolist() for indices in order]
     assert [indices.tolist() for (indices,) in data.feed(order, first)] == whole[first:]
-
-
-@settings(deadline=None, max_examples=30)
-@given(n=st.integers(1, 9), channels=st.integers(1, 4), byte=st.booleans(), seed=st.integers(0, 99))
-def test_channel_statistics(n: int, channels: int, byte: bool, seed: int) -> None:
-    """Oracle: NumPy over all pixels at once; a constant channel gets deviation 1."""
-    images = images_of(n, 4, 5, channels, seed)
-    images = images if byte else (images / 7).astype(np.float32)
-    mean, std = channel_statistics(images)
-    pixels = images.reshape(-1, channels) / (255 if byte else 1)
-    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(std, pixels.std(0), rtol=1e-5)
-    (constant,), (deviation,) = channel_statistics(np.full((3, 2, 2, 1), 7, np.uint8))
-    assert (constant, deviation) == (pytest.approx(7 / 255), 1)

@@ -14,6 +14,7 @@ from mixbench.cli import run
 from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_id
 from mixbench.config.library import conf_dir
+from mixbench.config.options import options
 from mixbench.config.overrides import canonical, expand
 from mixbench.schema.train import GROUPS, Train
 
@@ -23,7 +24,16 @@ OPTIONS = [
     for path in sorted((conf_dir() / group).glob("*.yaml"))
     if path.stem != "base"
 ]
-KEYS = sorted({key for option in OPTIONS for key in flat(compose([option]))})
+KEYS = sorted(
+    {*flat(compose([]))}
+    | {
+        f"{group}.{key}"
+        for group in GROUPS
+        for option in options(group)
+        for key in option.values
+        if key != "name"
+    }
+)
 NUMBERS = st.one_of(
     st.integers(-3, 300).map(str),
     st.floats().map(str),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mixbench.analysis import stored
 from mixbench.papers import render
 from mixbench.papers.cells import Planned, overrides, plan, seconds_left
 from mixbench.papers.execute import train, unfinished
@@ -288,3 +289,105 @@ def test_mistakes_are_named(mixbench, spec: Table, arguments: tuple[str, ...], w
     assert result.status == 2
     assert all(word in result.err for word in words), result.err
     assert "Traceback" not in result.err
+
+
+# ---------------------------------------------------------------- numbers of the final weights
+
+EVALUATED = SPEC.replace(
+    "metrics:\n",
+    'metrics:\n  - {name: Turned, column: deformations/rotation_20, unit: "%", better: higher}\n',
+)
+
+
+@pytest.fixture
+def evaluated(workplace: Path) -> Table:
+    (workplace / "evaluated.yaml").write_text(EVALUATED)
+    found = load("evaluated.yaml")
+    assert isinstance(found, Table)
+    return found
+
+
+def measured(run: Planned, value: float) -> None:
+    """Leave an evaluation of the weights that the record of `finish` names."""
+    names = (
+        "rotation_20",
+        "rotation_40",
+        "shear_28.6",
+        "shear_57.3",
+        "zoom_60",
+        "zoom_80",
+        "zoom_120",
+        "zoom_140",
+    )
+    evaluation = {
+        "name": "deformations",
+        "source": "test",
+        "result": dict.fromkeys(names, value),
+        "weights": "w",
+    }
+    stored.write(run.directory, evaluation)
+
+
+def test_evaluations_are_read_from_beside_the_weights(evaluated: Table) -> None:
+    """By hand: two seeds, one, and none are evaluated; the caption has the command for the others."""
+    runs = [run for run in plan(evaluated) if run.cell.row != "SAM"]
+    for run in runs:
+        finish(run, 40.0, files={"model.safetensors": "w"})
+    for run, value in zip(runs[:3], (10.0, 20.0, 30.0), strict=True):
+        measured(run, value)
+    result = assemble(evaluated, plan(evaluated))
+    assert result.entries["Vanilla", "Digits", "Turned"].ours.mean == 15.0
+    lines = squeezed(render.text(result))
+    (vanilla, mixup, sam) = lines[4:7]
+    assert vanilla.startswith("Vanilla 15.00 ± 7.07 (2) (2)")
+    assert mixup.startswith("Mixup 30.00 (1, 1 not evaluated) (1)")
+    assert sam.startswith("SAM missing")
+    assert "Measured on the final weights, whatever the epoch: deformations." in lines
+    missing = runs[3].directory
+    assert f"Not evaluated: 1 run; mixbench eval {missing} --only deformations does it." in lines
+    stored.place(runs[2].directory, "deformations", "test").unlink()
+    lines = squeezed(render.text(assemble(evaluated, plan(evaluated))))
+    assert lines[5].startswith("Mixup not evaluated")
+    assert any(line.startswith(f"Not evaluated: 2 runs; mixbench eval {missing.parent} ") for line in lines)
+
+
+def test_evaluations_make_no_other_runs(spec: Table, evaluated: Table) -> None:
+    """Oracle: the same table without the metric. Nothing is trained again to be measured."""
+    assert [run.directory for run in plan(spec)] == [run.directory for run in plan(evaluated)]
+
+
+def test_the_command_evaluates_what_it_trained(mixbench, evaluated: Table) -> None:
+    """--run measures the final weights of every run, once; the numbers are those of mixbench eval."""
+    done = mixbench("table", "evaluated.yaml", *TINY, "--rows", "Vanilla", "--run")
+    assert done.status == 0, done.err
+    (run,) = plan(evaluated, epochs=1, seeds=1, rows=["Vanilla"])
+    assert f"evaluated: {run.directory}" in done.out
+    kept = json.loads((run.directory / "evaluations" / "deformations.json").read_text())
+    assert f"{kept['result']['rotation_20']:.2f} (1)" in done.out
+    again = mixbench("table", "evaluated.yaml", *TINY, "--rows", "Vanilla", "--run")
+    assert "evaluated:" not in again.out
+    (run.directory / "evaluations" / "deformations.json").unlink()
+    listed = mixbench("table", "evaluated.yaml", *TINY, "--rows", "Vanilla", "--dry-run")
+    assert "(not evaluated: deformations)" in listed.out
+    (run.directory / "model.safetensors").unlink()
+    failed = mixbench("table", "evaluated.yaml", *TINY, "--rows", "Vanilla", "--run")
+    assert failed.status == 1
+    assert "there are no weights" in failed.err
+    assert "not evaluated" in failed.out
+
+
+def test_columns_of_evaluations_are_checked(workplace: Path) -> None:
+    """An evaluation or number that there is not, and one that would have to change with the epoch."""
+    from mixbench.errors import ConfigError
+
+    for wrong, words in (
+        (EVALUATED.replace("rotation_20", "rotation_30"), "no 'deformations/rotation_30'. Did you mean"),
+        (EVALUATED.replace("deformations/", "confusion/"), "no 'confusion/rotation_20'"),
+        (
+            EVALUATED.replace("kind: table", "kind: figure\nx: epoch").partition("printed:")[0],
+            "deformations/rotation_20 is measured on the final weights",
+        ),
+    ):
+        (workplace / "wrong.yaml").write_text(wrong)
+        with pytest.raises(ConfigError, match=words):
+            load("wrong.yaml")

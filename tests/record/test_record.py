@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_records import opened
 
@@ -22,6 +22,7 @@ from mixbench.record.write import move_aside
 floats = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**9), floats, floats), min_size=1, max_size=5))
 def test_rows_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, values: list) -> None:
     """Oracle: identity. Every float, infinities and NaN included, survives epochs.csv."""

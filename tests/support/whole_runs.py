@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -53,9 +54,9 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["mixbench.commands.train", "mixbench.train"])
 
 
-def forked(output: Path, *arguments: str) -> BaseProcess:
+def forked(output: Path, *arguments: str, run: Sequence[str] = RUN) -> BaseProcess:
     """`mixbench train RUN ARGUMENTS` in a process of its own, which writes what it prints into `output`."""
-    process = _forks.Process(target=_train, args=(str(output), [*RUN, *arguments]))
+    process = _forks.Process(target=_train, args=(str(output), [*run, *arguments]))
     process.start()
     return process
 

@@ -63,7 +63,7 @@ def test_predictions_are_those_of_a_forward_by_hand(finished: Path) -> None:
 
 
 def test_inputs_of_all_forms_are_the_same_images(finished: Path) -> None:
-    """Limiting cases: a tensor is its array, an image a batch of one, bytes divided by 255 are floats; no image, no row."""
+    """Limiting cases: a tensor is its array, an image a batch of one, a 255th of bytes floats; no image, no row."""
     run = load_run(finished)
     images = run.splits().test.inputs[:7]
     expected = run.predict(images)
@@ -212,7 +212,10 @@ FAULTS: dict[Callable[[Path], None], tuple[type[MixbenchError], list[str]]] = {
     another_version: (DataError, ["was written by mixbench 9.1", "cannot read"]),
     foreign_model: (ConfigError, ["model.name=theirs", "plugin"]),
     unknown_knob: (DataError, ["does not fit the network that it names", "depth"]),
-    interrupted: (MixbenchError, ["is interrupted, after 3 of 3 epochs", "not a result", "mixbench retry --output-dir"]),
+    interrupted: (
+        MixbenchError,
+        ["is interrupted, after 3 of 3 epochs", "no result", "mixbench retry --output-dir"],
+    ),
     damaged_summary: (DataError, ["summary.json cannot be read"]),
 }
 

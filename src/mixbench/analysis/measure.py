@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mixbench import __version__
 from mixbench.analysis import stored
 from mixbench.analysis.evaluators import evaluator
@@ -47,7 +49,8 @@ def measure(
             },
             "versions": {
                 "mixbench": __version__,
-                **{package: metadata.version(package) for package in ("torch", "torchmetrics")},
+                "torch": torch.__version__,
+                "torchmetrics": metadata.version("torchmetrics"),
             },
             "measured": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
@@ -58,7 +61,7 @@ def measure(
 
 
 def _examples(
-    run: LoadedRun, on: Source, device: Any, data_dir: str | None
+    run: LoadedRun, on: Source, device: torch.device, data_dir: str | None
 ) -> tuple[Examples, dict[str, Any]]:
     """The examples, and what they are, in words."""
     if on.path is not None:

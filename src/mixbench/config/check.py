@@ -36,7 +36,10 @@ def typed(config: DictConfig) -> Train:
 
 
 def checked(run: Train) -> Train:
-    """The run, with what its data tell filled in. Raises ConfigError, a line for each value not allowed."""
+    """The run, with what its data tell filled in.
+
+    Raises ConfigError with one line for each value that is not allowed, DataError for damaged data.
+    """
     with looking_once():
         if (
             isinstance(run.dataset, Dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,9 +18,12 @@ from mixbench.data.images import Pixels
 from mixbench.data.pictures import Pictures
 from mixbench.data.statistics import total
 from mixbench.errors import DataError
-from mixbench.machine.readers import begin_reader
+from mixbench.machine.readers import begin_reader, starting_readers
 from mixbench.seams import Fed
 
+# Readers begin in milliseconds as copies of this process; on a Mac, where libraries of the system do not bear that, in
+# seconds.
+START = "fork" if sys.platform == "linux" else "spawn"
 CHUNK = 1 << 22  # bytes that a reader hands over at once, where it is free to choose
 
 
@@ -29,7 +33,8 @@ class StreamedImages(Pixels):
     `images` (N, H, W, C), uint8 or float32, may be an array or pictures on the disk, which as many processes as
     `readers` says decode ahead; with 0, and for an array, this process does it. `labels` int64 (N,).
 
-    Readers start and end with an epoch, which takes a tenth of a second; an epoch of what does not fit takes minutes.
+    Readers start with an epoch and end with it. That takes a fraction of a second, and an epoch of what does not fit
+    minutes.
     """
 
     def __init__(
@@ -57,7 +62,8 @@ class StreamedImages(Pixels):
             dtype=dtype,
             channels_last=channels_last,
         )
-        self.images, self.readers = images, readers
+        self.images = images
+        self.readers = readers if isinstance(images, Pictures) else 0
         self.labels = torch.tensor(labels, dtype=torch.int64)
 
     def __len__(self) -> int:
@@ -124,12 +130,15 @@ def read_ahead(
         _Images(images),
         batch_sampler=batches,  # type: ignore[arg-type]  # lists of indices are meant, an array does
         collate_fn=_as_it_is,
-        num_workers=readers if isinstance(images, Pictures) else 0,
+        num_workers=readers,
+        multiprocessing_context=START if readers else None,
         worker_init_fn=begin_reader,
         pin_memory=pin,
         generator=torch.Generator(),  # else every pass would draw from torch's own
     )
-    for read in loader:
+    with starting_readers():
+        reading = iter(loader)
+    for read in reading:
         if isinstance(read, str):
             raise DataError(read)
         yield read

@@ -119,12 +119,10 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, os.stat_result]]:
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             yield archive, os.fstat(file.fileno())
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}.") from None
     except MemoryError:
         raise DataError(f"{path}: the arrays do not fit into the memory of this machine.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-        raise DataError(f"{path}: is damaged, or no .npz file ({error}).") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read, is damaged, or is no .npz file ({error}).") from None
 
 
 # --- arrays -------------------------------------------------------------------------------------

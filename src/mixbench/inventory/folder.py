@@ -67,9 +67,11 @@ class PictureFolder:
         channels = 1 if grey else 3
         if size is not None:
             return size, size, channels
-        sizes = {(p.height, p.width): p.file for p in reversed(pictures)}
+        sizes: dict[tuple[int, int], str] = {}
+        for p in pictures:
+            sizes.setdefault((p.height, p.width), p.file)
         if len(sizes) > 1:
-            examples = ", ".join(f"{file} has {h}x{w}" for (h, w), file in list(sizes.items())[-3:][::-1])
+            examples = ", ".join(f"{file} has {h}x{w}" for (h, w), file in [*sizes.items()][:3])
             common = Counter(min(p.height, p.width) for p in pictures).most_common(1)[0][0]
             raise ConfigError(
                 f"dataset.size=null: the pictures in {self.path} have {len(sizes)} different sizes ({examples}).\n"

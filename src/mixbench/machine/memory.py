@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def free_memory(device: torch.device) -> tuple[int, str]:
@@ -36,7 +37,7 @@ def _allowed() -> Iterator[int]:
     Cached files count as used there, though the kernel gives them up for programs.
     """
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in OWN_CGROUPS.read_text().splitlines():
             _, kinds, below = line.split(":", 2)
             if kinds and "memory" not in kinds.split(","):
                 continue

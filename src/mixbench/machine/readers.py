@@ -1,4 +1,8 @@
-"""Processes that read data ahead of the training: they end with it, and with nothing else."""
+"""Processes that read data ahead of the training: they end with it, and with nothing else.
+
+Ctrl-C, and a batch system's warning, reach all processes of a job. The run answers them: it finishes its step and saves
+its state, for which it needs its readers. So these follow no signal but a SIGTERM of the run itself, and die with it.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,30 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mixbench.machine.signals import SIGNALS
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def begin_reader(_number: int) -> None:
-    """What a reading process does first (a `worker_init_fn` of torch's DataLoader).
+@contextmanager
+def starting_readers() -> Iterator[None]:
+    """Processes that are started in this block never see a signal; this one sees it when the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    Ctrl-C, and a batch system's warning, reach all processes of a job. The run answers them: it finishes its step and
-    saves its state, for which it needs its readers. So these only follow a SIGTERM of the run itself, and die with it.
-    """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform != "linux":
+
+def begin_reader(_number: int) -> None:
+    """What a reader does first (a `worker_init_fn` of torch's DataLoader)."""
+    if sys.platform != "linux":  # no telling who has sent a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 

@@ -22,8 +22,8 @@ class LookSAM(SAM):
         the steps between:    g + alpha * (||g|| / ||g_v||) * g_v
 
     All norms and products are over all parameters jointly. Of g_v only the direction is used and kept, in the weights'
-    type; the loss scale cancels in it. Where g_v is zero nothing is added, and where it is not
-    finite, as in a step that a scaler skips, the last one stays. k=1 is SAM.
+    type; the loss scale cancels in it. Where g_v is zero nothing is added, and where it is not finite, as in a step
+    that a scaler skips, the last one stays. k=1 is SAM.
 
     Args:
         rho: length of delta, > 0: at zero g_v would be the rounding of zero.

@@ -155,7 +155,10 @@ class OwnImages(ImageDataset):
                 f" {found.content}, and training on that is another run; leave dataset.content out to do so."
             )
             return
-        yield from super().problems()
+        try:
+            yield from super().problems()
+        except ConfigError as error:  # of parts or shapes: one line among others
+            yield str(error)
 
     def label(self) -> str:
         name = re.sub(

@@ -13,6 +13,7 @@ from mixbench.config.compose import Composer, hydra_node
 from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
+from mixbench.inventory import looking_once
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
 
@@ -34,6 +35,7 @@ def swept(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> l
     return [*params, *overrides] if multirun else None
 
 
+@looking_once()
 def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
     """The runs of the product of all swept values. Raises ConfigError naming the first cell that is not allowed."""
     cells, compose, jobs = expand(overrides), Composer(config_dir), []

@@ -8,6 +8,7 @@ import torch
 
 from mixbench.data import Splits
 from mixbench.data.images import Pixels
+from mixbench.data.stream import StreamedImages
 from mixbench.engine.loop import Loop
 from mixbench.machine.devices import device_title, precision_hint
 from mixbench.schema.model import label
@@ -58,8 +59,9 @@ def _data(config: Train, splits: Splits, train: Examples) -> str:
     if base.mean is None and isinstance(train, Pixels):
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (train.mean, train.std))
         lines.append(f"mean {mean}, standard deviation {std} (of the training images)")
-    if splits.streamed:
-        lines.append(f"streamed by {base.readers()} processes: {splits.streamed}")
+    if isinstance(train, StreamedImages):
+        readers = {0: "this process", 1: "another process"}.get(train.readers, f"{train.readers} processes")
+        lines.append(f"read for every batch by {readers}: {splits.streamed}")
     return "\n         ".join(lines)
 
 

@@ -125,7 +125,7 @@ def _unfinished(run: SavedRun) -> str:
     if run.state == "running":
         return f"{told}; its weights are there when it is finished."
     return (
-        f"{told}; its last.pt is a checkpoint to go on from, not a result. This finishes it:\n"
+        f"{told}; its last.pt is a checkpoint to go on from, and no result. This finishes it:\n"
         f"  mixbench retry --output-dir {run.directory}"
     )
 

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -100,7 +99,7 @@ def _read_pixels(folder: Path, pictures: Pictures) -> NDArray[np.uint8] | None:
     try:
         expected = json.loads((folder / f"{pictures.key}.json").read_text())["sha256"]
         found = np.load(folder / f"{pictures.key}.npy", mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except Exception:  # not there, or damaged in whatever way: it is made anew
         return None
     whole = found.shape == pictures.shape and found.dtype == np.uint8 and checksum(found) == expected
     return found if whole else None
@@ -129,7 +128,7 @@ def _read_sums(folder: Path, pictures: Pictures) -> Sums | None:
     try:
         with np.load(folder / f"{pictures.key}.sums.npz", allow_pickle=False) as found:
             sums = Sums(int(found["count"]), found["pixels"], found["squares"])
-    except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # as above
         return None
     whole = sums.count == len(pictures) and sums.pixels.shape == pictures.image_shape
     return sums if whole and sums.squares.shape == pictures.image_shape[2:] else None

@@ -1,0 +1,217 @@
+"""Evaluations that are kept: when one is made again, what it can be made on, and what cannot be evaluated."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_records import opened as opened_record
+
+from mixbench import load_run
+from mixbench.analysis import stored
+from mixbench.analysis.evaluate import evaluations
+from mixbench.analysis.source import source
+from mixbench.config.identity import run_dir
+from mixbench.errors import ConfigError, DataError, MixbenchError
+from mixbench.record.run import SavedRun
+from mixbench.training.weights import packed
+
+ACCURACY = ["accuracy"]
+
+
+def new(directory: Path, on: str = "test") -> list[str]:
+    """Which of `accuracy` is measured now, and not only read."""
+    return evaluations(directory, ACCURACY, source(on))[1]
+
+
+def test_a_second_call_reads(finished: Path) -> None:
+    """Oracle: sys.modules of a fresh process, which has no torch and prints what the first one measured."""
+    (first,), made = evaluations(finished)[0][:1], evaluations(finished, ["confusion"])[1]
+    assert made == []
+    code = "\n".join(
+        [
+            "import json, sys; from pathlib import Path; from mixbench.analysis.evaluate import evaluations",
+            "found, new = evaluations(Path(sys.argv[1]))",
+            "print(json.dumps([found[0], new, 'torch' in sys.modules, len(found)]))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code, finished], capture_output=True, text=True)
+    assert json.loads(done.stdout) == [first, [], False, 4], done.stderr
+    assert {path.stem for path in (finished / "evaluations").iterdir()} == {
+        "accuracy", "per_class", "confusion", "deformations",
+    }  # fmt: skip
+
+
+def test_what_is_kept(finished: Path) -> None:
+    """By hand: everything that says what was measured, on what, and by what."""
+    (found,), _ = evaluations(finished, ACCURACY)
+    run = SavedRun(finished)
+    assert found["weights"] == run.summary["files"]["model.safetensors"]
+    assert found["data"] == {"dataset": "digits", "part": "test", "examples": 100, "note": ""}
+    assert found["device"]["precision"] == "float32"
+    assert found["versions"]["torch"] == run.environment["packages"]["torch"]
+    assert json.loads((finished / "evaluations" / "accuracy.json").read_text()).items() > found.items()
+    assert stored.numbers(run) == {f"accuracy/{key}": found["result"][key] for key in ("acc", "top5", "loss")}
+
+
+def test_other_weights_are_measured_again(finished: Path) -> None:
+    """Limiting case: one weight that is another number. Until then nothing is measured twice."""
+    assert new(finished) == ACCURACY
+    assert new(finished) == []
+    run = load_run(finished)
+    model = run.model()
+    model[0][0].weight.data[0] += 1
+    (finished / "model.safetensors").write_bytes(packed(model, run.description))
+    with opened_record(finished) as record:
+        record.write_summary(run.summary)
+    assert stored.numbers(SavedRun(finished)) == {}
+    assert new(finished) == ACCURACY
+    assert len(stored.numbers(SavedRun(finished))) == 3
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": null}', "number"])
+def test_damaged_files_are_measured_again(finished: Path, content: str) -> None:
+    """No file, or one that is not what was written, counts as none; one digit is enough."""
+    new(finished)
+    path = finished / "evaluations" / "accuracy.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"n": 100', '"n": 101') if content == "number" else content)
+    assert stored.numbers(SavedRun(finished)) == {}
+    assert new(finished) == ACCURACY
+    kept, before = json.loads(path.read_text()), json.loads(whole)
+    assert kept["result"] == before["result"]
+    assert new(finished) == []
+
+
+def test_evaluations_are_no_part_of_the_run(finished: Path) -> None:
+    """The record is whole and the same as before; its directory is still the config's."""
+    before = SavedRun(finished).summary
+    new(finished)
+    run = SavedRun(finished)
+    assert run.summary == before
+    assert run.damages() == []
+    assert run_dir(run.config).name == finished.name
+
+
+# ---------------------------------------------------------------- data of one's own
+
+
+def as_arrays(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def as_pictures(path: Path, images: np.ndarray, labels: np.ndarray, names: list[str]) -> Path:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (path / names[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, :, 0]).save(path / names[label] / f"{i:03}.png")
+    return path
+
+
+def test_ones_own_files_of_the_test_images(finished: Path, tmp_path: Path) -> None:
+    """Oracle: the run's own test set, as bytes, as floats, and as pictures; each kept under its own name."""
+    run = load_run(finished)
+    test = run.splits().test
+    (expected,), _ = evaluations(finished, ACCURACY)
+    given = [
+        as_arrays(tmp_path / "a.npz", images=test.inputs, labels=test.labels),
+        as_arrays(tmp_path / "b.npz", inputs=test.inputs / 255, labels=test.labels.astype(np.uint8)),
+        as_arrays(
+            tmp_path / "c.npz", test_images=test.inputs, test_labels=test.labels, train_images=test.inputs
+        ),
+        as_pictures(tmp_path / "d", test.inputs, test.labels, run.class_names),
+    ]
+    for path in given:
+        (found,), _ = evaluations(finished, ACCURACY, source(str(path)))
+        assert found["result"]["acc"] == expected["result"]["acc"], path
+        assert found["result"]["loss"] == pytest.approx(expected["result"]["loss"], rel=1e-5)
+        assert found["data"]["path"] == str(path)
+        assert new(finished, str(path)) == []
+    kept = sorted(path.name.partition("@")[2][:2] for path in (finished / "evaluations").iterdir())
+    assert kept == ["", "a-", "b-", "c-", "d-"]
+
+
+def test_another_content_is_another_evaluation(finished: Path, tmp_path: Path) -> None:
+    """A file or folder is known by its content: one label, or one picture, makes another."""
+    run = load_run(finished)
+    test = run.splits().test
+    path = tmp_path / "mine.npz"
+    for labels in (test.labels, np.roll(test.labels, 1)):
+        as_arrays(path, images=test.inputs, labels=labels)
+        assert new(finished, str(path)) == ACCURACY
+    folder = as_pictures(tmp_path / "mine", test.inputs[:9], test.labels[:9], run.class_names)
+    assert new(finished, str(folder)) == ACCURACY
+    next(folder.rglob("*.png")).unlink()
+    assert new(finished, str(folder)) == ACCURACY
+    assert len(list((finished / "evaluations").iterdir())) == 4
+
+
+IMAGES, LABELS = np.zeros((4, 8, 8, 1), np.uint8), np.arange(4)
+UNFIT: dict[str, tuple[dict[str, np.ndarray], list[str]]] = {
+    "names": ({"x": IMAGES, "y": LABELS}, ["has x, y", "images and labels"]),
+    "shape": ({"images": np.zeros((4, 1, 8, 8), np.uint8), "labels": LABELS}, ["(N, 8, 8, 1)"]),
+    "lengths": ({"images": IMAGES, "labels": LABELS[:3]}, ["(4, 8, 8, 1)", "(3,)"]),
+    "none": ({"images": IMAGES[:0], "labels": LABELS[:0]}, ["one of each"]),
+    "label": ({"images": IMAGES, "labels": LABELS + 7}, ["from 0 to 9"]),
+    "fractions": ({"images": IMAGES, "labels": LABELS / 2}, ["whole numbers"]),
+    "range": ({"images": IMAGES + 100.0, "labels": LABELS}, ["from 100 to 100"]),
+    "objects": ({"images": np.array([None, {}]), "labels": LABELS}, ["no .npz file of arrays"]),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_arrays_that_do_not_fit_are_named(finished: Path, tmp_path: Path, case: str) -> None:
+    """One DataError; nothing is kept."""
+    arrays, words = UNFIT[case]
+    path = as_arrays(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(DataError) as error:
+        new(finished, str(path))
+    assert all(word in str(error.value) for word in words), error.value
+    assert not (finished / "evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("zero/a.png", (8, 9), ["a.png: 9x8 pixels", "8x8"]),
+        ("null/a.png", (8, 8), ["'null' is no class of the run", "zero, one"]),
+        ("zero/a.txt", (8, 8), ["no folder CLASS"]),
+        ("zero/b.jpg", None, ["b.jpg: cannot be decoded"]),
+    ],
+)
+def test_pictures_that_do_not_fit_are_named(
+    finished: Path, tmp_path: Path, name: str, size: tuple[int, int] | None, words: list[str]
+) -> None:
+    """One DataError with the file, or the name of its folder."""
+    path = tmp_path / "mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no picture")
+    if size:
+        Image.new("RGB", size).save(path, format="PNG")
+    with pytest.raises(DataError) as error:
+        new(finished, str(tmp_path / "mine"))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_what_cannot_be_evaluated_is_said(finished: Path, mixbench, tmp_path: Path) -> None:
+    """No path, no archive, no held-out examples, no finished run: one message each."""
+    with pytest.raises(DataError, match="neither test, val nor train"):
+        source("tset")
+    (tmp_path / "text.npz").write_text("text")
+    with pytest.raises(DataError, match=r"text\.npz: is no \.npz file"):
+        new(finished, str(tmp_path / "text.npz"))
+    with pytest.raises(DataError, match="is no run"):
+        new(tmp_path)
+    assert mixbench("train", "epochs=1", "dataset.train_size=100", "batch_size=50").status == 0
+    (other,) = (p.parent for p in Path("outputs").rglob("summary.json") if p.parent != finished)
+    with pytest.raises(ConfigError, match=r"--on val: .* held out no examples"):
+        new(other, "val")
+    with opened_record(finished) as record:
+        record.write_summary(SavedRun(finished).summary | {"state": "failed"})
+    with pytest.raises(MixbenchError, match="the run is failed"):
+        new(finished)
