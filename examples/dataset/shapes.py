@@ -15,7 +15,7 @@ CLASSES = ("disc", "square", "triangle", "cross")
 
 @dataclass
 class Shapes(ImageDataset):
-    """Coloured shapes: a disc, square, triangle or cross of any colour, size and place on a background of any colour.
+    """Coloured shapes: a bright disc, square, triangle or cross of any colour, size and place on a dark background.
 
     Source: drawn by mixbench's example of a data set.
     """

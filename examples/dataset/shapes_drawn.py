@@ -27,8 +27,8 @@ def draw(n: int, side: int, seed: int) -> Split:
     centre = radius + random.uniform(size=(2, n, 1, 1)) * (side - 2 * radius)
     pixel = np.arange(side) + 0.5
     inside = shapes((pixel[:, None] - centre[0]) / radius, (pixel - centre[1]) / radius)[labels, np.arange(n)]
-    colours = random.integers(0, 256, (2, n, 1, 1, 3), dtype=np.uint8)
-    return Split(np.where(inside[..., None], *colours), labels)
+    bright, dark = (random.integers(*of, (n, 1, 1, 3), dtype=np.uint8) for of in ((128, 256), (0, 96)))
+    return Split(np.where(inside[..., None], bright, dark), labels)
 
 
 def shapes(down: NDArray, right: NDArray) -> NDArray:

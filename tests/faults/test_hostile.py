@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 import mixbench as package
+from mixbench.config import plugins
+from mixbench.config.saved import saved_config
+from mixbench.config.trust import check_composed
+from mixbench.errors import ConfigError
 
 TINY = ("epochs=1", "dataset.train_size=200", "dataset.test_size=50", "batch_size=50")
 OVERRIDES = [
@@ -43,6 +52,8 @@ FILES = {
     "no YAML": "defaults: [\n",
     "no schema": "name: mixup\nalpha: 1.0\n",
     "launcher": "# @package _global_\nhydra: {launcher: {_target_: os.mkdir, name: owned}}\n",
+    "variable": "# @package _global_\nhydra: {job: {env_set: {PYTHONSTARTUP: owned.py}}}\n",
+    "log handler": "# @package hydra.job_logging\nroot: {handlers: [x]}\nhandlers: {x: {(): os.mkdir, path: owned}}\n",
 }
 
 
@@ -57,6 +68,88 @@ def test_an_option_file_cannot_call(mixbench, workplace: Path, kind: str) -> Non
     assert "Traceback" not in done.err
     assert not (workplace / "owned").exists()
     assert not Path("outputs").exists()
+
+
+@pytest.mark.fault("hostile")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("job.env_set.PATH", "theirs"),
+        ("job_logging.root.handlers", ["theirs"]),
+        ("hydra_logging.root.level", "DEBUG"),
+        ("launcher.setup", ["sh theirs"]),
+    ],
+)
+def test_what_leads_to_code_is_set_by_hand_alone(key: str, value: object) -> None:
+    """In a composed config it is refused, by its key, unless an override of the command line has set it."""
+    config = OmegaConf.create({"seed": 1})
+    OmegaConf.update(config, f"hydra.{key}", value)
+    with pytest.raises(ConfigError, match=rf"hydra\.{key}=.*: is not for a file to set"):
+        check_composed(config, ["seed=1", "hydra.launcher.n_jobs=2"])
+    check_composed(config, [f"+hydra.{key}={value}"])
+
+
+EVIL = """
+from pathlib import Path
+Path("owned").touch()
+"""
+NAMES = st.sampled_from(
+    ["plugin", "plugins", "--plugin", "MIXBENCH_PLUGINS", "env_set", "env_copy", "job", "hydra", "searchpath", "mode",
+     "launcher", "sweeper", "params", "callbacks", "job_logging", "root", "handlers", "class", "()", "formatters",
+     "_target_", "defaults", "alpha", "name", "augment", "tracker", "output_dir", "x"]
+)  # fmt: skip
+LEAVES = st.sampled_from(
+    ["evil", "evil.py", "./evil.py", '["evil.py"]', "pkg://evil", "file://.", "evil.Class", "ext://evil.x", "MULTIRUN",
+     "/schema/augment/mixup@_here_", "${oc.env:HOME}", "!!python/module:evil", 1, None, ["evil.py"], ["evil"]]
+)  # fmt: skip
+FILE = st.dictionaries(
+    NAMES,
+    st.recursive(LEAVES, lambda node: st.dictionaries(NAMES, node, min_size=1, max_size=3), max_leaves=6),
+    max_size=4,
+)
+PACKAGES = st.sampled_from(
+    ["", "# @package _global_\n", "# @package hydra\n", "# @package hydra.job.env_set\n"]
+)
+
+
+@pytest.mark.fault("fuzz")
+@pytest.mark.parametrize("examples", [30, pytest.param(1500, marks=pytest.mark.long)])
+def test_no_file_loads_a_plugin(
+    mixbench, workplace: Path, monkeypatch, plugin_room, examples: int, record_property
+) -> None:
+    """Whatever an option file or a saved config says, in a run or a sweep: a module that lies there to be found, and
+    leaves a trace when it is imported, is not. What is accepted is not trained here."""
+    (workplace / "evil.py").write_text(EVIL)
+    monkeypatch.syspath_prepend(str(workplace))
+    for module in ("commands.train", "sweep.launch"):
+        monkeypatch.setattr(f"mixbench.{module}.execute", lambda config: None)
+    option = workplace / "theirs" / "augment" / "theirs.yaml"
+    option.parent.mkdir(parents=True)
+    counted = [0]
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(FILE, PACKAGES, st.booleans(), st.sampled_from([(), ("-m", "seed=0,1")]))
+    @example({"MIXBENCH_PLUGINS": '["evil"]'}, "# @package hydra.job.env_set\n", True, ("-m", "seed=0,1"))
+    @example({"searchpath": ["pkg://evil"]}, "# @package hydra\n", False, ())
+    def any_file(content: dict, package: str, ours: bool, sweep: tuple) -> None:
+        counted[0] += 1
+        head = (
+            {"defaults": ["/schema/augment/mixup@_here_" if not package else "/augment/mixup"]}
+            if ours
+            else {}
+        )
+        option.write_text(package + yaml.safe_dump({**head, **content}))
+        done = mixbench("train", "augment=theirs", "--config-dir=theirs", *TINY, *sweep)
+        assert done.status in (0, 1, 2)
+        assert "Traceback" not in done.err
+        (workplace / "config.yaml").write_text(option.read_text())
+        with contextlib.suppress(ConfigError):
+            saved_config(workplace / "config.yaml")
+        assert not (workplace / "owned").exists()
+        assert plugins._loaded == {}
+
+    any_file()
+    record_property("faults", 2 * counted[0])
 
 
 @pytest.mark.fault("hostile")
