@@ -83,27 +83,13 @@ def _list(root: Path, _: argparse.Namespace) -> int:
     print(f"data sets, prepared in {root}/NAME\n")
     print(f"{'name':14} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'image':8}  content")
     for spec in SPECS.values():
-        state, remark = _state(root, spec)
+        state, remark = cache.standing(root, spec)
         image = "x".join(map(str, spec.shape))
         sizes = f"{spec.num_classes:7} {spec.train_size:7} {spec.test_size:6}"
         print(f"{spec.name:14} {state:9} {sizes}  {image:8}  {spec.title}")
         for line in textwrap.wrap(remark, 95):
             print(f"{'':14} {line}")
     return 0
-
-
-def _state(root: Path, spec: DataSpec) -> tuple[str, str]:
-    """State of a set in one word, and what else there is to say."""
-    try:
-        meta = cache.read_meta(root, spec.name)
-        if meta is not None:
-            cache.check_sizes(root, meta)
-            return meta.state, meta.note
-    except DataError as error:
-        return "damaged", str(error)
-    if spec.embedded:
-        return "embedded", ""
-    return "missing", f"{sum(a.bytes for a in spec.archives) / 1e6:.0f} MB to download"
 
 
 def _prepare(root: Path, arguments: argparse.Namespace) -> int:
@@ -145,18 +131,15 @@ def _verify(root: Path, arguments: argparse.Namespace) -> int:
     status = 0
     for spec in specs or SPECS.values():
         try:
-            meta = cache.read_meta(root, spec.name)
-            if meta is None:
-                if specs:
-                    raise DataError(f"{root / spec.name}: {spec.name} is not prepared.")
-                continue
-            cache.read(root, meta)
+            found = cache.verified(root, spec)
+            if found is None and specs:
+                raise DataError(f"{root / spec.name}: {spec.name} is not prepared.")
         except DataError as error:
             print(f"{spec.name}: {error}", file=sys.stderr)
             status = DataError.exit_status
             continue
-        equal = sum(meta.files[key]["sha256"] == known for key, known in spec.sha256.items())
-        print(f"{spec.name}: {meta.state}, as written; {equal} of {len(spec.sha256)} published checksums met")
+        if found is not None:
+            print(f"{spec.name}: {found}")
     return status
 
 

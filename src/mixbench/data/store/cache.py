@@ -211,6 +211,30 @@ def read(root: Path, meta: Meta) -> dict[str, NDArray]:
     return arrays
 
 
+def standing(root: Path, spec: DataSpec) -> tuple[str, str]:
+    """State of a set in one word (that of its Meta, or damaged, embedded, missing), and what else there is to say."""
+    try:
+        meta = read_meta(root, spec.name)
+        if meta is not None:
+            check_sizes(root, meta)
+            return meta.state, meta.note
+    except DataError as error:
+        return "damaged", str(error)
+    if spec.embedded:
+        return "embedded", ""
+    return "missing", f"{sum(a.bytes for a in spec.archives) / 1e6:.0f} MB to download"
+
+
+def verified(root: Path, spec: DataSpec) -> str | None:
+    """In words, that a set is as it was written; None where it is not prepared. Raises DataError for a damaged one."""
+    meta = read_meta(root, spec.name)
+    if meta is None:
+        return None
+    read(root, meta)
+    equal = sum(meta.files[key]["sha256"] == known for key, known in spec.sha256.items())
+    return f"{meta.state}, as written; {equal} of {len(spec.sha256)} published checksums met"
+
+
 def _damaged(path: Path, what: str, name: str) -> DataError:
     return DataError(
         f"{path}: {what}. The file is damaged; make it anew with `mixbench data prepare --replace {name}` "
