@@ -17,7 +17,10 @@ def python(code: str, **kwargs) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **kwargs)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["data", "--help"], ["trian"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["methods"], ["data", "--help"], ["eval", "--help"], ["export", "--help"], ["trian"]],
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     """Oracle: sys.modules of a fresh process after the command."""
     code = (

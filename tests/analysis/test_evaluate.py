@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from mixbench.analysis.source import source
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.record.run import SavedRun
+from mixbench.training.export import export
 from mixbench.training.weights import packed
 
 ACCURACY = ["accuracy"]
@@ -125,6 +127,9 @@ def test_ones_own_files_of_the_test_images(finished: Path, tmp_path: Path) -> No
             tmp_path / "c.npz", test_images=test.inputs, test_labels=test.labels, train_images=test.inputs
         ),
         as_pictures(tmp_path / "d", test.inputs, test.labels, run.class_names),
+        as_arrays(
+            tmp_path / "e.npz", images=test.inputs[..., 0], labels=np.array(run.class_names)[test.labels]
+        ),
     ]
     for path in given:
         (found,), _ = evaluations(finished, ACCURACY, source(str(path)))
@@ -133,7 +138,50 @@ def test_ones_own_files_of_the_test_images(finished: Path, tmp_path: Path) -> No
         assert found["data"]["path"] == str(path)
         assert new(finished, str(path)) == []
     kept = sorted(path.name.partition("@")[2][:2] for path in (finished / "evaluations").iterdir())
-    assert kept == ["", "a-", "b-", "c-", "d-"]
+    assert kept == ["", "a-", "b-", "c-", "d-", "e-"]
+
+
+def test_runs_on_data_of_ones_own(mixbench, tmp_path: Path) -> None:
+    """Oracle: the last row. Of a run on labels 3, 7 and 12 those are the names of its classes; floats have their own
+    units; pictures of all sizes are resized as in training, and evaluated while they are read.
+    """
+    generator = np.random.default_rng(0)
+    images, labels = generator.normal(7, 3, (60, 12, 9, 2)), generator.permutation(np.repeat([3, 7, 12], 20))
+    images += labels[:, None, None, None]
+    whole = as_arrays(tmp_path / "whole.npz", images=images, labels=labels)
+    pictures = tmp_path / "pictures"
+    for i, label in enumerate(labels):
+        path = pictures / ("test" if i % 3 == 0 else "train") / f"kind {label}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = tuple(generator.integers(9, 14, 2))
+        Image.fromarray(generator.integers(0, 20 * label, (*size, 3), dtype=np.uint8)).save(path)
+    tiny = ("epochs=1", "batch_size=10")
+    own = (f"dataset.path={whole}", "dataset.test_share=0.25", "dataset.val_size=9")
+    folder = (f"dataset.path={pictures}", "dataset.size=8", "dataset.stream=true", "dataset.workers=1")
+    assert mixbench("train", "dataset=arrays", *own, *tiny).status == 0
+    assert mixbench("train", "dataset=folder", *folder, *tiny).status == 0
+    runs = {p.parent.parts[1]: p.parent for p in Path("outputs").rglob("summary.json")}
+    for directory in runs.values():
+        row = SavedRun(directory).rows[-1]
+        (found,), _ = evaluations(directory, ACCURACY)
+        assert {f"test_{key}": found["result"][key] for key in ("acc", "top5", "loss")}.items() <= row.items()
+        (found,), _ = evaluations(directory, ACCURACY, source("train"))
+        assert found["result"]["acc"] == row["train_acc_clean"]
+    arrays, streamed = load_run(runs["whole"]), load_run(runs["pictures"])
+    assert (arrays.class_names, arrays.description.stored) == (["3", "7", "12"], "float32")
+    held_out = arrays.splits().test
+    names = np.array([3, 7, 12])[held_out.labels]
+    mine = as_arrays(tmp_path / "mine.npz", images=held_out.inputs, labels=names)
+    (found,), _ = evaluations(runs["whole"], ACCURACY, source(str(mine)))
+    assert found["result"]["acc"] == arrays.rows[-1]["test_acc"]
+    (found,), _ = evaluations(runs["pictures"], ACCURACY, source(str(pictures / "test")))
+    assert found["result"]["acc"] == streamed.rows[-1]["test_acc"]
+    assert streamed.class_names == ["kind 12", "kind 3", "kind 7"]
+    shutil.rmtree(pictures)
+    assert evaluations(runs["pictures"], ACCURACY)[1] == []
+    with pytest.raises(MixbenchError, match=str(pictures)):
+        evaluations(runs["pictures"], ["confusion"])
+    assert export(streamed, "torchscript").images == "100 made-up images"
 
 
 def test_another_content_is_another_evaluation(finished: Path, tmp_path: Path) -> None:
@@ -156,9 +204,13 @@ UNFIT: dict[str, tuple[dict[str, np.ndarray], list[str]]] = {
     "names": ({"x": IMAGES, "y": LABELS}, ["has x, y", "images and labels"]),
     "shape": ({"images": np.zeros((4, 1, 8, 8), np.uint8), "labels": LABELS}, ["(N, 8, 8, 1)"]),
     "lengths": ({"images": IMAGES, "labels": LABELS[:3]}, ["(4, 8, 8, 1)", "(3,)"]),
-    "none": ({"images": IMAGES[:0], "labels": LABELS[:0]}, ["one of each"]),
-    "label": ({"images": IMAGES, "labels": LABELS + 7}, ["from 0 to 9"]),
-    "fractions": ({"images": IMAGES, "labels": LABELS / 2}, ["whole numbers"]),
+    "none": ({"images": IMAGES[:0], "labels": LABELS[:0]}, ["as many of each"]),
+    "label": ({"images": IMAGES, "labels": LABELS + 7}, ["10 is no class of the run, which knows 0 to 9"]),
+    "name": (
+        {"images": IMAGES, "labels": np.array(["one", "two", "tree", "six"])},
+        ["tree is no class", "three"],
+    ),
+    "fractions": ({"images": IMAGES, "labels": LABELS / 2}, ["labels are float64", "whole numbers or texts"]),
     "range": ({"images": IMAGES + 100.0, "labels": LABELS}, ["from 100 to 100"]),
     "objects": ({"images": np.array([None, {}]), "labels": LABELS}, ["no .npz file of arrays"]),
 }
@@ -179,7 +231,7 @@ def test_arrays_that_do_not_fit_are_named(finished: Path, tmp_path: Path, case: 
     ("name", "size", "words"),
     [
         ("zero/a.png", (8, 9), ["a.png: 9x8 pixels", "8x8"]),
-        ("null/a.png", (8, 8), ["'null' is no class of the run", "zero, one"]),
+        ("null/a.png", (8, 8), ["null is no class of the run", "zero, one"]),
         ("zero/a.txt", (8, 8), ["no folder CLASS"]),
         ("zero/b.jpg", None, ["b.jpg: cannot be decoded"]),
     ],

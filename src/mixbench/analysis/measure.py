@@ -65,7 +65,8 @@ def _examples(
 ) -> tuple[Examples, dict[str, Any]]:
     """The examples, and what they are, in words."""
     if on.path is not None:
-        images, labels = own(on.path, run.description.shape, run.class_names)
+        size = run.values.get("dataset.size")
+        images, labels = own(on.path, run.description.shape, run.class_names, size)
         examples = run.examples(Split(run.fitting(images), labels), device)
         return examples, {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples)}
     splits = run.splits(data_dir, device)

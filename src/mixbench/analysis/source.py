@@ -11,16 +11,16 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixbench.errors import DataError
+from mixbench.inventory.folder import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 PARTS = ("test", "val", "train")
-SUFFIXES = (".png", ".jpg", ".jpeg")
 NAMES = (("images", "labels"), ("inputs", "labels"), ("test_images", "test_labels"))
 
 
@@ -52,20 +52,39 @@ def source(given: str) -> Source:
     return Source(f"{path.resolve().stem}-{digest.hexdigest()[:8]}", path, digest.hexdigest())
 
 
-def own(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tuple[NDArray, NDArray[np.int64]]:
-    """Images (N, H, W, C) as they are stored, and labels int64 (N,) below len(class_names), of a file or folder.
+def own(
+    path: Path, shape: Sequence[int], class_names: Sequence[str], size: int | None = None
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """Images (N, H, W, C) and labels int64 (N,), places in `class_names`, of a file or folder.
 
-    Images that are decoded have to be of the size in `shape`, (H, W, C), and are made grey or coloured as it says.
-    Raises DataError for what does not fit.
+    Labels are names of classes, or places. Pictures are decoded as in training, for a `size` resized and cut to it, and
+    have to be of the `shape` (H, W, C) then. Raises DataError for what does not fit.
     """
-    images, labels = _decoded(path, shape, class_names) if path.is_dir() else _arrays(path)
+    images, labels = _decoded(path, shape, size) if path.is_dir() else _arrays(path)
+    images = images[..., None] if images.ndim == 3 else images
     if labels.shape != images.shape[:1] or not len(labels):
         raise DataError(
-            f"{path}: {images.shape} images and {labels.shape} labels; there must be one of each, or more."
+            f"{path}: {images.shape} images and {labels.shape} labels; there must be as many of each."
         )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(class_names):
-        raise DataError(f"{path}: labels must be whole numbers from 0 to {len(class_names) - 1}.")
-    return images, labels.astype("int64")
+    return images, _places(path, labels, class_names)
+
+
+def _places(path: Path, labels: NDArray, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Where the labels stand among the classes. Numbers are names where all names are numbers, as those of a run that
+    was trained on such labels.
+    """
+    import numpy as np
+
+    if labels.dtype.kind not in "iuUS":
+        raise DataError(f"{path}: labels are {labels.dtype}; allowed: whole numbers or texts.")
+    named = labels.dtype.kind in "US" or all(name.lstrip("-").isdecimal() for name in class_names)
+    known = {name: i for i, name in enumerate(class_names if named else map(str, range(len(class_names))))}
+    texts = (np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels.astype(str)).tolist()
+    unknown = sorted(set(texts) - known.keys())
+    if unknown:
+        allowed = ", ".join(class_names) if named else f"0 to {len(class_names) - 1}"
+        raise DataError(f"{path}: {unknown[0]} is no class of the run, which knows {allowed}.")
+    return np.array([known[text] for text in texts], np.int64)
 
 
 def _arrays(path: Path) -> tuple[NDArray, NDArray]:
@@ -83,39 +102,34 @@ def _arrays(path: Path) -> tuple[NDArray, NDArray]:
     raise DataError(f"{path}: has {there}; needed are the arrays {known}.")
 
 
-def _decoded(path: Path, shape: Sequence[int], class_names: Sequence[str]) -> tuple[NDArray, NDArray]:
+def _decoded(path: Path, shape: Sequence[int], size: int | None) -> tuple[NDArray, NDArray]:
+    """All pictures, and the names of their classes."""
     import numpy as np
-    from PIL import Image
+
+    from mixbench.data.pictures import decode
 
     height, width, channels = shape
-    mode = {1: "L", 3: "RGB"}.get(channels)
-    if mode is None:
-        raise DataError(
-            f"{path}: files are decoded into 1 or 3 channels, not {channels}; give them as an .npz file."
-        )
-    images, labels = list[Any](), []
+    if channels not in (1, 3):
+        raise DataError(f"{path}: pictures have 1 or 3 channels, not {channels}; give these as an .npz file.")
+    images, labels = [], []
     for file in _files(path):
-        name = file.relative_to(path).parts[0]
-        if name not in class_names:
-            raise DataError(f"{path}: '{name}' is no class of the run, which knows {', '.join(class_names)}.")
         try:
-            with Image.open(file) as image:
-                pixels = np.asarray(image.convert(mode))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{file}: cannot be decoded: {error}") from None
+            pixels = decode(file.read_bytes(), channels, size)
+        except Exception as error:  # Pillow raises whatever its decoders meet
+            raise DataError(f"{file}: cannot be decoded ({type(error).__name__}: {error}).") from None
         if pixels.shape[:2] != (height, width):
             raise DataError(
                 f"{file}: {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width); the run takes {height}x{width}."
             )
-        images.append(pixels.reshape(height, width, channels))
-        labels.append(class_names.index(name))
+        images.append(pixels)
+        labels.append(file.relative_to(path).parts[0])
     if not images:
         raise DataError(f"{path}: there is no folder CLASS with files {', '.join(SUFFIXES)}.")
     return np.stack(images), np.array(labels)
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The images below CLASS/, in a stable order."""
+    """The pictures below CLASS/, in a stable order."""
     yield from sorted(
         file for file in path.glob("*/**/*") if file.suffix.lower() in SUFFIXES and file.is_file()
     )

@@ -4,6 +4,7 @@
     epochs.csv     one row per epoch              last.pt       what an exact resume needs
     summary.json   state, selections, times       model.safetensors   final weights
     train.log      what was printed               claim         the process that works here, while it does
+    evaluations/   what was measured on the final weights afterwards (see mixbench.analysis.stored)
 
 summary.json ends with a checksum of itself and, while nobody works on the run, holds those of config.yaml, epochs.csv
 and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
