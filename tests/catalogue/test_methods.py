@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from mixbench.catalogue.methods import METHODS
 from mixbench.catalogue.options import options
 from mixbench.cli import run
-from mixbench.config.compose import compose
+from mixbench.config.compose import by_hydra, compose
 from mixbench.config.library import conf_dir
 from mixbench.schema.train import GROUPS
 
@@ -95,7 +95,7 @@ def test_a_card_shows_every_knob_with_its_default(capsys, group):
     """Oracle: composing the option with Hydra gives the printed values; every knob has its meaning beside it."""
     for option in options(group):
         text = " ".join(printed(capsys, option.name).split())
-        composed = vars(getattr(compose([f"{group}={option.name}"]), group))
+        composed = by_hydra([f"{group}={option.name}"])[group]
         assert set(option.knobs) == set(composed) - {"name"}
         for field in dataclasses.fields(option.schema):
             if field.name == "name":

@@ -113,7 +113,7 @@ def _plain(value: Any) -> str:
         return f"[{','.join(map(_plain, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
 # --- text of at most 79 columns -----------------------------------------------------------------
