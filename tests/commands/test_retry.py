@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,14 +89,20 @@ def test_retry_trains_what_failed_and_nothing_else(mixbench: Callable, workplace
 
 
 def test_a_run_that_cannot_be_retried_does_not_stop_the_others(mixbench: Callable, workplace: Path) -> None:
-    """A config.yaml that is no YAML, and one with another seed: named, status 1, the third run is trained."""
+    """By hand: a config.yaml that is no YAML, another seed in it, data that are damaged: each is named, status 1, and
+    the fourth run is trained.
+    """
     torn, other, good = broken("failed", "seed=0"), broken("failed", "seed=1"), broken("failed", "seed=2")
     (torn / "config.yaml").write_text("seed: [")
     (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("seed: 1", "seed: 9"))
+    np.savez("own.npz", images=np.zeros((200, 8, 8), np.uint8), labels=np.arange(200) % 2)
+    broken("failed", "dataset=arrays", "dataset.path=own.npz", "dataset.test_share=0.5")
+    Path("own.npz").write_bytes(b"no archive")
     done = mixbench("retry")
     assert done.status == 1
     assert f"{torn}/config.yaml: cannot be read" in done.err
     assert "is now that of another run" in done.err
+    assert "own.npz: cannot be read, is damaged" in done.err
     assert "Traceback" not in done.err
     assert read_summary(good)["state"] == "finished"
 

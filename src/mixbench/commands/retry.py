@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, DataError
 from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
 from mixbench.sweep.execute import Job, train
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     for directory in runs["dir"]:
         try:
             jobs.append(job(SavedRun(Path(directory))))
-        except ConfigError as error:
+        except (ConfigError, DataError) as error:
             refused += 1
             print(f"mixbench retry: {error}", file=sys.stderr)
     if arguments.dry_run and jobs:

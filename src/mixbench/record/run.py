@@ -53,7 +53,7 @@ class SavedRun:
 
     @cached_property
     def config(self) -> Train:
-        """config.yaml as today's config. Raises ConfigError naming what does not fit."""
+        """config.yaml as today's config. Raises ConfigError naming what does not fit, DataError for damaged data."""
         from mixbench.config.saved import saved_config
 
         return saved_config(self.directory / "config.yaml")

@@ -54,7 +54,8 @@ class Pace:
 
     def learn(self, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         """Take a finished run into account: its values by their keys, and its summary."""
-        seconds = (summary["train_seconds"] + summary["eval_seconds"]) / config["epochs"]
+        done = summary["selections"]["last"]["epoch"]  # fewer than planned, where it stopped early
+        seconds = (summary["train_seconds"] + summary["eval_seconds"]) / done
         for kind in _kinds(config):
             self._rates.setdefault(kind, []).append(seconds)
 

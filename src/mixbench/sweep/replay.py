@@ -18,7 +18,7 @@ def job(run: SavedRun) -> Job:
     """The run, to be trained where it lies, by its config.yaml.
 
     Raises ConfigError where that gives another run, or none, and where the run lies at no run's place: training, which
-    goes by the config, would not find it there.
+    goes by the config, would not find it there. Raises DataError where its own data are damaged.
     """
     config = dataclasses.replace(run.config, force=False)
     if run_id(config) != run.id:
