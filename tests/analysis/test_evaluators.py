@@ -110,7 +110,7 @@ def test_deformed_images_against_a_loop(finished: Path) -> None:
     """Oracle: scikit-learn's accuracy of a forward on normalised test images that were deformed one by one."""
     run = load_run(finished)
     model, test = run.model(), run.splits().test
-    images = next(run.examples(test.inputs, test.labels).eval_batches(1000))[0]
+    images = next(run.examples(test).eval_batches(1000))[0]
     for name, accuracy in result(finished, "deformations").items():
         each = matrices(name, len(images))
         deformed = torch.cat([warp(images[i : i + 1], each[i : i + 1]) for i in range(len(images))])

@@ -337,7 +337,7 @@ def test_labels():
         assert label(option(name)) == ("mobilenet_x0.35" if name == "mobilenet" else name)
     assert label(option("wrn16_4", depth=40, width=2)) == "wrn40_2"
     assert label(option("preactresnet18", stem_stride=2)) == "preactresnet18-s2"
-    assert label(OmegaConf.structured(option("resnet56", depth=110))) == "resnet110"
+    assert label(option("resnet56", depth=110)) == "resnet110"
     assert label(option("mobilenet", width=1.0)) == "mobilenet_x1"
 
 

@@ -36,9 +36,10 @@ def main(argv: list[str]) -> int:
                 f"--{option.replace('_', '-')}: not an option of mixbench. See mixbench train --help."
             )
     overrides, config_dir = canonical(arguments.overrides), arguments.config_dir
+    first = expand(overrides)[0]  # which refuses more cells than can be listed
     if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
         if not arguments.shell_completion:  # a word that is being completed is not yet right
-            by_hydra(expand(overrides)[0], config_dir)
+            by_hydra(first, config_dir)
         hydra_answers([*(a for a in argv if a not in arguments.overrides), *overrides])
         return 0
     sweep = swept(overrides, config_dir, arguments.multirun)
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{several[0]}: several values for one run; add -m to sweep over them.")
     if own.dry_run:
         return _sweep(overrides, config_dir, own)
-    execute(compose(expand(overrides)[0], config_dir))
+    execute(compose(first, config_dir))
     return 0
 
 
