@@ -11,6 +11,7 @@ from mixbench.seams import Examples, Network
 def accuracy(network: Network, examples: Examples) -> dict[str, Any]:
     """Top-1 (`acc`) and top-5 (`top5`) in percent, mean cross-entropy in nats (`loss`), and the number of examples.
 
-    On a run's own test set and kind of device these are the numbers of its last row, to the last bit.
+    On a run's own test set these are the numbers of its last row: on a CPU to the last bit, on a GPU as far as its
+    kernels round alike.
     """
     return {**scores(network.logits(examples)), "n": len(examples)}
