@@ -18,6 +18,7 @@ from whole_runs import assert_same, forked, only_run, result, state
 
 from mixbench.engine.loop import Loop
 from mixbench.record.read import read_summary
+from mixbench.record.write import OpenRecord
 
 METHOD = (
     "model=small_cnn",
@@ -230,7 +231,7 @@ def test_streamed_goes_on_from_the_middle_of_an_epoch(
         return step(*arguments)
 
     monkeypatch.setattr(Loop, "_step", counted)
-    monkeypatch.setattr("mixbench.training.run.write_summary", lambda *_: None)
+    monkeypatch.setattr(OpenRecord, "write_summary", lambda *_: None)
     for _ in range(3):
         with pytest.raises(Killed):
             mixbench("train", *run)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rank_checks import METHODS
 from safetensors.torch import load_file
 
