@@ -310,6 +310,10 @@ BROKEN = {
         ["mixbench has an option"],
     ),
     "has no such group": (TINT.replace('"augment"', '"augmnt"'), ["no such group. Did you mean 'augment'?"]),
+    "has a data set without images": (
+        TINT.replace("augment", "dataset"),
+        ["must be a subclass of mixbench.schema.dataset.ImageDataset"],
+    ),
     "has another name": (TINT.replace('name: str = "tint"', 'name: str = "tnt"'), ["name: str = 'tint'"]),
     "has a bare field": (
         TINT.replace('knob("what is added to every pixel", at_least=0)', "0.0"),

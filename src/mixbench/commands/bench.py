@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from mixbench.bench.modes import MODES, Request
 from mixbench.errors import ConfigError
 
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=bf16"]
@@ -29,18 +27,6 @@ examples:
 
 Images are made up, so nothing is downloaded; a step costs the same. Methods take turns in every round, so that a busy
 moment of the machine hits all of them, and ratios are taken within rounds. The numbers are written as CSV and JSON."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, checked."""
-
-    overrides: list[str]
-    methods: list[str]
-    rounds: int
-    seconds: float
-    out: Path
-    command: str
 
 
 def main(argv: list[str]) -> int:
@@ -92,159 +78,3 @@ def parser() -> argparse.ArgumentParser:
     for name in ("scaling", "together", "profile", "startup"):
         mode.add_argument(f"--{name}", action="store_const", const=name, dest="mode")
     return parser
-
-
-def _methods(request: Request) -> None:
-    from mixbench.bench.subjects import METHODS, configured
-
-    methods = request.methods or list(METHODS)
-    configs = {
-        method: configured(method, request.overrides) for method in methods
-    }  # all mistakes, before torch
-
-    from mixbench.bench.subjects import subject
-
-    subjects = [subject(name, config, _device(request)) for name, config in configs.items()]
-    _timed(request, subjects, "Cost of a training step", "methods")
-
-
-def _plain(request: Request) -> None:
-    from mixbench.bench.subjects import configured, subject
-
-    methods = request.methods or ["ERM", "Mixup", "CutMix", "SAM", "G-Mix"]
-    configs = {method: configured(method, request.overrides) for method in methods}
-
-    from mixbench.bench.plain import plain_subject
-
-    device = _device(request)
-    subjects = [
-        one
-        for name, config in configs.items()
-        for one in (subject(name, config, device), plain_subject(name, config, device))
-    ]
-    references = [i - i % 2 for i in range(len(subjects))]
-    _timed(request, subjects, "Beside the loop written by hand (float32)", "plain", references)
-
-
-def _scaling(request: Request) -> None:
-    from mixbench.bench.scaling import varied
-
-    subjects = varied(_one_method(request), request.overrides, _device(request))
-    _timed(request, subjects, "Growth of the cost of an image", "scaling")
-
-
-def _timed(
-    request: Request, subjects: Sequence, title: str, name: str, references: Sequence[int] | None = None
-) -> None:
-    from mixbench.bench import result
-    from mixbench.bench.measure import matrix_rate, timed
-    from mixbench.bench.subjects import configured
-    from mixbench.machine.devices import DTYPES
-    from mixbench.training.environment import environment
-
-    device = _device(request)
-    rate = matrix_rate(device, DTYPES[configured("ERM", request.overrides).precision])
-    timings = timed(subjects, device, rounds=request.rounds, burst=request.seconds, tell=_tell)
-    found = result.lines(timings, rate, asynchronous=device.type != "cpu", references=references)
-    conditions = f"{_conditions(request)}; matrix products {rate / 1e9:,.0f} GFLOP/s; {request.rounds} rounds"
-    made = result.sheet(found, title, conditions, request.command)
-    result.write(found, made, environment(device), request.out, name)
-    print(f"\n{made.text()}\n\nwritten: {request.out / name}.csv, .json, .env.json")
-
-
-def _together(request: Request) -> None:
-    from mixbench.bench.scaling import side_by_side
-
-    rates = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
-    rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
-    head = ["runs at once", "images/s together", "relative to one"]
-    _listed(request, f"Runs of {_one_method(request)} at once on one device", head, rows, "together")
-
-
-def _profile(request: Request) -> None:
-    from mixbench.bench.subjects import configured
-
-    method = _one_method(request)
-    config = configured(method, request.overrides)
-
-    from mixbench.bench.profile import profiled
-    from mixbench.bench.subjects import subject
-
-    device = _device(request)
-    found = profiled(subject(method, config, device), device)
-    rows = [[group, f"{100 * share:.1f} %"] for group, share in found]
-    _listed(request, f"Where the time of a step of {method} goes", ["operations", "share"], rows, "profile")
-
-
-def _startup(request: Request) -> None:
-    from mixbench.bench.startup import measured, programs
-
-    with tempfile.TemporaryDirectory() as scratch:
-        found = measured(*programs(request.overrides, scratch), request.rounds)
-    labels = {
-        "bare": "import torch, build the model (s)",
-        "train": "mixbench train to its first step (s)",
-        "ratio": "ratio",
-    }
-    rows = []
-    for key, label in labels.items():
-        low, median, high = found[key]
-        rows.append([label, f"{median:.2f}", f"{low:.2f} to {high:.2f}"])
-    _listed(request, "Start-up", ["from the prompt", "median", "quartiles"], rows, "startup")
-
-
-def _listed(request: Request, title: str, head: list[str], rows: list[list[str]], name: str) -> None:
-    from mixbench.summarize.sheet import Sheet
-
-    sheet = Sheet(title, _conditions(request), request.command, head, rows)
-    sheet.write(request.out / f"{name}.json")
-    print(f"{sheet.text()}\n\nwritten: {request.out / name}.json")
-
-
-def _one_method(request: Request) -> str:
-    if len(request.methods) > 1:
-        raise ConfigError(f"{' '.join(request.methods)}: here it is one METHOD at a time.")
-    return request.methods[0] if request.methods else "G-Mix"
-
-
-def _device(request: Request):  # type: ignore[no-untyped-def]  # a torch.device, and torch is not to be loaded here
-    from mixbench.bench.subjects import configured
-    from mixbench.machine.devices import resolve_device, set_determinism
-
-    config = configured("ERM", request.overrides)
-    set_determinism(config.deterministic)
-    return resolve_device(config.device)[0]
-
-
-def _conditions(request: Request) -> str:
-    """Device, versions, model, data, batch, precision, commit."""
-    from mixbench.bench.subjects import configured
-    from mixbench.schema.model import label
-    from mixbench.training.environment import environment
-
-    config, made = configured("ERM", request.overrides), environment(_device(request))
-    on = f"{made['cpu']}, {made['threads']} threads"
-    if made["device"] != "cpu":
-        on = f"{made['device_name']}, driver {made['driver']}"
-    commit = (made["commit"] or f"mixbench {made['mixbench']}")[:10] + (
-        " with changes" if made["uncommitted"] else ""
-    )
-    compiled = ", compiled" if config.compile else ""
-    return (
-        f"{label(config.model)}, {config.dataset.label()}, {config.batch_size} images a step,"
-        f" {config.precision}{compiled}; {on}; torch {made['packages']['torch']}; commit {commit}"
-    )
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)
-
-
-MODES = {
-    "methods": _methods,
-    "plain": _plain,
-    "scaling": _scaling,
-    "together": _together,
-    "profile": _profile,
-    "startup": _startup,
-}

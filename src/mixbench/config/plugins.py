@@ -66,6 +66,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    from mixbench.schema.dataset import ImageDataset
     from mixbench.schema.knob import nearest
 
     if group not in GROUPS:
@@ -78,6 +79,8 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
         return f"plugin {_options[group, name].plugin} has an option of this name."
     if not dataclasses.is_dataclass(schema) or getattr(schema, "name", None) != name:
         return f"the schema must be a dataclass with the field name: str = {name!r}."
+    if group == "dataset" and not issubclass(schema, ImageDataset):
+        return "the schema of a data set must be a subclass of mixbench.schema.dataset.ImageDataset."
     bare = [f.name for f in dataclasses.fields(schema) if f.name != "name" and "doc" not in f.metadata]
     if bare:
         return f"the schema's field {bare[0]} must be a mixbench.schema.knob.knob."
