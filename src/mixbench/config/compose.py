@@ -143,7 +143,13 @@ def by_hydra(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
 
 def hydra_node(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """Hydra's own config: launcher, sweeper, mode. Raises ConfigError for what does not compose."""
-    return _with_hydra(overrides, config_dir).hydra
+    node = _with_hydra(overrides, config_dir).hydra
+    for part in ("launcher", "sweeper"):
+        if not OmegaConf.is_dict(node[part]):
+            raise ConfigError(
+                f"hydra.{part}={node[part]}: is no value; a {part} is chosen by hydra/{part}=NAME."
+            )
+    return node
 
 
 def hydra_answers(argv: Sequence[str]) -> None:
