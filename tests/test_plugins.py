@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mixbench.config import plugins
 from mixbench.config.compose import compose
@@ -408,6 +410,46 @@ def test_registering_needs_no_command_line() -> None:
     config = compose(["schedule=plain"])
     assert member("schedule", "plain")(0.0, 3, factor=config.schedule.factor) == 0.5
     assert list(plugins.versions()) == [__name__]
+
+
+OWN = """
+    from dataclasses import dataclass
+    from mixbench.plugins import register
+    from mixbench.schema import opt, regularizer, schedule
+
+    @dataclass
+    class Rule(opt.SAM):
+        name: str = "own_rule"
+
+    @dataclass
+    class Loss(regularizer.NoRegularizer):
+        name: str = "own_loss"
+
+    @dataclass
+    class Pace(schedule.Step):
+        name: str = "own_pace"
+
+    def add(group, member, schema, **values):
+        lines = [f"defaults: [/schema/{group}/{schema.name}@_here_]", *(f"{k}: {v}" for k, v in values.items())]
+        register(group, schema.name, member, schema, "\\n".join(lines))
+
+    add("opt", "mixbench.optim:SAM", Rule, rho=0.05, perturb="all", bn_stats="first", decay_in_ascent="false", lr=0.1,
+        momentum=0.9, nesterov="false", weight_decay=5e-4)
+    add("regularizer", "mixbench.regularize:NoRegularizer", Loss)
+    add("schedule", "mixbench.schedule:step", Pace, milestones=[0.65, 0.85], factor=0.1, warmup_epochs=0,
+        warmup_start=0.1)
+"""
+
+
+def test_rules_objectives_and_schedules_are_built_as_ours(mixbench: Callable, workplace: Path) -> None:
+    """Oracle: the same members under our names; the weights are the same bits."""
+    own = str(write(workplace / "own.py", OWN))
+    chosen = ("opt=own_rule", "regularizer=own_loss", "schedule=own_pace", "--plugin", own)
+    for extra in (("opt=sam",), chosen):
+        done = mixbench("train", "augment=mixup", *extra, *TINY)
+        assert done.status == 0, done.err
+    ours, theirs = (load_file(path) for path in Path("outputs").rglob("model.safetensors"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_what_stands_behind_two_dashes_is_no_plugin() -> None:

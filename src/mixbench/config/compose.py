@@ -134,9 +134,9 @@ def _object(node: Any) -> Any:
 
 
 def by_hydra(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """Hydra's own composition, neither typed nor checked. Raises ConfigError for what does not compose.
+    """Hydra's own composition, neither typed nor checked.
 
-    It also holds what no config may hold; see mixbench.config.trust.
+    Raises ConfigError for what does not compose, and for what would run something (see mixbench.config.trust).
     """
     return _without_hydra(_with_hydra(overrides, config_dir))
 

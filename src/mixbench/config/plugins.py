@@ -30,8 +30,8 @@ GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
 
 
 @dataclass(frozen=True)
-class Option:
-    """A registered option. `text` is its option file; `plugin` the name of the plugin, as the record has it."""
+class Registered:
+    """An option of a plugin. `text` is its option file; `plugin` the name of the plugin, as the record has it."""
 
     group: str
     name: str
@@ -41,7 +41,7 @@ class Option:
     plugin: str
 
 
-_options: dict[tuple[str, str], Option] = {}
+_options: dict[tuple[str, str], Registered] = {}
 # Name and version (or checksum) of each plugin, by the path, module or entry point that asked for it.
 _loaded: dict[Any, tuple[str, str]] = {}
 _loading: list[str] = []  # the names of plugins that are being imported
@@ -56,7 +56,7 @@ def register(group: str, name: str, member: Any, schema: type, yaml: str | Path)
     problem = _problem(group, name, schema, text)
     if problem:
         raise ConfigError(f"register({group!r}, {name!r}, ...): {problem}")
-    _options[group, name] = Option(
+    _options[group, name] = Registered(
         group, name, member, schema, text, _loading[-1] if _loading else schema.__module__
     )
 
@@ -96,7 +96,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
     return ""
 
 
-def options(group: str) -> dict[str, Option]:
+def options(group: str) -> dict[str, Registered]:
     """The options of a group that plugins have registered, by name. Loads the plugins first."""
     load()
     return {name: option for (g, name), option in _options.items() if g == group}
@@ -143,6 +143,9 @@ def named(names: Sequence[str]) -> Iterator[None]:
 
     Raises ConfigError for one that is not there, does not load, or registers what does not fit.
     """
+    if not names:  # those of the environment are loaded when first needed
+        yield
+        return
     before = {key: os.environ.get(key) for key in (VARIABLE, "PYTHONPATH")}
     absolute = [str(Path(name).expanduser().resolve()) if name.endswith(".py") else name for name in names]
     os.environ[VARIABLE] = json.dumps(list(dict.fromkeys([*_given(), *absolute])))
@@ -150,8 +153,7 @@ def named(names: Sequence[str]) -> Iterator[None]:
     folders = [str(Path(name).parent) for name in absolute if name.endswith(".py")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [before["PYTHONPATH"], *folders]))
     try:
-        if names:
-            load()  # now, to say what is wrong with one; others are loaded when first needed
+        load()
         yield
     finally:
         for key, value in before.items():
@@ -174,7 +176,10 @@ def versions() -> dict[str, str]:
 
 
 def _given() -> list[str]:
-    return json.loads(os.environ.get(VARIABLE, "[]"))
+    try:
+        return [str(name) for name in json.loads(os.environ.get(VARIABLE, "[]"))]
+    except (ValueError, TypeError):
+        raise ConfigError(f"{VARIABLE}: is set by mixbench itself; plugins are named by --plugin.") from None
 
 
 @functools.cache
@@ -193,43 +198,39 @@ def load() -> None:
         return
     for point in _installed():
         name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
-        if point not in _loaded:
-            with _in_words(f"the installed plugin {name} {version}"):
-                _loaded[point] = (
-                    name,
-                    _imported(name, functools.partial(importlib.import_module, point.module), version),
-                )
+        module = functools.partial(importlib.import_module, point.module)
+        _load(point, f"the installed plugin {name} {version}", name, module, functools.partial(str, version))
     for given in _given():
-        if given not in _loaded:
-            with _in_words(f"--plugin {given}"):
-                if given.endswith(".py"):
-                    name = Path(given).name
-                    _loaded[given] = name, _imported(name, functools.partial(_file, Path(given)))
-                else:
-                    version = _version(given)
-                    _loaded[given] = (
-                        given,
-                        _imported(given, functools.partial(importlib.import_module, given), version),
-                    )
+        if given.endswith(".py"):
+            _load(given, f"--plugin {given}", Path(given).name, functools.partial(_file, Path(given)), str)
+        else:
+            module = functools.partial(importlib.import_module, given)
+            _load(given, f"--plugin {given}", given, module, functools.partial(_version, given))
 
 
-def _imported(name: str, load_module: Callable[[], ModuleType], version: str = "") -> str:
-    """Import a plugin, or forget what it has registered; return its version, else the checksum of its files."""
+def _load(
+    asked: Any, called: str, name: str, imported: Callable[[], ModuleType], version: Callable[[], str]
+) -> None:
+    """Import a plugin that is not loaded yet, or forget what it has registered. Without a version it has a checksum."""
+    if asked in _loaded:
+        return
     known = set(_options)
     _loading.append(name)
     try:
-        module = load_module()
-        # It may have been imported before, as a job's pickle does.
-        own = [o for key, o in _options.items() if key not in known or o.schema.__module__ == module.__name__]
-        if not own:
-            raise ConfigError("registers no option; see mixbench.plugins.register.")
-        return version or _checksum(module.__name__, own)
-    except BaseException:
-        for key in set(_options) - known:
-            del _options[key]
-        raise
+        with _in_words(called):
+            module = imported().__name__
+            for key, option in _options.items():  # it may have been imported before, as a job's pickle does
+                if key not in known or _root(option.schema.__module__) == _root(module):
+                    _options[key] = dataclasses.replace(option, plugin=name)
+            own = [option for option in _options.values() if option.plugin == name]
+            if not own:
+                raise ConfigError("registers no option; see mixbench.plugins.register.")
+            _loaded[asked] = name, version() or _checksum(module, own)
     finally:
         _loading.pop()
+        if asked not in _loaded:
+            for key in set(_options) - known:
+                del _options[key]
 
 
 def _file(path: Path) -> ModuleType:
@@ -261,25 +262,26 @@ def _in_words(called: str) -> Iterator[None]:
         raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
 
 
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def _version(module: str) -> str:
     """The version of the distribution that a module comes from; empty where it comes from none."""
     from importlib.metadata import packages_distributions, version
 
-    found = packages_distributions().get(module.partition(".")[0], [])
+    found = packages_distributions().get(_root(module), [])
     return version(found[0]) if found else ""
 
 
-def _checksum(module: str, registered: Sequence[Option]) -> str:
+def _checksum(module: str, registered: Sequence[Registered]) -> str:
     """SHA-256 of the option files and of the modules that the plugin and what it registers are written in."""
-    modules = {module}
-    digest = hashlib.sha256()
+    modules, digest = {module}, hashlib.sha256()
     for option in registered:
         digest.update(option.text.encode())
         kind = option.member
-        modules |= {
-            option.schema.__module__,
-            kind.partition(":")[0] if isinstance(kind, str) else kind.__module__,
-        }
+        modules.add(option.schema.__module__)
+        modules.add(kind.partition(":")[0] if isinstance(kind, str) else getattr(kind, "__module__", module))
     for name in sorted(modules):
         found = importlib.util.find_spec(name)
         if found is not None and found.origin is not None and Path(found.origin).is_file():
