@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,7 +134,7 @@ def read_ahead(
         collate_fn=_as_it_is,
         num_workers=readers,
         multiprocessing_context=START if readers else None,
-        worker_init_fn=begin_reader,
+        worker_init_fn=partial(begin_reader, os.getpid()),
         pin_memory=pin,
         generator=torch.Generator(),  # else every pass would draw from torch's own
     )

@@ -29,13 +29,15 @@ def starting_readers() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_reader(_number: int) -> None:
-    """What a reader does first (a `worker_init_fn` of torch's DataLoader)."""
+def begin_reader(run: int, _number: int) -> None:
+    """What a reader of the process `run` does first (`partial(begin_reader, os.getpid())` as a `worker_init_fn`)."""
     if sys.platform != "linux":  # no telling who has sent a signal
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if os.getppid() != run:  # it died before the line above could take effect
+        os._exit(1)
+    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
 
 
 def _end_with(run: int) -> None:
