@@ -78,6 +78,17 @@ def test_a_folder_with_runs_that_cannot_be_evaluated(mixbench, finished: Path) -
     assert "Traceback" not in done.err
 
 
+def test_a_run_that_held_out_nothing_is_passed_over(mixbench, finished: Path) -> None:
+    """One line on stderr, and status 0 as long as another run below the folder has the part."""
+    assert mixbench("train", "epochs=1", "dataset.train_size=100", "batch_size=50").status == 0
+    (other,) = (p.parent for p in Path("outputs").rglob("summary.json") if p.parent != finished)
+    done = mixbench("eval", "outputs", "--on", "val", "--only", "accuracy")
+    assert done.status == 0
+    assert str(finished) in done.out
+    assert f"--on val: {other} held out no examples" in done.err
+    assert mixbench("eval", str(other), "--on", "val", "--only", "accuracy").status == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -131,10 +131,10 @@ def test_what_a_reader_should_know(tmp_path: Path) -> None:
         "left out, files that are no pictures by their names: train/ant/0.tif, train/ant/1.tif, train/ant/2.tif,"
         " train/ant/3.tif, train/ant/4.tif and 2 more"
     )
-    made = arrays(shape=(3, 8, 8)) | {"mean": np.zeros(3)}
+    made = arrays(shape=(1, 8, 8)) | {"mean": np.zeros(3)}
     note = load_arrays(file(npz(tmp_path / "set.npz", made)), tmp_path / "data").note
     assert note == (
-        "left out, arrays that are not asked for: mean; images of 3x8x8 look like channels first;"
+        "left out, arrays that are not asked for: mean; images of 1x8x8 look like channels first;"
         " what is read is (N, H, W, C)"
     )
 

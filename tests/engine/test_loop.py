@@ -205,7 +205,10 @@ def test_an_early_end_is_a_finished_run(mixbench: Callable) -> None:
             ["batch_size=64", "accumulate=4", "drop_last=false"],
             r"drop_last=false: the last batch has 30 examples",
         ),
-        (["augment=manifold_mixup", "accumulate=2"], r"accumulate=2: manifold_mixup needs every batch whole"),
+        (
+            ["augment=manifold_mixup", "accumulate=2"],
+            r"accumulate=2: manifold_mixup needs every batch whole and alone",
+        ),
         (["ema.decay=1"], r"ema\.decay=1(\.0)?: must be >= 0 and < 1"),
         (["clip_norm=0"], r"clip_norm=0(\.0)?: must be > 0"),
         (["batch_size=2000"], r"1 to 1438, or any with drop_last=false"),

@@ -270,6 +270,10 @@ REFUSED = {
         setter(train_images=lambda m: m["train_images"].reshape(24, -1)),
         r"shape \(24, 240\); needed: \(N, H, W, C\)",
     ),
+    "channels first": (
+        setter(train_images=lambda m: m["train_images"].transpose(0, 3, 1, 2)),
+        r"shape \(24, 3, 10, 8\), which is channels first; needed: .* as train_images\.transpose\(0, 2, 3, 1\)",
+    ),
     "none": (setter(train_images=lambda m: m["train_images"][:0]), r"shape \(0, 10, 8, 3\)"),
     "other shape": (
         setter(test_images=lambda m: m["test_images"][:, :5]),

@@ -71,6 +71,8 @@ def test_inputs_of_all_forms_are_the_same_images(finished: Path) -> None:
     for given in (images / 255, torch.from_numpy(images / 255).half().double()):
         torch.testing.assert_close(run.predict(given), expected, atol=2e-3, rtol=0)
     torch.testing.assert_close(run.predict(images[3]), expected[3:4])
+    assert torch.equal(run.predict(images[..., 0]), expected)  # as training takes one channel
+    torch.testing.assert_close(run.predict(images[3, ..., 0]), expected[3:4])
     assert run.predict(images[:0]).shape == (0, 10)
 
 

@@ -14,9 +14,8 @@ import torch
 from mixbench import __version__
 from mixbench.analysis import stored
 from mixbench.analysis.evaluators import evaluator
-from mixbench.analysis.source import Source, own
+from mixbench.analysis.source import NoSuchPart, Source, own
 from mixbench.data import Split
-from mixbench.errors import ConfigError
 from mixbench.files import plain
 from mixbench.machine.devices import device_title, memory_errors_in_words
 from mixbench.seams import Examples
@@ -72,7 +71,7 @@ def _examples(
     splits = run.splits(data_dir, device)
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:
-        raise ConfigError(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
+        raise NoSuchPart(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
     streamed = bool(splits.streamed)
     readers = run.config.dataset.readers() if streamed else 0
     examples = run.examples(split, device, streamed=streamed, readers=readers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixbench.errors import DataError
+from mixbench.errors import ConfigError, DataError
 from mixbench.inventory.folder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 PARTS = ("test", "val", "train")
 NAMES = (("images", "labels"), ("inputs", "labels"), ("test_images", "test_labels"))
+
+
+class NoSuchPart(ConfigError):
+    """A run whose data have no part of the name asked for."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from mixbench.analysis.evaluate import evaluations
 from mixbench.analysis.evaluators import EVALUATORS, known
 from mixbench.analysis.show import text
-from mixbench.analysis.source import source
+from mixbench.analysis.source import NoSuchPart, source
 from mixbench.errors import DataError, MixbenchError
 from mixbench.record.read import directories
 
@@ -31,18 +31,22 @@ weights is not measured again; delete a file to have it made anew.
 
 
 def main(argv: list[str]) -> int:
-    """The exit status of `mixbench eval ARGV`: 1 where a run cannot be evaluated. Raises ConfigError, DataError."""
+    """The exit status of `mixbench eval ARGV`: 1 where a run cannot be evaluated, but 0 where one of several only lacks
+    the part of the data that was asked for. Raises ConfigError, DataError.
+    """
     arguments = parser().parse_args(argv)
     names = known([name for name in arguments.only.split(",") if name])
     on = source(arguments.on)
-    runs, failures, found = _runs(arguments.runs), 0, []
+    runs, failures, without, found = _runs(arguments.runs), 0, 0, []
     for directory in runs:
         try:
             measured, new = evaluations(
                 directory, names, on, device=arguments.device, data_dir=arguments.data_dir
             )
         except MixbenchError as error:
-            failures += 1
+            lacks = isinstance(error, NoSuchPart)
+            without += lacks
+            failures += not lacks
             print(f"mixbench eval: {error}", file=sys.stderr)
             continue
         found.append({"run": str(directory), "evaluations": measured})
@@ -52,7 +56,7 @@ def main(argv: list[str]) -> int:
             print("\n".join(text(evaluation) for evaluation in measured), flush=True)
     if arguments.format == "json":
         print(json.dumps(found, indent=1))
-    return 1 if failures else 0
+    return 1 if failures or without == len(runs) else 0
 
 
 def _runs(given: list[str]) -> list[Path]:

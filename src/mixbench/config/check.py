@@ -146,5 +146,3 @@ def _batch_problems(run: Train, spec: DataSpec, examples: int) -> Iterator[str]:
             f" (devices={run.devices}, accumulate={run.accumulate}); allowed: another batch_size or"
             " dataset.train_size, or drop_last=true."
         )
-    if run.accumulate > 1 and run.augment.name == "manifold_mixup":
-        yield f"accumulate={run.accumulate}: manifold_mixup needs every batch whole in a forward; allowed here: 1."

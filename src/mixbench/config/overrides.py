@@ -75,7 +75,7 @@ def _is_change(override: Override) -> bool:
 def has_several(override: str) -> bool:
     """True for an override with more than one value, which only a sweep can use."""
     parsed = read(override)
-    return parsed.is_sweep_override() and len(list(parsed.sweep_string_iterator())) > 1
+    return parsed.is_sweep_override() and _count(parsed) > 1
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

@@ -48,7 +48,7 @@ def load_arrays(options: Arrays, data_dir: DataDir) -> Splits:
     parts = {part: Split(_images(found, part), found.labels[part]) for part in found.images}
     note = _left_out("arrays that are not asked for", found.unused)
     height, width, channels = found.shape
-    if height in (1, 3) and width == channels > 4:
+    if height == 1 and width == channels > 4:
         note = f"{note}; " if note else ""
         note += (
             f"images of {height}x{width}x{channels} look like channels first; what is read is (N, H, W, C)"

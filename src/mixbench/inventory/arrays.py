@@ -191,6 +191,11 @@ def _image_type(
             raise ConfigError(
                 f"dataset.path={path}: {name} have shape {shape}; needed: (N, H, W, C), or (N, H, W) for one channel."
             )
+        if len(shape) == 4 and shape[1] == 3 and min(shape[2:]) > 4:
+            raise ConfigError(
+                f"dataset.path={path}: {name} have shape {shape}, which is channels first; needed: (N, H, W, C), as"
+                f" {name}.transpose(0, 2, 3, 1) gives it."
+            )
         kinds[name] = ((*shape[1:], 1)[:3], dtype == "uint8")
     (first, (shape, is_uint8)), *others = kinds.items()
     for name, kind in others:

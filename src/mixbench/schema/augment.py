@@ -164,6 +164,8 @@ class ManifoldMixup(Mixup):
             yield f"opt.compute=subset: {reason}; allowed here: masked."
         if getattr(run.regularizer, "variant", "") == "exact" and run.regularizer.samples == "mixed":
             yield "regularizer.samples=mixed: manifold_mixup has no mixed images to differentiate; allowed: original."
+        if run.accumulate > 1:
+            yield f"accumulate={run.accumulate}: {reason}; allowed here: 1."
         if run.compile:
             yield "compile=true: a compiled network may leave out the hooks of manifold_mixup; allowed here: false."
 

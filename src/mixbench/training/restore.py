@@ -117,9 +117,10 @@ class LoadedRun(SavedRun):
     def predict(self, inputs: Any, device: str | torch.device = "cpu") -> Tensor:
         """Probabilities (N, K) float32, on the CPU, in the arithmetic that the run was trained in.
 
-        `inputs`: images as the data set stores them, an array or tensor (N, H, W, C), or one image (H, W, C). They are
-        uint8 or floats in [0, 1]; for a run that was trained on float images, floats in their units. The run's own
-        normalisation is done here. Raises DataError for inputs of another shape or type, and as `model` does.
+        `inputs`: images as the data set stores them, an array or tensor (N, H, W, C), or one image (H, W, C); C may be
+        left out where it is 1. They are uint8 or floats in [0, 1]; for a run that was trained on float images, floats
+        in their units. The run's own normalisation is done here. Raises DataError for inputs of another shape or type,
+        and as `model` does.
         """
         where = _device(device)
         if where not in self._networks:
@@ -169,6 +170,8 @@ class LoadedRun(SavedRun):
         except ValueError as error:
             raise DataError(f"no array of numbers: {error}") from None
         shape = tuple(about.shape)
+        if shape[-1] == 1 and images.ndim < 4 and images.shape[-2:] == shape[:2] and images.shape != shape:
+            images = images[..., None]
         images = images[None] if images.shape == shape else images
         wanted = f"run {about.run} takes images (N, {', '.join(map(str, shape))})"
         if images.shape[1:] != shape:
