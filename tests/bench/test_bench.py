@@ -244,7 +244,11 @@ def test_beside_the_plain_loop(mixbench: Callable) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "first"),
-    [("scaling", "ERM: 32 images, 10 classes, 8 pixels"), ("together", "1"), ("startup", "import")],
+    [
+        ("scaling", "ERM: 32 images, 10 classes, 8 pixels"),
+        pytest.param("together", "1", marks=pytest.mark.long),  # both start processes
+        pytest.param("startup", "import", marks=pytest.mark.long),
+    ],
 )
 def test_other_modes(mode: str, first: str, mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each prints the sheet that it writes, beginning with what the others are compared with."""

@@ -50,7 +50,7 @@ values = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.tuples(*map(st.sampled_from, names.values())), st.lists(st.sampled_from(values), max_size=5))
 def test_the_command_line_of_a_config_gives_it_again(tmp_path_factory, chosen: tuple, given: list) -> None:
     """Oracle: the config that was written, but for where it lies and that it does not start over."""

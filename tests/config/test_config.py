@@ -108,7 +108,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(VALUES)
 def test_composing_is_hydras(values: dict[str, str]) -> None:
     """Oracle: hydra.compose on the same overrides."""

@@ -113,7 +113,7 @@ PACKAGES = st.sampled_from(
 
 
 @pytest.mark.fault("fuzz")
-@pytest.mark.parametrize("examples", [30, pytest.param(1500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [8, pytest.param(1500, marks=pytest.mark.long)])
 def test_no_file_loads_a_plugin(
     mixbench, workplace: Path, monkeypatch, plugin_room, examples: int, record_property
 ) -> None:

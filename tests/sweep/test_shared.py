@@ -95,7 +95,7 @@ def test_a_run_that_the_other_process_finishes_is_not_run_again(mixbench: Callab
     assert read_summary(first) == {**record, "files": {}}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.fault("claims")
 def test_two_launchers_share_a_grid(workplace: Path) -> None:
     """Both work, no run is started twice, and both report the whole grid."""
@@ -112,7 +112,14 @@ def test_two_launchers_share_a_grid(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), [((), JOBLIB), (JOBLIB, SUBMITIT), (SUBMITIT, ("--jobs=2",))])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((), JOBLIB),
+        pytest.param(JOBLIB, SUBMITIT, marks=pytest.mark.long),
+        pytest.param(SUBMITIT, ("--jobs=2",), marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.fault("kill")
 def test_a_killed_grid_goes_on_under_another_launcher(workplace: Path, first: tuple, second: tuple) -> None:
     """kill -9 of the launcher in its second or third run; the next launcher runs what is missing and nothing else."""
@@ -136,9 +143,9 @@ def test_a_killed_grid_goes_on_under_another_launcher(workplace: Path, first: tu
 @pytest.mark.parametrize(
     ("launcher", "number"),
     [
-        (JOBLIB, signal.SIGTERM),
+        pytest.param(JOBLIB, signal.SIGTERM, marks=pytest.mark.long),
         (JOBLIB, signal.SIGINT),
-        (JOBLIB, signal.SIGKILL),
+        pytest.param(JOBLIB, signal.SIGKILL, marks=pytest.mark.long),
         (("--jobs=2",), signal.SIGKILL),
     ],
 )

@@ -89,13 +89,13 @@ def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], mess
 
 def test_a_sweep_side_by_side_is_the_same_sweep(mixbench: Callable, workplace: Path) -> None:
     """Oracle: the sweep one after another, row by row; a failing cell is counted, the others finish."""
-    sweep = [*TINY, "-m", "epochs=2", "seed=0,1,2", "opt.lr=0.1,1e30"]
+    sweep = [*TINY, "-m", "epochs=2", "seed=0,1", "opt.lr=0.1,1e30"]
     alone = mixbench("train", *sweep, "output_dir=alone")
     together = mixbench("train", *sweep, "output_dir=together", "--jobs=2")
     assert (alone.status, together.status) == (1, 1)
     assert "2 runs side by side" in together.out
-    assert (together.out.count("done: "), together.out.count("FAILED: ")) == (3, 3)
-    assert "sweep: 3 of 6 runs finished" in together.out
+    assert (together.out.count("done: "), together.out.count("FAILED: ")) == (2, 2)
+    assert "sweep: 2 of 4 runs finished" in together.out
 
     def results(root: str) -> dict:
         rows = {p.parent.name: read_rows(p.parent) for p in (workplace / root).rglob("epochs.csv")}
