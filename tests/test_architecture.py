@@ -32,7 +32,7 @@ LAYERS = (
     "sweep",
     "tuning",
     "summarize",
-    "papers analysis report bench catalogue",
+    "papers analysis studies report bench catalogue",
     "commands",
     "cli __main__ __init__",
 )

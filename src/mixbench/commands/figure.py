@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mixbench.commands import analyze
 from mixbench.commands.table import add_run_options, hydra_overrides, planned_runs
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.papers.execute import counts, dry_run, train
-from mixbench.papers.library import load
+from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Figure
 
@@ -31,6 +32,8 @@ def main(argv: list[str]) -> int:
 
     Raises MixbenchError where no run has anything to draw.
     """
+    if any(kind_of(file_of(word)) == "study" for word in argv[:1]):
+        return analyze.main(argv, run=False)
     arguments = parser().parse_args(argv)
     spec = load(arguments.key)
     if not isinstance(spec, Figure):

@@ -1,12 +1,14 @@
 """The specs that come with mixbench, by their keys.
 
 One file `conf/paper/<paper>/<name>.yaml` is one table or figure, and a file of one's own has the same form: `kind`
-(table or figure) and the fields of `Table` or `Figure` in mixbench.papers.spec. Imports no torch.
+(table or figure) and the fields of `Table` or `Figure` in mixbench.papers.spec. Those of kind study are read by
+mixbench.studies.library. Imports no torch.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from mixbench.config.library import conf_dir
@@ -15,18 +17,36 @@ from mixbench.papers.parse import parse
 from mixbench.papers.spec import Figure, Table
 from mixbench.schema.knob import nearest
 
-PAPERS = ("li2023", "zou2023", "park2022", "kimura2021")  # in the order in which they are listed
+PAPERS = ("li2023", "zou2023", "park2022", "kimura2021", "zhang2021")  # in the order in which they are listed
 
 
-def names() -> list[str]:
-    """The keys of the specs that come with mixbench: paper by paper, tables before figures, by number."""
+RUNS = ("table", "figure")  # kinds that are made from runs
+
+
+def names(kinds: Collection[str] = RUNS) -> list[str]:
+    """The keys of the specs of these kinds that come with mixbench: by paper, tables before figures, by number."""
 
     def place(key: str) -> tuple[int, bool, list[str | int]]:
         paper, name = key.split("/")
         numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
         return PAPERS.index(paper), not name.startswith("table"), numbered
 
-    return sorted((f"{p.parent.name}/{p.stem}" for p in (conf_dir() / "paper").glob("*/*.yaml")), key=place)
+    found = [path for path in (conf_dir() / "paper").glob("*/*.yaml") if kind_of(path) in kinds]
+    return sorted((f"{path.parent.name}/{path.stem}" for path in found), key=place)
+
+
+def file_of(key: str) -> Path:
+    """Where the spec called `key` lies, or would."""
+    return Path(key) if key.endswith(".yaml") else conf_dir() / "paper" / f"{key}.yaml"
+
+
+def kind_of(path: Path) -> str:
+    """The kind that a spec file names in a line of its own; empty where there is none, or no such file."""
+    try:
+        found = re.search(r"^kind: *(\w+) *$", path.read_text(), re.MULTILINE)
+    except (OSError, ValueError):
+        return ""
+    return found[1] if found else ""
 
 
 def load(key: str) -> Table | Figure:
@@ -34,7 +54,7 @@ def load(key: str) -> Table | Figure:
 
     Raises ConfigError with the nearest key for an unknown one, and with the place for a malformed file.
     """
-    path = Path(key) if key.endswith(".yaml") else conf_dir() / "paper" / f"{key}.yaml"
+    path = file_of(key)
     if not path.is_file():
         raise ConfigError(
             f"{key}: no such table or figure.{nearest(key, names())}\nKnown: {', '.join(names())}."

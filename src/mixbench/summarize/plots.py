@@ -1,4 +1,4 @@
-"""Lines with bands, as pictures for print and for the page of `mixbench report`.
+"""Lines with bands, bars and maps, as pictures for print and for the page of `mixbench report`.
 
 Colours are those of Okabe and Ito, without their yellow, which is too light for a line on paper; dashes and markers
 tell lines apart without colour. Texts are drawn as they are: no mathematical markup is looked for in them.
@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mixbench.summarize.charts import Bars, HeatMap, bar_handles, draw_bars, draw_map
 from mixbench.summarize.html import Markup
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
@@ -57,7 +59,7 @@ class Line:
     """Means over seeds against x, with their deviations (NaN: no band), and the paper's points (x, y).
 
     `style` counts the lines of a picture: the same number looks the same in all its panels. `flat` is a line
-    across a panel, without markers.
+    across a panel, without markers. `low` and `high` are the ends of a band that is not the deviation.
     """
 
     label: str
@@ -67,11 +69,15 @@ class Line:
     std: Sequence[float]
     printed: Sequence[tuple[float, float]] = ()
     flat: bool = False
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. `ticks` are the places of the numbers on the x axis; empty: matplotlib's choice."""
+    """One pair of axes with lines. `ticks` are the places of the numbers on the x axis; empty: matplotlib's choice.
+    `log` and `log_y`: logarithmic axes.
+    """
 
     title: str
     x_label: str
@@ -79,9 +85,13 @@ class Panel:
     lines: Sequence[Line]
     log: bool = False
     ticks: Sequence[float] = ()
+    log_y: bool = False
 
 
-def picture(panels: Sequence[Panel], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
+Plot = Panel | Bars | HeatMap
+
+
+def picture(panels: Sequence[Plot], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
     """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf or svg file."""
     width = WIDTH if per_row > 1 else WIDTH * 0.65
     wrap = textwrap.TextWrapper(_letters(width, 6.5), break_on_hyphens=False)
@@ -128,29 +138,37 @@ def _saved(figure: Figure, form: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
-def _height(panels: Sequence[Panel], per_row: int, width: float, legend: Sequence[Line2D]) -> float:
+def _height(panels: Sequence[Plot], per_row: int, width: float, legend: Sequence[Artist]) -> float:
     """Inches that the panels and their legend take."""
     rows, lines = -(-len(panels) // per_row), -(-len(legend) // _legend_columns(legend, width))
     return 2.1 * rows + 0.18 * lines
 
 
-def _legend_columns(legend: Sequence[Line2D], width: float) -> int:
+def _legend_columns(legend: Sequence[Artist], width: float) -> int:
+    if not legend:
+        return 1
     longest = max(len(str(line.get_label())) for line in legend)
     return max(1, min(len(legend), _letters(width, 8) // (longest + 9)))
 
 
 def _fill(
-    figure: FigureBase, panels: Sequence[Panel], per_row: int, width: float, legend: list[Line2D]
+    figure: FigureBase, panels: Sequence[Plot], per_row: int, width: float, legend: list[Artist]
 ) -> None:
     """Draw the panels, row by row, and the legend below them."""
     rows = -(-len(panels) // per_row)
     grid = list(figure.subplots(rows, per_row, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
-        _draw(axes, panel)
+        if isinstance(panel, Panel):
+            _draw(axes, panel)
+        elif isinstance(panel, Bars):
+            draw_bars(axes, panel, COLOURS)
+        else:
+            draw_map(axes, panel)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    columns = _legend_columns(legend, width)
-    figure.legend(handles=legend, loc="outside lower center", ncols=columns, handlelength=3)
+    if legend:
+        columns = _legend_columns(legend, width)
+        figure.legend(handles=legend, loc="outside lower center", ncols=columns, handlelength=3)
 
 
 def _look(line: Line) -> dict[str, Any]:
@@ -162,12 +180,15 @@ def _look(line: Line) -> dict[str, Any]:
     return look if line.flat else look | {"marker": MARKERS[line.style % len(MARKERS)]}
 
 
-def _legend(panels: Sequence[Panel]) -> list[Line2D]:
-    lines = {line.label: line for panel in panels for line in panel.lines}
-    handles = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]
-    if any(line.printed for panel in panels for line in panel.lines):
+def _legend(panels: Sequence[Plot]) -> list[Artist]:
+    lines = {line.label: line for panel in panels if isinstance(panel, Panel) for line in panel.lines}
+    handles: list[Artist] = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]
+    if any(line.printed for panel in panels if isinstance(panel, Panel) for line in panel.lines):
         handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))
-    return handles
+    bars = {
+        h.get_label(): h for panel in panels if isinstance(panel, Bars) for h in bar_handles(panel, COLOURS)
+    }
+    return [*handles, *bars.values()]
 
 
 PRINTED: dict[str, Any] = {"linestyle": "none", "marker": "D", "markerfacecolor": "none", "markersize": 6}
@@ -177,6 +198,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     if panel.log:
         axes.set_xscale("log")
+    if panel.log_y:
+        axes.set_yscale("log")
     if panel.ticks:
         axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
@@ -189,8 +212,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         if len(x) > 20:  # a marker here and there, not at the same epochs for all lines
             look["markevery"] = (line.style * len(x) // 40, max(1, len(x) // 6))
         axes.plot(x, mean, **look)
+        low, high = (line.low, line.high) if len(line.low) else (mean - std, mean + std)
         if len(x) > 1:
-            axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.13, linewidth=0)
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
         else:
             axes.errorbar(x, mean, std, color=look["color"], capsize=2)
         if line.printed:

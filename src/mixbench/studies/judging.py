@@ -1,0 +1,38 @@
+"""From numbers over seeds to what can be said of them. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixbench.studies.study import UNDECIDED
+
+RESAMPLES = 2_000
+
+
+def agreed(verdicts: Sequence[str]) -> str:
+    """The verdict of several cases that the paper does not tell apart: theirs where they agree, else undecided."""
+    return verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED
+
+
+def interval(values: ArrayLike, statistic: Callable[..., Any], share: float = 0.95) -> tuple[float, float]:
+    """The percentile bootstrap interval of a statistic over seeds; the same each time it is asked for."""
+    given = np.asarray(values, dtype=float)
+    drawn = np.random.default_rng(0).integers(0, len(given), (RESAMPLES, len(given)))
+    found = np.array([statistic(given[row]) for row in drawn])
+    low, high = np.quantile(found, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
+
+
+def quantile_of(value: float, among: ArrayLike) -> float:
+    """The share of the numbers that are smaller than `value`."""
+    return float(np.mean(np.asarray(among, dtype=float) < value))
+
+
+def spread(values: ArrayLike) -> str:
+    """Median and middle 95 % in words, "0.0041 (0.0001 to 0.015)"."""
+    low, middle, high = np.quantile(np.asarray(values, dtype=float), [0.025, 0.5, 0.975])
+    return f"{middle:.3g} ({low:.3g} to {high:.3g})"

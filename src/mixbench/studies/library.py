@@ -1,0 +1,97 @@
+"""The published figures that are studies: conf/paper/PAPER/NAME.yaml with `kind: study`. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from mixbench.errors import ConfigError
+from mixbench.papers import library
+from mixbench.schema.knob import check, nearest
+from mixbench.studies.study import STUDIES, Study, study
+
+FIELDS = ("kind", "title", "source", "study", "parameters", "notes")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A study with the parameters that a figure is made with.
+
+    `key` is such as zhang2021/fig3, or the name of a study with its own defaults. `notes` say what the paper leaves
+    open, and what was chosen.
+    """
+
+    key: str
+    title: str
+    source: str
+    study: Study
+    parameters: Any
+    notes: tuple[str, ...] = ()
+
+
+def names() -> list[str]:
+    """The keys of the published studies, paper by paper, in the order of their numbers."""
+    return library.names(("study",))
+
+
+def load(key: str, changes: Sequence[str] = ()) -> Spec:
+    """The spec called `key`, or the study of that name, with `changes` such as "networks=20" to its parameters.
+
+    Raises ConfigError for one that is not known, or is malformed, and for a value that is not allowed.
+    """
+    if key in STUDIES:
+        found = study(key)
+        return Spec(key, found.about, "", found, _parameters(found, {}, changes, key))
+    path = library.file_of(key)
+    if not path.is_file():
+        known = [*names(), *STUDIES]
+        raise ConfigError(f"{key}: no such study.{nearest(key, known)}\nKnown: {', '.join(known)}.")
+    try:
+        given = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(given, dict) or given.get("kind") != "study":
+        raise ConfigError(f"{path}: is no study; it needs kind: study.")
+    try:
+        return _spec(key, {str(name): value for name, value in given.items()}, changes)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _spec(key: str, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
+    for name in given:
+        if name not in FIELDS:
+            raise ConfigError(f"no '{name}'.{nearest(name, FIELDS)}\nKnown: {', '.join(FIELDS)}.")
+    for name in ("title", "source", "study"):
+        if not isinstance(given.get(name), str):
+            raise ConfigError(f"{name}: must be a text, not {given.get(name)!r}.")
+    notes = given.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ConfigError(f"notes: must be a list of texts, not {notes!r}.")
+    found = study(given["study"])
+    parameters = _parameters(found, given.get("parameters", {}), changes, "parameters")
+    return Spec(key, given["title"], given["source"], found, parameters, tuple(notes))
+
+
+def _parameters(of: Study, given: Any, changes: Sequence[str], at: str) -> Any:
+    """The study's parameters with those `given` and `changes`, checked."""
+    known = [field.name for field in dataclasses.fields(of.parameters)]
+    node = OmegaConf.structured(of.parameters)
+    try:
+        node = OmegaConf.merge(node, given, OmegaConf.from_dotlist(list(changes)))
+        parameters = OmegaConf.to_object(node)
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        key = getattr(error, "key", None)
+        reason = str(error).splitlines()[0]
+        hint = nearest(str(key), known) if key is not None and str(key) not in known else ""
+        raise ConfigError(f"{at}: {reason}.{hint}\nKnown: {', '.join(known)}.") from None
+    problems = list(check(parameters))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return parameters

@@ -1,0 +1,107 @@
+"""Where a study's numbers lie: FOLDER/studies/KEY/, made part by part.
+
+    numbers.csv    all numbers; the column `part` says which part of the study they are of
+    about.json     the parameters, the seconds that each part took, what computed it, and the checksum of what
+                   numbers.csv holds of them
+
+Numbers of other parameters, or damaged ones, count as not there. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixbench import __version__
+from mixbench.errors import output_error
+from mixbench.files import plain, write_atomic, write_json
+from mixbench.studies.library import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def place(folder: Path, spec: Spec) -> Path:
+    """The directory of a study's numbers. Of a spec in a file of one's own, it has the file's name."""
+    return folder / "studies" / (Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key)
+
+
+def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
+    """The numbers of all parts; those that are missing are computed, and kept one by one. Raises OutputError."""
+    from tqdm import tqdm
+
+    directory = place(folder, spec)
+    about, content = _kept(directory, spec)
+    missing = [part for part in spec.study.parts(spec.parameters) if part not in about["seconds"]]
+    for part in tqdm(missing, desc=spec.key, unit="part", disable=None if progress else True):
+        started = time.perf_counter()
+        new = spec.study.compute(spec.parameters, part)
+        new.insert(0, "part", part)
+        about["seconds"][part] = round(time.perf_counter() - started, 2)
+        about["computed_by"] = _machine()
+        content += new.to_csv(index=False, header=not content).encode()
+        _write(directory, content, about)
+    return _numbers(content)
+
+
+def stored(folder: Path, spec: Spec) -> pd.DataFrame | None:
+    """The numbers of a study of which no part is missing; None where there are none."""
+    about, content = _kept(place(folder, spec), spec)
+    complete = set(spec.study.parts(spec.parameters)) <= set(about["seconds"])
+    return _numbers(content) if complete else None
+
+
+def seconds(folder: Path, spec: Spec) -> float:
+    """What all parts took together."""
+    return sum(_kept(place(folder, spec), spec)[0]["seconds"].values())
+
+
+def _numbers(content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(content), dtype={"part": str})
+
+
+def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
+    """What is there of these very parameters: about.json, and the rows of numbers.csv that it knows."""
+    parameters = plain(dataclasses.asdict(spec.parameters))
+    nothing = {"parameters": parameters, "seconds": {}}
+    try:
+        about = json.loads((directory / "about.json").read_text())
+        content = (directory / "numbers.csv").read_bytes()[: about["bytes"]]
+        trusted = about["sha256"] == hashlib.sha256(content).hexdigest()
+        if trusted and about["parameters"] == parameters and isinstance(about["seconds"], dict):
+            return about, content
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return nothing, b""
+
+
+def _write(directory: Path, content: bytes, about: dict[str, Any]) -> None:
+    """Rows are only ever added: after a kill between the two files, those that about.json does not know are dropped."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(directory, error) from None
+    write_atomic(directory / "numbers.csv", content)
+    kept = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    write_json(directory / "about.json", about | kept)
+
+
+def _machine() -> dict[str, str]:
+    import platform
+
+    import numpy as np
+    import torch
+
+    return {
+        "mixbench": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

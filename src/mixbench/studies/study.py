@@ -1,0 +1,63 @@
+"""What a study is, and how a claim is judged. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mixbench.errors import ConfigError
+from mixbench.schema.knob import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mixbench.summarize.plots import Plot
+
+CONFIRMED, REFUTED = "confirmed", "refuted"
+CORRECTED, UNDECIDED = "holds with a correction", "undecided"
+VERDICTS = (CONFIRMED, CORRECTED, REFUTED, UNDECIDED)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One of VERDICTS, our numbers with their spread in words, and what is to be said besides.
+
+    `remark` holds the correction where there is one, and what it would take where nothing is decided.
+    """
+
+    verdict: str
+    ours: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment in parts, of which each can be computed alone, so that what was stopped goes on.
+
+    `parameters` is a dataclass of knobs. `parts` names the parts that they ask for; `compute` gives the numbers of
+    one, with the same columns for all; `draw` gives the plots of all numbers; `judges` the claims that the numbers
+    decide, by name.
+    """
+
+    about: str
+    parameters: type
+    parts: Callable[[Any], Sequence[str]]
+    compute: Callable[[Any, str], pd.DataFrame]
+    draw: Callable[[pd.DataFrame, Any], Sequence[Plot]]
+    judges: Mapping[str, Callable[[pd.DataFrame, Any], Judgement]]
+
+
+# The module of each study. It has a Study by the name STUDY, and imports what computes only to compute.
+STUDIES = {
+    "radius": "mixbench.studies.radius",
+}
+
+
+def study(name: str) -> Study:
+    """The study called `name`. Raises ConfigError where there is none."""
+    if name not in STUDIES:
+        raise ConfigError(f"study: no '{name}'.{nearest(name, list(STUDIES))}\nKnown: {', '.join(STUDIES)}.")
+    found: Study = importlib.import_module(STUDIES[name]).STUDY
+    return found

@@ -1,0 +1,101 @@
+"""Numbers of a study that is made part by part: stopped, damaged, and with other parameters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mixbench.errors import ConfigError
+from mixbench.schema.knob import knob
+from mixbench.studies import library, store
+from mixbench.studies.library import Spec
+from mixbench.studies.study import Study
+
+
+@dataclass
+class Parameters:
+    factor: float = knob("a factor", default=2.0, above=0)
+    parts: int = knob("parts", default=3, at_least=1)
+
+
+asked: list[str] = []
+
+
+def compute(parameters: Parameters, part: str) -> pd.DataFrame:
+    asked.append(part)
+    if part == "2" and asked.count("2") == 1:
+        raise KeyboardInterrupt
+    return pd.DataFrame({"value": [parameters.factor * int(part) / 3, 1 / 7], "name": ["a", part]})
+
+
+STUDY = Study(
+    "numbers", Parameters, lambda p: [str(i) for i in range(p.parts)], compute, lambda numbers, p: [], {}
+)
+
+
+def spec(**values: float) -> Spec:
+    return Spec("paper/fig1", "title", "source", STUDY, Parameters(**values))
+
+
+def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
+    """Each part is computed once but for the one that was stopped; the numbers come back to the last bit."""
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        store.computed(tmp_path, spec())
+    assert store.stored(tmp_path, spec()) is None
+    numbers = store.computed(tmp_path, spec())
+    assert asked == ["0", "1", "2", "2"]
+    assert list(numbers["part"]) == ["0", "0", "1", "1", "2", "2"]
+    assert list(numbers["value"]) == [0, 1 / 7, 2 / 3, 1 / 7, 4 / 3, 1 / 7]
+    pd.testing.assert_frame_equal(store.stored(tmp_path, spec()), numbers)
+    assert store.seconds(tmp_path, spec()) >= 0
+
+
+def test_a_kill_between_the_two_files_loses_one_part(tmp_path: Path) -> None:
+    """Rows that about.json does not know are dropped, and computed again."""
+    asked[:] = ["2"]
+    numbers = store.computed(tmp_path, spec(parts=2))
+    place = store.place(tmp_path, spec())
+    with (place / "numbers.csv").open("a") as file:
+        file.write("2,9,half a ro")
+    asked[:] = ["2"]
+    again = store.computed(tmp_path, spec(parts=2))
+    assert asked == ["2"]
+    pd.testing.assert_frame_equal(again, numbers)
+
+
+@pytest.mark.parametrize("damage", ["numbers", "about", "parameters"])
+def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> None:
+    """A changed digit, a file that is no JSON, other parameters: never shown, computed anew."""
+    asked[:] = ["2"]
+    store.computed(tmp_path, spec())
+    place, wanted = store.place(tmp_path, spec()), spec()
+    if damage == "numbers":
+        path = place / "numbers.csv"
+        path.write_text(path.read_text().replace("0.14", "0.15", 1))
+    elif damage == "about":
+        (place / "about.json").write_text("[]")
+    else:
+        wanted = spec(factor=3.0)
+    assert store.stored(tmp_path, wanted) is None
+    assert store.computed(tmp_path, wanted)["value"][2] == wanted.parameters.factor / 3
+    assert json.loads((place / "about.json").read_text())["parameters"]["factor"] == wanted.parameters.factor
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "message"),
+    [
+        ("radiuss", [], "radiuss: no such study. Did you mean 'radius'"),
+        ("zhang2021/fig3", ["networkss=3"], "Did you mean 'networks'"),
+        ("zhang2021/fig3", ["networks=1"], "networks=1: must be >= 2"),
+        ("radius", ["networks=many"], "networks"),
+        ("li2023/table1", [], "is no study; it needs kind: study"),
+    ],
+)
+def test_mistakes_are_named(key: str, changes: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+        library.load(key, changes)
