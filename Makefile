@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults tables figures report bench numbers lint format clean
+.PHONY: help env demo test faults tables figures claims report bench numbers lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,12 @@ table-%: env ## reproduce a table, e.g. make table-li2023-2 BUDGET=0.02 SEEDS=1 
 figures: env ## draw every figure that has runs, into outputs/figures
 	@for spec in conf/paper/*/fig*.yaml; do key=$${spec#conf/paper/}; \
 		$(BIN)/mixbench figure $${key%.yaml} $(SCALE) || true; done
+
+figure-%: env ## compute and draw a figure, e.g. make figure-zhang2021-3
+	$(BIN)/mixbench figure $(firstword $(subst -, ,$*))/fig$(lastword $(subst -, ,$*)) --run
+
+claims: env ## write what the papers claim and what we found, from results/, into docs/claims.md
+	$(BIN)/mixbench claims --output-dir results --format md --out docs/claims.md
 
 report: env ## one HTML page about all runs: report.html in outputs
 	$(BIN)/mixbench report --out outputs/report.html

@@ -66,7 +66,7 @@ def test_radii_of_random_directions() -> None:
 
 
 def test_labels_are_the_sides_of_a_plane() -> None:
-    """Limiting case: a linear model that trains long enough separates every set, and R_i of its own weights is a cosine."""
+    """Limiting case: a linear model that trains long enough separates every set, and its R_i are cosines."""
     problem, weights = made(5, (4, 1), 20)
     *_, last = trained(weights, problem, 400, 1.0, 0.9, 20, torch.Generator())
     outputs, _ = outputs_and_gradients(last, problem.inputs)

@@ -45,8 +45,8 @@ def box_inside(lam: float, n: int) -> Tensor:
 
 
 def box_clipped(share: float, n: int) -> Tensor:
-    """A box [centre - h, centre + h), h = int(n sqrt(share)) // 2, around a uniform pixel: those centres, out of n, whose
-    box holds both pixels. It is what `augment.cutmix.random_box` draws.
+    """A box [centre - h, centre + h), h = int(n sqrt(share)) // 2, around a uniform pixel: of the n centres the share
+    whose box holds both pixels. It is what `augment.cutmix.random_box` draws.
     """
     half = int(n * math.sqrt(share)) // 2
     pixel = torch.arange(n, dtype=torch.float64)
@@ -57,8 +57,8 @@ def box_clipped(share: float, n: int) -> Tensor:
 
 def bump_in_plane(size: float, n: int) -> Tensor:
     """For exp(-pi |i - p|^2 / size), with p uniform on n^2 pixels, the integral over all of the plane instead of them:
-    along one axis sqrt(size / 2) / n exp(-pi d^2 / (2 size)) at distance d. With size = 2 (1 - lam) n^2 the product over
-    the axes is equation 11.
+    along one axis sqrt(size / 2) / n exp(-pi d^2 / (2 size)) at distance d. With size = 2 (1 - lam) n^2 the product
+    over the axes is equation 11.
     """
     pixel = torch.arange(n, dtype=torch.float64)
     distance = pixel[:, None] - pixel
@@ -93,7 +93,7 @@ def hmix(lam: float, r: float, n: int, joint: Callable[[float, int], Tensor]) ->
 
 
 def by_enumeration(mask: Callable[[int, int], Tensor], n: int) -> Tensor:
-    """The map of a mask that is drawn by a uniform pixel alone: `mask(row, column)` is 1 - M (n, n). All n^2 are tried."""
+    """The map of a mask that is drawn by a uniform pixel alone: `mask(row, column)` is 1 - M (n, n). All are tried."""
     rows = [over_offsets(torch.stack([mask(row, column) for column in range(n)])) for row in range(n)]
     return torch.stack(rows).mean(0)
 

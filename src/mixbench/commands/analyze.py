@@ -50,7 +50,8 @@ def main(argv: list[str], run: bool = True) -> int:
     plots = spec.study.draw(numbers, spec.parameters)
     foot = [f"{spec.source}."] if spec.source else []
     title = f"{spec.key}: {spec.title}"
-    content = picture(plots, min(len(plots), 2), title, foot, path.suffix[1:].lower())
+    per_row = len(plots) if len(plots) < 3 else 2 if len(plots) == 4 else 3
+    content = picture(plots, per_row, title, foot, path.suffix[1:].lower())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -30,6 +30,14 @@ from mixbench.studies.study import UNDECIDED, VERDICTS, Judgement
 __all__ = ["PAPERS", "Row", "judged", "markdown", "of_paper", "text"]
 
 
+HEAD = """# What the papers claim, and what we found
+
+Made by `mixbench claims --format md` from stored numbers, never written by hand. A claim is confirmed or refuted by
+distributions over seeds, or by closed forms against the very code that trains; "holds with a correction" says which;
+"undecided" says what it would take. `mixbench analyze KEY` computes the numbers of a study again and draws its figure.
+"""
+
+
 @dataclass(frozen=True)
 class Claim:
     """An entry of a claims file; `judge` is empty for a claim that nothing of ours decides."""
@@ -129,7 +137,7 @@ def text(papers: Mapping[str, Sequence[Row]]) -> str:
 def markdown(papers: Mapping[str, Sequence[Row]]) -> str:
     """A table for each paper, and the counts of all."""
     everything = [row for rows in papers.values() for row in rows]
-    parts = [f"{len(everything)} claims: {counts(everything)}.", ""]
+    parts = [HEAD, f"{len(everything)} claims so far: {counts(everything)}.", ""]
     for paper, rows in papers.items():
         if not rows:
             continue

@@ -1,4 +1,4 @@
-"""Park et al., Figure 4 and Theorem 2: the coefficients a_jk of the masks that train, and what the text gives for them."""
+"""Park et al., Figure 4: the coefficients a_jk of the masks that train, and what the text gives for them."""
 
 from __future__ import annotations
 
@@ -138,7 +138,16 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     for name in SAMPLERS:
         grid = of[of["method"] == name].pivot(index="down", columns="right", values="sampled")
         plots.append(
-            HeatMap(name, "offset", "offset", list(grid.columns), list(grid.index), grid.to_numpy(), 0, top)
+            HeatMap(
+                name,
+                "offset",
+                "offset",
+                [float(s) for s in grid.columns],
+                [float(s) for s in grid.index],
+                grid.to_numpy(),
+                0,
+                top,
+            )
         )
     lines = []
     for style, name in enumerate(SAMPLERS):
@@ -149,7 +158,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
 
 
 def apart(of: pd.DataFrame, form: str) -> tuple[float, float]:
-    """The largest distance of the sampled coefficients from a form, and in standard errors (1e-9 where there is none)."""
+    """The largest distance of the sampled coefficients from a form, and in standard errors (at least 1e-9)."""
     distance = (of["sampled"] - of[form]).abs()
     return float(distance.max()), float((distance / of["error"].clip(lower=1e-9)).max())
 
@@ -162,8 +171,8 @@ def against_text(numbers: pd.DataFrame, name: str, correction: str) -> Judgement
     relative = (of["sampled"] / of["text"]).where(of["text"] > 1e-12)
     ours = (
         f"{len(of)} coefficients at lambda {', '.join(f'{lam:g}' for lam in sorted(of['lam'].unique()))}: up to"
-        f" {far:.3g} from the text ({errors:.3g} standard errors; {relative.min():.2f} to {relative.max():.2f} times it),"
-        f" within {left:.1f} standard errors of the corrected form"
+        f" {far:.3g} from the text ({errors:.3g} standard errors; {relative.min():.2f} to {relative.max():.2f} times"
+        f" it), within {left:.1f} standard errors of the corrected form"
     )
     if errors <= CLOSE:
         return Judgement(CONFIRMED, ours)

@@ -44,7 +44,7 @@ def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
         new.insert(0, "part", part)
         about["seconds"][part] = round(time.perf_counter() - started, 2)
         about["computed_by"] = _machine()
-        content += new.to_csv(index=False, header=not content).encode()
+        content += new.to_csv(index=False, header=not content, float_format="%.10g").encode()
         _write(directory, content, about)
     return _numbers(content)
 

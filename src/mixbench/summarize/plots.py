@@ -19,7 +19,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mixbench.summarize.charts import Bars, HeatMap, bar_handles, draw_bars, draw_map
 from mixbench.summarize.html import Markup
@@ -200,12 +200,14 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
     if panel.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # not powers of ten, which are markup
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     if panel.ticks:
         axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
         axes.set_xlim(*_limits(panel.ticks, panel.log))
     elif all(float(x).is_integer() for line in panel.lines for x in line.x):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for line in panel.lines:
         x, mean, std = (np.asarray(v, dtype=float) for v in (line.x, line.mean, line.std))
         look = _look(line)
