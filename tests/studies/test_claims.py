@@ -27,8 +27,13 @@ def test_every_claim_is_judged_by_something_that_exists(paper: str, tmp_path: Pa
 
 def test_every_judge_decides_a_claim() -> None:
     """A judge that no claim names would be dead code."""
-    used = {claim.judge for paper in claims.PAPERS for claim in claims.claims(paper)}
-    assert {f"{key} {judge}" for key in names() for judge in load(key).study.judges} == used
+    used = {
+        (load(claim.key).study.about, claim.judge.partition(" ")[2])
+        for paper in claims.PAPERS
+        for claim in claims.claims(paper)
+        if claim.judge
+    }
+    assert {(load(key).study.about, judge) for key in names() for judge in load(key).study.judges} == used
 
 
 def looks(before: np.ndarray, after: np.ndarray, largest: float = 0.9, above: int = 5) -> pd.DataFrame:

@@ -52,6 +52,7 @@ class Study:
 # The module of each study. It has a Study by the name STUDY, and imports what computes only to compute.
 STUDIES = {
     "radius": "mixbench.studies.radius",
+    "approximation": "mixbench.studies.approximation",
     "coefficients": "mixbench.studies.coefficients",
 }
 
