@@ -31,7 +31,7 @@ class Parameters:
     seeds: int = knob(
         "pairs of models, each with its own two moons and initial weights", default=20, at_least=2
     )
-    n: int = knob("training examples, and as many to test", default=100, at_least=4)
+    n: int = knob("training examples, and as many to test", default=60, at_least=4)
     noise: float = knob("standard deviation of the noise on the moons", default=0.1, at_least=0)
     width: int = knob("hidden units of the network", default=100, at_least=1)
     alpha: float = knob("lambda ~ Beta(alpha, alpha)", default=1.0, above=0)
