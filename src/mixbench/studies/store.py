@@ -44,7 +44,10 @@ def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
         new.insert(0, "part", part)
         about["seconds"][part] = round(time.perf_counter() - started, 2)
         about["computed_by"] = _machine()
-        content += new.to_csv(index=False, header=not content, float_format="%.10g").encode()
+        rows = new.to_csv(index=False, float_format="%.10g").encode()
+        if content and content.partition(b"\n")[0] != rows.partition(b"\n")[0]:
+            raise ValueError(f"part {part} has other columns than those before it: {list(new.columns)}")
+        content += rows.partition(b"\n")[2] if content else rows
         _write(directory, content, about)
     return _numbers(content)
 

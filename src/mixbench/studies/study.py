@@ -52,6 +52,8 @@ class Study:
 # The module of each study. It has a Study by the name STUDY, and imports what computes only to compute.
 STUDIES = {
     "radius": "mixbench.studies.radius",
+    "smoothing": "mixbench.studies.smoothing",
+    "complexity": "mixbench.studies.complexity",
     "approximation": "mixbench.studies.approximation",
     "coefficients": "mixbench.studies.coefficients",
 }
