@@ -19,7 +19,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mixbench.summarize.charts import Bars, HeatMap, bar_handles, draw_bars, draw_map
 from mixbench.summarize.html import Markup
@@ -200,8 +200,6 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
     if panel.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())  # not powers of ten, which are markup
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     if panel.ticks:
         axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
@@ -221,6 +219,11 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.errorbar(x, mean, std, color=look["color"], capsize=2)
         if line.printed:
             axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)
+    if panel.log_y:
+        plain = FuncFormatter(lambda value, _: f"{value:g}")  # powers of ten would be markup
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
 
 
 def _limits(ticks: Sequence[float], log: bool) -> tuple[float, float]:
