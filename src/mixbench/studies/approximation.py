@@ -10,7 +10,7 @@ import numpy as np
 
 from mixbench.schema.knob import knob
 from mixbench.studies.judging import interval
-from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, Judgement, Study
+from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,7 @@ def closeness(*losses: str) -> Callable[[pd.DataFrame, Parameters], Judgement]:
     """A judge of these losses: by how much of the loss the two curves differ, at the epoch where they differ most."""
 
     def judge(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-        words, worst = [], 0.0
+        words, least, worst = [], 0.0, 0.0
         for part in parts(parameters):
             loss, model = part.split(", ")
             if loss not in losses:
@@ -163,16 +163,23 @@ def closeness(*losses: str) -> Callable[[pd.DataFrame, Parameters], Judgement]:
                 )
             }
             ends = {name: interval(values, np.median) for name, values in far.items()}
-            worst = max(worst, *(high for name, (_, high) in ends.items() if name != "at the same weights"))
+            curves = [ends["training"], ends["test"]]
+            least, worst = (
+                max(least, *(low for low, _ in curves)),
+                max(worst, *(high for _, high in curves)),
+            )
             said = ", ".join(
                 f"{name} {np.median(values):.1%} ({ends[name][0]:.1%} to {ends[name][1]:.1%})"
                 for name, values in far.items()
             )
             words.append(f"{LOSSES[loss]}, {MODELS[model]}: {said}")
-        verdict = CONFIRMED if worst <= CLOSE else CORRECTED if worst <= FAR else REFUTED
-        remark = "" if verdict == CONFIRMED else f"Within {worst:.0%} at every epoch, not within {CLOSE:.0%}."
-        if verdict == REFUTED:
-            remark = f"They differ by up to {worst:.0%} of the loss in the median."
+        verdict, remark = CONFIRMED, ""
+        if least > FAR:
+            verdict, remark = REFUTED, f"They differ by more than {FAR:.0%} of the loss."
+        elif worst > FAR:
+            verdict, remark = UNDECIDED, f"The interval goes beyond {FAR:.0%}: more pairs would tell."
+        elif worst > CLOSE:
+            verdict, remark = CORRECTED, f"Within {worst:.0%} at every epoch, not within {CLOSE:.0%}."
         return Judgement(
             verdict,
             f"largest difference over the epochs, median over {parameters.seeds} pairs (95 % interval): "
