@@ -47,6 +47,12 @@ class SavedRun:
         return str(self.summary.get("id", self.directory.name))
 
     @property
+    def data(self) -> dict[str, str]:
+        """The checksums of the data that it was trained on, by name; empty where the record does not tell."""
+        found = self.summary.get("data")
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+    @property
     def values(self) -> dict[str, Any]:
         """The config as it was when the run began, by the keys that set its values on the command line."""
         return self.summary.get("config", {})

@@ -12,6 +12,7 @@ from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
+from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 from mixbench.sweep.launch import Launcher
@@ -39,8 +40,9 @@ class Job:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something left to do."""
-        return self.config.force or self.run.state != "finished"
+        """Whether there is something left to do. One that was trained on other data says so itself when it starts."""
+        run = self.run
+        return self.config.force or run.state != "finished" or bool(other_data(run, self.config))
 
 
 def train(

@@ -14,10 +14,11 @@ from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once
+from mixbench.record.data import other_data
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
 
-STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
+STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "other data")
 
 
 def swept(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> list[str] | None:
@@ -56,12 +57,13 @@ def dry_run(jobs: Sequence[Job]) -> str:
     lines, counts, left = [], dict.fromkeys(STATES, 0), dict[Path, float]()
     for job in jobs:
         run, epochs = job.run, job.config.epochs
-        state, seconds = standing(run), pace.seconds(job.config, epochs_left(run, epochs))
+        state = "other data" if other_data(run, job.config) else standing(run)
+        seconds = pace.seconds(job.config, epochs_left(run, epochs))
         if run.directory not in left:
             left[run.directory] = seconds
             counts[state] += 1
         time = "" if state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
-        lines.append(f"{state:9} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
+        lines.append(f"{state:10} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     known = [seconds for seconds in left.values() if not math.isnan(seconds)]
     time = duration(sum(known)) if known or not left else duration(math.nan)
@@ -78,7 +80,9 @@ def outcome(jobs: Sequence[Job]) -> tuple[str, int]:
     lines = []
     for place, job in places.items():
         run = job.run
-        if run.state != "finished":
+        if words := other_data(run, job.config):
+            lines.append(f"  other data: (seed {job.config.seed}) {words}")
+        elif run.state != "finished":
             state = "not started" if run.state == "missing" else run.state
             lines.append(f"  {state}: {place} (seed {job.config.seed}) {run.error}".rstrip())
     head = f"sweep: {len(places) - len(lines)} of {len(places)} runs finished"

@@ -20,6 +20,7 @@ from mixbench.data import Split, Splits
 from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
+from mixbench.record.data import difference
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
 from mixbench.schema.knob import nearest
@@ -136,10 +137,13 @@ class LoadedRun(SavedRun):
     def splits(self, data_dir: str | None = None, device: str | torch.device = "cpu") -> Splits:
         """The data that the run was trained and tested on, from the folder `data_dir` if it is given, for a device.
 
-        Raises ConfigError for a config that cannot be read, DataError for data that are missing or damaged.
+        Raises ConfigError for a config that cannot be read, DataError for data that are missing, damaged, or others.
         """
         own = dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir)
-        return load_splits(own, _device(device))
+        splits = load_splits(own, _device(device))
+        if words := difference(self.directory, own.dataset.label(), self.data, splits.sha256):
+            raise DataError(words)
+        return splits
 
     def examples(
         self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0

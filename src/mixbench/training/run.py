@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixbench import tracking
@@ -19,6 +18,7 @@ from mixbench.files import remove_leftovers
 from mixbench.machine.gpus import place
 from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
+from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.record.summary import table
 from mixbench.record.write import OpenRecord, move_aside
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mixbench.machine.ranks import Ranks, SeveralRanks
 
 log = logging.getLogger("mixbench")
+
+KEPT = ("data",)  # of the summary of the start before, until this one has come far enough to say it itself
 
 
 def execute(config: Train, patience: float = 0.0) -> None:
@@ -73,13 +75,13 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     directory = run_dir(config)
     # Restarted by torchrun, the ranks go on with the run that they began afresh.
     force = config.force and (ranks is None or ranks.first)
-    if not force and _shown(directory, ranks):
+    if not force and _shown(config, ranks):
         return
     tracking.require(config.tracker.name)
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory, patience) as claim:
-        if _shown(directory, ranks):  # another process may have finished it in the meantime
+        if _shown(config, ranks):  # another process may have finished it in the meantime
             return
         remove_leftovers(directory)
         record = OpenRecord(directory, run_id(config), claim)
@@ -91,24 +93,26 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
 
                 ranks = ranks or ALONE
                 ranks.told(True)
-                summary |= train(config, record, stop, ranks)
+                train(config, record, summary, stop, ranks)
             log.info(table(summary, directory))
 
 
-def _shown(directory: Path, ranks: Ranks | None) -> bool:
+def _shown(config: Train, ranks: Ranks | None) -> bool:
     """Whether the run is finished; it is then shown, and the other ranks are sent home.
 
-    Raises DataError for one whose summary is damaged.
+    Raises DataError for one whose summary is damaged, and for one that was trained on other data.
     """
-    run = SavedRun(directory)
+    run = SavedRun(run_dir(config))
     if run.state == "unreadable":
         raise DataError(
             f"{run.error}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
             " starts over and keeps the directory under another name."
         )
+    if words := other_data(run, config):
+        raise DataError(words)
     if run.state != "finished":
         return False
-    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, directory)}")
+    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
     if ranks is not None:
         ranks.told(False)
     return True
@@ -125,7 +129,7 @@ def _follow(config: Train, ranks: SeveralRanks) -> None:
     silent = dataclasses.replace(config, tracker=NoTracker(), progress=False)
     try:
         with stop_on_signals() as stop:
-            train(silent, OpenRecord(run_dir(config), run_id(config), claim=None), stop, ranks)
+            train(silent, OpenRecord(run_dir(config), run_id(config), claim=None), {}, stop, ranks)
         ranks.await_first()
     except (Interrupted, Diverged) as end:  # rank 0 ends in the same way, and says so
         ranks.await_first()
@@ -160,6 +164,7 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
         "config": flat(config),
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
+        **{key: before[key] for key in KEPT if key in before},
     }
     if changed := changed_since_start():
         log.warning("note     changed since this sweep was started: %s", " and ".join(changed))

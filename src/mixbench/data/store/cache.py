@@ -58,6 +58,11 @@ class Meta:
     inexact: dict[str, list[int]]
     files: dict[str, dict]
 
+    @property
+    def sha256(self) -> dict[str, str]:
+        """The SHA-256 of each array, by its name."""
+        return {name: entry["sha256"] for name, entry in self.files.items()}
+
 
 def checksum(array: NDArray) -> str:
     """SHA-256 of the array's bytes in C order (2 GB/s here: 0.09 s for CIFAR, 0.7 s for Tiny-ImageNet)."""
