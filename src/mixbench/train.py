@@ -19,7 +19,7 @@ from mixbench.machine.devices import (
 )
 from mixbench.machine.ranks import Ranks
 from mixbench.machine.signals import StopRequest
-from mixbench.record.summary import totals
+from mixbench.record.summary import differences, totals
 from mixbench.record.write import OpenRecord
 from mixbench.schema.train import Train
 from mixbench.training import checkpoint
@@ -27,7 +27,7 @@ from mixbench.training.build import build_loop, load_splits, normalisation
 from mixbench.training.environment import environment
 from mixbench.training.epochs import run_epochs
 from mixbench.training.opening import first_lines
-from mixbench.training.starts import Starts
+from mixbench.training.starts import Starts, conditions
 from mixbench.training.weights import described, digest, packed
 
 log = logging.getLogger("mixbench")
@@ -50,8 +50,9 @@ def train(
     ranks.use(device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)
+    made_with = environment(device)
     if ranks.rank == 0:
-        record.write_json("env.json", environment(device))
+        record.write_json("env.json", made_with)
 
     splits = load_splits(config, device)
     loop = build_loop(config, device, splits, ranks)
@@ -61,7 +62,7 @@ def train(
         log.info(line)
 
     position = Position()
-    starts = Starts(record.directory, config.dataset.label(), splits.sha256)
+    starts = Starts(record.directory, config.dataset.label(), splits.sha256, conditions(made_with, config))
     parts = {
         "starts": starts,
         "model": model,
@@ -78,6 +79,8 @@ def train(
         for line in damaged:
             log.warning(line)
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
+        if changed := differences(starts.history[-2:]):
+            log.warning(f"note     not as at the start before: {'; '.join(changed)}")
     summary |= starts.state_dict()
     if ranks.rank == 0:
         record.write_summary(summary)

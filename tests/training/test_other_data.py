@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whole_runs import only_run
+from whole_runs import only_run, stopped_after
 
 from mixbench import load_run
 from mixbench.errors import DataError
@@ -40,7 +40,7 @@ def two(mixbench, workplace: Path) -> tuple[str, str]:
 
 
 def test_a_finished_run_on_other_data_is_named_and_not_shown(mixbench, workplace: Path, two: tuple) -> None:
-    """Oracle: the checksums of the arrays in the .npz files. The record stays as it is; with its own data it is shown."""
+    """Oracle: the checksums of the arrays in the .npz files. The record stays as it is, and is shown with its own."""
     one, other = two
     assert mixbench("train", *SMALL, "epochs=1", one).status == 0
     run = only_run(workplace / "outputs")
@@ -75,18 +75,11 @@ def test_a_sweep_counts_it_as_not_finished(mixbench, workplace: Path, two: tuple
     assert "was trained on other data" in swept.out
 
 
-def test_a_stopped_run_does_not_go_on_with_other_data(
-    mixbench, workplace: Path, two: tuple, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_does_not_go_on_with_other_data(mixbench, workplace: Path, two: tuple) -> None:
     """Also where its summary has been deleted: the checkpoint knows. With the old data it goes on."""
-    from mixbench.engine.loop import Loop
-
     one, other = two
-    monkeypatch.setattr(Loop, "close_epoch", _interrupted_after(1, Loop.close_epoch))
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(1):
         mixbench("train", *SMALL, "epochs=3", one, "checkpoint_seconds=0")
-    monkeypatch.undo()
-    monkeypatch.chdir(workplace)
     run = only_run(workplace / "outputs")
     checkpoint = (run / "last.pt").read_bytes()
     refused = mixbench("train", *SMALL, "epochs=3", other)
@@ -99,15 +92,6 @@ def test_a_stopped_run_does_not_go_on_with_other_data(
     goes_on = mixbench("train", *SMALL, "epochs=3", one)
     assert goes_on.status == 0, goes_on.err
     assert "resume   after epoch 1" in goes_on.out
-
-
-def _interrupted_after(epochs: int, close):
-    def interrupted(self, position):
-        if len(position.rows) == epochs:
-            raise KeyboardInterrupt
-        return close(self, position)
-
-    return interrupted
 
 
 def test_a_record_without_checksums_is_read_as_it_is(mixbench, workplace: Path, two: tuple) -> None:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mixbench")
 
-KEPT = ("data",)  # of the summary of the start before, until this one has come far enough to say it itself
+KEPT = (
+    "data",
+    "history",
+)  # of the summary of the start before, until this one has come far enough to say it itself
 
 
 def execute(config: Train, patience: float = 0.0) -> None:
