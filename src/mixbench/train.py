@@ -95,7 +95,6 @@ def train(
             stored = str(splits.train.inputs.dtype)
             about = described(config, splits.spec, stored, *normalisation(config, splits))
             record.write("model.safetensors", packed(model, about))
-            checkpoint.remove(record)
     summary |= {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,

@@ -55,9 +55,10 @@ def stopped_after(epochs: int) -> Iterator[None]:
             raise KeyboardInterrupt
         return close(self, position)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "close_epoch", interrupted)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def assert_same(one: Result, two: Result) -> None:

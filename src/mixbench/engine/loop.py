@@ -30,9 +30,14 @@ from mixbench.record.read import Row
 from mixbench.record.select import with_gaps
 from mixbench.seams import Augment, Examples, Fed, Loss, Objective, Rule
 
+ADVICE = (
+    "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
+    " or precision=float32 in place of fp16."
+)
+
 
 class Diverged(MixbenchError):
-    """The loss is no longer a finite number."""
+    """The loss, or a weight, is no longer a finite number."""
 
 
 @dataclass
@@ -183,18 +188,24 @@ class Loop:
         return [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
 
     def check_finite(self, position: Position) -> None:
-        """Raise Diverged when one of the epoch's losses so far is not finite. Reads the device."""
+        """Raise Diverged when one of the epoch's losses so far, or a weight now, is not finite. Reads the device.
+
+        The last update shows in no loss, but in the weights that it leaves.
+        """
+        where = f"epoch {position.epoch + 1}, step {{}} of {self.steps}.\n{ADVICE}"
         bad = self.metrics.first_bad_step(position.step)
         if bad is not None:
             value = self.metrics.step_losses[bad].item()
-            raise Diverged(
-                f"the training loss became {value} in epoch {position.epoch + 1}, step {bad + 1} of {self.steps}.\n"
-                "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
-                " or precision=float32 in place of fp16."
-            )
+            raise Diverged(f"the training loss became {value} in {where.format(bad + 1)}")
+        for name, weight in self.model.state_dict().items():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                raise Diverged(f"{name} is not finite any more after {where.format(position.step)}")
 
     def close_epoch(self, position: Position) -> Row:
-        """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch."""
+        """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch.
+
+        Raises Diverged where the network that training ends with gives no finite loss: the last update was too large.
+        """
         epoch = position.epoch
         row: Row = {"epoch": epoch + 1, "lr": self.learning_rate(epoch + (self.steps - 1) / self.steps)}
         row |= self.metrics.read()
@@ -207,6 +218,8 @@ class Loop:
         position.rows.append(row)
         position.epoch, position.step, position.train_seconds = epoch + 1, 0, 0.0
         self.metrics.reset()
+        if self.finished(position) and not math.isfinite(row["test_loss"]):
+            raise Diverged(f"the test loss is {row['test_loss']} at the end of training.\n{ADVICE}")
         return row
 
     def finished(self, position: Position) -> bool:

@@ -93,10 +93,14 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
             with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
+                from mixbench.training import checkpoint
 
                 ranks = ranks or ALONE
                 ranks.told(True)
                 train(config, record, summary, stop, ranks)
+            checkpoint.remove(
+                record
+            )  # not before the summary says finished: a kill in between would train again
             log.info(table(summary, directory))
 
 

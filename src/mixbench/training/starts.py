@@ -19,7 +19,7 @@ class Starts:
     """A part of a run's checkpoint: the starts that have brought it to where it is, this one included.
 
     `data` are the checksums of the set `name`, as loaded now for the run in `directory`; `now` is what `conditions`
-    gives. The environment of a start that was killed before its first checkpoint is of no interest: nothing of it is left.
+    gives. Nothing is left of a start that was killed before its first checkpoint.
     """
 
     def __init__(self, directory: Path, name: str, data: Mapping[str, str], now: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ class Starts:
 
 
 def conditions(environment: Mapping[str, Any], config: Train) -> dict[str, Any]:
-    """Of an env.json, and of the config, what the bits of a result depend on besides the run's identity and its data."""
+    """Of an env.json and the config what the bits of a result depend on besides the run's identity and its data."""
     commit, changes = environment["commit"], environment["uncommitted"]
     on_cpu = environment["device"] == "cpu"
     return {

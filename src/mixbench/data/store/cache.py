@@ -11,7 +11,9 @@ The folder is written under another name and renamed when it is on the disk, so 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -197,23 +199,41 @@ def check_sizes(root: Path, meta: Meta) -> None:
 
 
 def read(root: Path, meta: Meta) -> dict[str, NDArray]:
-    """Memory maps of the four arrays, after their lengths and checksums have been compared with meta.json.
+    """Memory maps of the four arrays, after their files have been compared with meta.json, headers and all.
 
     Raises DataError naming the file with expected and found value.
     """
     check_sizes(root, meta)
-    arrays = {}
+    arrays = dict[str, NDArray]()
     for key, entry in meta.files.items():
         path = root / meta.name / f"{key}.npy"
-        try:
-            with readable_errors(root):
-                arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise _damaged(path, f"no array file ({error})", meta.name) from error
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        size = entry["bytes"] - math.prod(shape) * dtype.itemsize
+        with readable_errors(root):
+            with path.open("rb") as file:
+                header = file.read(max(size, 0))
+            if not _is_header(header, shape, dtype):
+                raise _damaged(path, f"its header is not that of an array {dtype} {shape}", meta.name)
+            # By what meta.json says, never by the header, which the checksum does not cover.
+            arrays[key] = np.memmap(path, dtype, "r", size, shape)
         found = checksum(arrays[key])
         if found != entry["sha256"]:
             raise _damaged(path, f"SHA-256 of the array is {found}, expected {entry['sha256']}", meta.name)
     return arrays
+
+
+def _is_header(header: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether it is, to the last byte, what numpy.save writes before such an array, padded by however many spaces."""
+    written = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(written, fields)
+    expected, start = written.getvalue(), np.lib.format.MAGIC_LEN + 2
+    return (
+        header[: start - 2] == expected[: start - 2]
+        and int.from_bytes(header[start - 2 : start], "little") == len(header) - start
+        and header[-1:] == b"\n"
+        and header[start:-1].rstrip(b" ") == expected[start:-1].rstrip(b" ")
+    )
 
 
 def standing(root: Path, spec: DataSpec) -> tuple[str, str]:
