@@ -47,6 +47,11 @@ class SavedRun:
         return str(self.summary.get("id", self.directory.name))
 
     @property
+    def launch(self) -> str:
+        """The launch that began the run, as `machine.launch` names it; empty where the record does not tell."""
+        return str(self.summary.get("launch") or "")
+
+    @property
     def data(self) -> dict[str, str]:
         """The checksums of the data that it was trained on, by name; empty where the record does not tell."""
         found = self.summary.get("data")

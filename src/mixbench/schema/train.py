@@ -98,7 +98,9 @@ class Train:
         scientific=False,
     )
     progress: bool = knob("progress bars (only ever on a terminal)", scientific=False)
-    force: bool = knob("start over; the run's old directory is moved aside", scientific=False)
+    force: bool = knob(
+        "start over, once for this launch; the run's old directory is moved aside", scientific=False
+    )
     output_dir: str = knob("folder of the run directories", scientific=False)
     data_dir: str | None = knob(
         "folder of the prepared data sets; null: $MIXBENCH_DATA, else ~/.cache/mixbench", scientific=False

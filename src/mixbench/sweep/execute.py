@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
+from mixbench.machine.launch import one_launch
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
 from mixbench.record.data import other_data
@@ -76,7 +77,7 @@ def train(
         return launcher([job.directory for job in some], [job.overrides for job in some])
 
     os.environ[LAUNCHER] = str(os.getpid())
-    with frozen(config_dir):
+    with frozen(config_dir), one_launch():
         _each_once(waiting, start)
 
 

@@ -16,6 +16,7 @@ from mixbench.config.identity import flat, method, run_dir, run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
 from mixbench.machine.gpus import place
+from mixbench.machine.launch import again, launch
 from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
 from mixbench.record.data import other_data
@@ -76,8 +77,8 @@ def _check_launch(devices: int) -> None:
 def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     """Train with a record: a process alone, or rank 0."""
     directory = run_dir(config)
-    # Restarted by torchrun, the ranks go on with the run that they began afresh.
-    force = config.force and (ranks is None or ranks.first)
+    # Restarted by torchrun or a scheduler, this goes on with the run that it began afresh.
+    force = config.force and (ranks is None or ranks.first) and not again(SavedRun(directory).launch)
     if not force and _shown(config, ranks):
         return
     tracking.require(config.tracker.name)
@@ -171,6 +172,7 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
         "config": flat(config),
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
+        "launch": before.get("launch") or launch(),
         **{key: before[key] for key in KEPT if key in before},
     }
     if changed := changed_since_start():
