@@ -28,7 +28,7 @@ from mixbench.training.environment import environment
 from mixbench.training.epochs import run_epochs
 from mixbench.training.opening import first_lines
 from mixbench.training.starts import Starts, conditions
-from mixbench.training.weights import described, digest, packed
+from mixbench.training.weights import begin, described, digest, packed
 
 log = logging.getLogger("mixbench")
 
@@ -81,6 +81,9 @@ def train(
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
         if changed := differences(starts.history[-2:]):
             log.warning(f"note     not as at the start before: {'; '.join(changed)}")
+    elif config.init_from is not None:
+        begin(model, config)
+        log.info(f"begin    with the weights in {config.init_from}")
     summary |= starts.state_dict()
     if ranks.rank == 0:
         record.write_summary(summary)

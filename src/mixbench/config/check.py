@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once
+from mixbench.inventory.weights import look
 from mixbench.schema.dataset import Dataset
 from mixbench.schema.knob import MISSING, check
 from mixbench.schema.model import min_image_size
@@ -46,10 +47,36 @@ def checked(run: Train) -> Train:
             and (dataset := run.dataset.resolved(run.data_dir)) != run.dataset
         ):
             run = dataclasses.replace(run, dataset=dataset)
+        run = _with_weights(run)
         problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))
     return run
+
+
+def _with_weights(run: Train) -> Train:
+    """The run with the checksum of the weights that it begins with, which are in its identity by nothing else.
+
+    Raises ConfigError for weights that are others than `init_content` says, or are gone; a saved run goes on without.
+    """
+    if run.init_from is None:
+        if run.init_content is not None:
+            raise ConfigError(
+                "init_content: is the checksum of the weights that init_from=RUN names; give that too."
+            )
+        return run
+    try:
+        path, content = look(run.init_from)
+    except ConfigError:
+        if run.init_content is None:
+            raise
+        return run
+    if run.init_content not in (None, content):
+        raise ConfigError(
+            f"init_content={run.init_content}: the weights in {path} are others, with the SHA-256 {content}; leave"
+            " init_content out to begin with them, which is another run."
+        )
+    return dataclasses.replace(run, init_from=path, init_content=content)
 
 
 def _problems(run: Train) -> Iterator[str]:

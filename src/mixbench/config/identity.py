@@ -56,7 +56,12 @@ def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
 
 def run_id(run: Train) -> str:
     """Twelve hexadecimal digits that name the scientific part of the config."""
-    text = json.dumps(scientific(run), sort_keys=True, separators=(",", ":"))
+    return id_of(scientific(run))
+
+
+def id_of(values: dict[str, Any]) -> str:
+    """The id of the run whose scientific part is `values`."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

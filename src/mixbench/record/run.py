@@ -20,11 +20,11 @@ class SavedRun:
     """The run in `directory`, finished or not, as its files say. Making one reads nothing, and needs no such directory.
 
     A file is read when something in it is first asked for, and kept: to look again, make another SavedRun. A summary
-    that is damaged or not there is a `state`, never an exception.
+    that is damaged or not there is a `state`, never an exception. `weights` is a file to take for its final ones.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, weights: Path | None = None) -> None:
+        self.directory, self._weights = directory, weights
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -102,8 +102,8 @@ class SavedRun:
 
     @property
     def weights(self) -> Path:
-        """The file of the final weights; a run that is not finished has none."""
-        return self.directory / "model.safetensors"
+        """The file of the final weights, or of those that it was opened with; a run that is not finished has none."""
+        return self._weights or self.directory / "model.safetensors"
 
     @cached_property
     def environment(self) -> dict[str, Any]:

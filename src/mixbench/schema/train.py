@@ -75,6 +75,15 @@ class Train:
         default_factory=Average, metadata={"doc": "a moving average of the weights, evaluated and kept"}
     )
 
+    init_from: str | None = knob(
+        "finished run, or file of weights, to begin with in place of random weights; null: random ones",
+        default=None,
+        scientific=False,
+    )
+    init_content: str | None = knob(
+        "SHA-256 of these weights, filled in by mixbench; where it is given, it must be met", default=None
+    )
+
     device: str = knob("auto, cpu, cuda, cuda:N or mps", scientific=False)
     runs_per_device: int | None = knob(
         "runs that share a GPU under any launcher; null: as many as are started, spread evenly",

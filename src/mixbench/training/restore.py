@@ -70,14 +70,8 @@ class LoadedRun(SavedRun):
     """A saved run, and its network. Weights that were copied without their run have a network, but nothing else."""
 
     def __init__(self, directory: Path, weights: Path | None = None) -> None:
-        super().__init__(directory)
-        self._weights = weights
+        super().__init__(directory, weights)
         self._networks: dict[torch.device, RestoredNetwork] = {}
-
-    @property
-    def weights(self) -> Path:
-        """The file of the final weights."""
-        return self._weights or super().weights
 
     @property
     def class_names(self) -> list[str]:

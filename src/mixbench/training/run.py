@@ -21,12 +21,14 @@ from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
 from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
+from mixbench.record.siblings import shorter
 from mixbench.record.summary import table
 from mixbench.record.write import OpenRecord, move_aside
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training.frozen import changed_since_start
 from mixbench.training.log import logging_to
+from mixbench.training.weights import initial
 
 if TYPE_CHECKING:
     from mixbench.machine.ranks import Ranks, SeveralRanks
@@ -81,6 +83,8 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     force = config.force and (ranks is None or ranks.first) and not again(SavedRun(directory).launch)
     if not force and _shown(config, ranks):
         return
+    if config.init_from is not None and SavedRun(directory).state == "missing":
+        initial(config)  # before torch is loaded
     tracking.require(config.tracker.name)
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
@@ -91,6 +95,11 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
         record = OpenRecord(directory, run_id(config), claim)
         with logging_to(directory):
             log.info(f"run      {directory}")
+            if SavedRun(directory).state == "missing" and (other := shorter(config)) is not None:
+                log.info(
+                    f"note     {other.directory} is the same with {other.values['epochs']} epochs, and finished. This"
+                    f" run begins anew; init_from={other.directory} would begin with its weights (another run)."
+                )
             with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
