@@ -17,12 +17,13 @@ def look(given: str) -> tuple[str, str]:
 
     Raises ConfigError where there is neither.
     """
-    path = Path(os.path.abspath(Path(given).expanduser()))
-    path = path / FILE if path.is_dir() else path
     try:
+        path = Path(os.path.abspath(Path(given).expanduser()))
+        path = path / FILE if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
         return str(path), remembered(("weights", path), lambda: hashlib.sha256(path.read_bytes()).hexdigest())
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # of a disk, of a NUL in the name, of a home that is not known
         raise ConfigError(
-            f"init_from={given}: {path} cannot be read ({error.strerror}). It names the directory of a finished run,"
-            " or a file of weights."
+            f"init_from={given}: {error}. It names the directory of a finished run, or a file of weights."
         ) from None
