@@ -73,7 +73,7 @@ def test_a_stopped_run_goes_on_without_its_source(mixbench, source: Path) -> Non
     [
         (["init_from=nowhere"], "init_from=nowhere: there is no file .*nowhere"),
         (["init_from=/dev/zero"], "init_from=/dev/zero: there is no file"),
-        (["init_from=~nosuchuser/x"], "init_from=~nosuchuser/x: .*home"),
+        (["init_from='~nosuchuser/x'"], "init_from=~nosuchuser/x: .*home"),
         (["init_content=abc"], "init_content: is the checksum"),
         (["init_from={source}", "init_content=abc"], "init_content=abc: the weights in .* are others"),
         (["init_from={source}", "model=mobilenet"], "the network: small_cnn there, mobilenet in this run"),
