@@ -23,12 +23,13 @@ from mixbench.record.summary import differences, totals
 from mixbench.record.write import OpenRecord
 from mixbench.schema.train import Train
 from mixbench.training import checkpoint
+from mixbench.training.best import Best, keep
 from mixbench.training.build import build_loop, load_splits, normalisation
 from mixbench.training.environment import environment
 from mixbench.training.epochs import run_epochs
 from mixbench.training.opening import first_lines
 from mixbench.training.starts import Starts, conditions
-from mixbench.training.weights import begin, described, digest, packed
+from mixbench.training.weights import begin, described, digest
 
 log = logging.getLogger("mixbench")
 
@@ -63,8 +64,10 @@ def train(
 
     position = Position()
     starts = Starts(record.directory, config.dataset.label(), splits.sha256, conditions(made_with, config))
+    best = Best(loop, config.keep != "last")
     parts = {
         "starts": starts,
+        "best": best,
         "model": model,
         "optimizer": rule.base,
         "metrics": loop.metrics,
@@ -91,13 +94,12 @@ def train(
         ranks.check_same("the checksums of the data", json.dumps(starts.data, sort_keys=True))
         ranks.check_same("the checksum of the weights at the start", digest(model))
     with tracking.tracked(config, record, position.rows) as track:
-        run_epochs(config, record, loop, position, snapshot, stop, track)
+        run_epochs(config, record, loop, position, snapshot, best, stop, track)
 
     if ranks.rank == 0:
-        with loop.evaluated():
-            stored = str(splits.train.inputs.dtype)
-            about = described(config, splits.spec, stored, *normalisation(config, splits))
-            record.write("model.safetensors", packed(model, about))
+        stored = str(splits.train.inputs.dtype)
+        about = described(config, splits.spec, stored, *normalisation(config, splits))
+        summary["kept"] = keep(config.keep, record, best, about, position.rows)
     summary |= {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,

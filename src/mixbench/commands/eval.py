@@ -13,6 +13,7 @@ from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
 from mixbench.errors import DataError, MixbenchError
 from mixbench.record.read import directories
+from mixbench.record.run import WEIGHTS
 
 FORMATS = ("text", "json")
 EPILOG = """examples:
@@ -41,7 +42,12 @@ def main(argv: list[str]) -> int:
     for directory in runs:
         try:
             measured, new = evaluations(
-                directory, names, on, device=arguments.device, data_dir=arguments.data_dir
+                directory,
+                names,
+                on,
+                device=arguments.device,
+                data_dir=arguments.data_dir,
+                select=arguments.weights,
             )
         except MixbenchError as error:
             lacks = isinstance(error, NoSuchPart)
@@ -88,6 +94,12 @@ def parser() -> argparse.ArgumentParser:
         help="test, val or train, an .npz file or a folder of images (default: test)",
     )
     found.add_argument("--only", default="", metavar="A,B,...", help="these evaluations (default: all)")
+    found.add_argument(
+        "--weights",
+        default="last",
+        choices=tuple(WEIGHTS),
+        help="of which epoch; best_val for runs trained with keep=best_val or both (default: last)",
+    )
     found.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     found.add_argument(
         "--data-dir", metavar="FOLDER", help="folder of the prepared data sets (default: as in training)"

@@ -135,6 +135,11 @@ def _size_problems(run: Train) -> Iterator[str]:
             f"early_stopping={run.early_stopping}: looks at validation accuracy; add dataset.val_size=N, the number of"
             " training examples to hold out."
         )
+    if run.keep != "last" and not held_out:
+        yield (
+            f"keep={run.keep}: goes by validation accuracy; add dataset.val_size=N, the number of training examples to"
+            " hold out."
+        )
     yield from _batch_problems(run, spec, dataset.train_size or spec.train_size - held_out)
     if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):
         stride = getattr(run.model, "stem_stride", None)

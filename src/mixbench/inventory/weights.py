@@ -23,7 +23,11 @@ def look(given: str) -> tuple[str, str]:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
         return str(path), remembered(("weights", path), lambda: hashlib.sha256(path.read_bytes()).hexdigest())
-    except (OSError, ValueError, RuntimeError) as error:  # of a disk, of a NUL in the name, of a home that is not known
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # of a disk, of a NUL in the name, of a home that is not known
         raise ConfigError(
             f"init_from={given}: {error}. It names the directory of a finished run, or a file of weights."
         ) from None

@@ -15,6 +15,9 @@ from mixbench.schema.train import Train
 # Numbers of the whole run; an epoch's row has its own times under the same names.
 COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
 
+# The files of the weights that a run may keep, by the rule that selects their epoch.
+WEIGHTS = {"last": "model.safetensors", "best_val": "best_val.safetensors"}
+
 
 class SavedRun:
     """The run in `directory`, finished or not, as its files say. Making one reads nothing, and needs no such directory.
@@ -103,7 +106,7 @@ class SavedRun:
     @property
     def weights(self) -> Path:
         """The file of the final weights, or of those that it was opened with; a run that is not finished has none."""
-        return self._weights or self.directory / "model.safetensors"
+        return self._weights or self.directory / WEIGHTS["last"]
 
     @cached_property
     def environment(self) -> dict[str, Any]:

@@ -56,6 +56,9 @@ def table(summary: dict[str, Any], directory: Path) -> str:
         f"memory  {summary['peak_memory_bytes'] / 2**30:.2f} GiB peak ({summary['peak_memory_of']})",
         f"run     {directory}",
     ]
+    if kept := summary.get("kept"):
+        epochs = " and ".join(f"epoch {epoch} ({rule})" for rule, epoch in kept.items())
+        lines.insert(-1, f"weights of {epochs}")
     if changed := differences(summary.get("history", [])):
         lines.insert(-1, f"starts  not alike: {'; '.join(changed)}")
     return "\n".join(lines)

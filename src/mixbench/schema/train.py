@@ -98,6 +98,12 @@ class Train:
     )
     deterministic: bool = knob("ask torch for deterministic kernels", scientific=False)
     eval_batch_size: int = knob("images per evaluation batch", at_least=1, scientific=False)
+    keep: str = knob(
+        "weights that are kept: of the last epoch, of the first with the highest validation accuracy, or both",
+        default="last",
+        choices=["last", "best_val", "both"],
+        scientific=False,
+    )
     checkpoint_seconds: float = knob(
         "least time between checkpoints, in seconds; 0: after every epoch", at_least=0, scientific=False
     )

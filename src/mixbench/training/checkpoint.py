@@ -20,7 +20,7 @@ from mixbench.record.write import OpenRecord
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 # What a part counts as that the checkpoints of earlier versions lack.
-NEWER: dict[str, Any] = {"starts": {"data": {}, "history": []}}
+NEWER: dict[str, Any] = {"starts": {"data": {}, "history": []}, "best": {"epoch": 0, "weights": {}}}
 DIGEST = 64  # hexadecimal characters of a SHA-256
 
 

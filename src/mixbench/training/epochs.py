@@ -13,6 +13,7 @@ from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line
 from mixbench.record.write import OpenRecord
 from mixbench.schema.train import Train
+from mixbench.training.best import Best
 from mixbench.training.checkpoint import Snapshot
 
 log = logging.getLogger("mixbench")
@@ -24,6 +25,7 @@ def run_epochs(
     loop: Loop,
     position: Position,
     snapshot: Snapshot,
+    best: Best,
     stop: StopRequest,
     track: Callable[[Row], None],
 ) -> None:
@@ -52,6 +54,7 @@ def run_epochs(
                         number,
                     )
             row = loop.close_epoch(position)
+            best.note(position.rows)
             if time.monotonic() - saved > config.checkpoint_seconds or loop.finished(position):
                 snapshot.save()
                 saved = time.monotonic()

@@ -130,6 +130,11 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
     if run.state != "finished":
         return False
     print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
+    asked = {"last", "best_val"} if config.keep == "both" else {config.keep}
+    if missing := asked - run.summary.get("kept", {"last": 0}).keys():
+        print(
+            f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
+        )
     if ranks is not None:
         ranks.told(False)
     return True

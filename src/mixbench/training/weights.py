@@ -16,7 +16,7 @@ from mixbench import __version__
 from mixbench.config.identity import run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.record import checksum
-from mixbench.record.run import SavedRun
+from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import Train
 
@@ -129,7 +129,9 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     try:
         content = run.weights.read_bytes()
     except OSError as error:
-        raise DataError(f"{run.weights}: there are no weights ({error.strerror}).") from None
+        kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
+        other = f"; kept were those of {', '.join(kept)}" if kept else ""
+        raise DataError(f"{run.weights}: there are no weights ({error.strerror}){other}.") from None
     expected, found = run.summary.get("files", {}).get(run.weights.name), hashlib.sha256(content).hexdigest()
     if expected not in (None, found):
         raise DataError(f"{checksum.damage(run.weights, expected, found)}.")
