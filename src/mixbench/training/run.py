@@ -82,6 +82,7 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     # Restarted by torchrun or a scheduler, this goes on with the run that it began afresh.
     force = config.force and (ranks is None or ranks.first) and not again(SavedRun(directory).launch)
     if not force and _shown(config, ranks):
+        export(config, patience)
         return
     if config.init_from is not None and SavedRun(directory).state == "missing":
         initial(config)  # before torch is loaded
@@ -89,10 +90,11 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory, patience) as claim:
+        record = OpenRecord(directory, run_id(config), claim)
         if _shown(config, ranks):  # another process may have finished it in the meantime
+            _export(config, record)
             return
         remove_leftovers(directory)
-        record = OpenRecord(directory, run_id(config), claim)
         with logging_to(directory):
             log.info(f"run      {directory}")
             if SavedRun(directory).state == "missing" and (other := shorter(config)) is not None:
@@ -138,6 +140,26 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
     if ranks is not None:
         ranks.told(False)
     return True
+
+
+def export(config: Train, patience: float = 0.0) -> None:
+    """Send the rows of the finished run that `config` describes to its tracker, which may never have seen them.
+
+    Without a tracker there is nothing to do. Raises ConfigError where its package is missing, DataError for rows that
+    are damaged, RunBusy, OutputError.
+    """
+    if config.tracker.name == "none":
+        return
+    tracking.require(config.tracker.name)
+    directory = run_dir(config)
+    with claimed(directory, patience) as claim:
+        _export(config, OpenRecord(directory, run_id(config), claim))
+
+
+def _export(config: Train, record: OpenRecord) -> None:
+    rows = SavedRun(record.directory).rows
+    if config.tracker.name != "none" and tracking.export(config, record, rows):
+        print(f"tracker {config.tracker.name} has the {len(rows)} epochs of {record.directory}", flush=True)
 
 
 def _follow(config: Train, ranks: SeveralRanks) -> None:
