@@ -73,6 +73,9 @@ class LoadedRun(SavedRun):
         super().__init__(directory, weights)
         self._networks: dict[torch.device, RestoredNetwork] = {}
 
+    def __repr__(self) -> str:
+        return f"<run {self._weights or self.directory}: {self.state}>"
+
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the network's outputs. Raises as `model` does."""
