@@ -110,9 +110,9 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
                 ranks = ranks or ALONE
                 ranks.told(True)
                 train(config, record, summary, stop, ranks)
-            checkpoint.remove(
-                record
-            )  # not before the summary says finished: a kill in between would train again
+            # Not before the summary says finished: a kill in between would train again.
+            with contextlib.suppress(OutputError, ClaimLost):
+                checkpoint.remove(record)
             log.info(table(summary, directory))
 
 
@@ -157,8 +157,10 @@ def export(config: Train, patience: float = 0.0) -> None:
 
 
 def _export(config: Train, record: OpenRecord) -> None:
+    if config.tracker.name == "none":
+        return
     rows = SavedRun(record.directory).rows
-    if config.tracker.name != "none" and tracking.export(config, record, rows):
+    if tracking.export(config, record, rows):
         print(f"tracker {config.tracker.name} has the {len(rows)} epochs of {record.directory}", flush=True)
 
 
