@@ -91,6 +91,18 @@ def test_a_signal_saves_and_asks_for_a_requeue(
 
 
 @pytest.mark.fault("signals")
+def test_a_closed_terminal_does_not_end_training(tmp_path: Path, data_dir: Path, reference: tuple) -> None:
+    """SIGHUP in the middle: the run goes on to its end, with the result of one that never got it."""
+    process = forked(tmp_path / "printed", f"output_dir={tmp_path}", f"data_dir={data_dir}")
+    wait_for(lambda: list(tmp_path.rglob("epochs.csv")), process)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGHUP)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "printed").read_text()
+    assert_same(result(tmp_path), reference)
+
+
+@pytest.mark.fault("signals")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_step_under_way_is_the_last(
     mixbench, workplace: Path, reference: tuple, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from mixbench.machine import signals
-from mixbench.machine.signals import ECHO_SECONDS, stop_on_signals
+from mixbench.machine.signals import ECHO_SECONDS, outlive_terminal, stop_on_signals
 
 
 def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +30,26 @@ def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: 
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_closed_terminal_asks_to_stop_only_where_sighup_is_not_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By hand: a process of its own ignores SIGHUP, a rank of torchrun is asked by it, and under nohup is not."""
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for size, handler, asked in (
+            (None, signal.SIG_DFL, None),
+            ("2", signal.SIG_DFL, signal.SIGHUP),
+            ("2", signal.SIG_IGN, None),
+        ):
+            monkeypatch.delenv("WORLD_SIZE", raising=False)
+            if size:
+                monkeypatch.setenv("WORLD_SIZE", size)
+            signal.signal(signal.SIGHUP, handler)
+            outlive_terminal()
+            with stop_on_signals() as stop:
+                signal.raise_signal(signal.SIGHUP)
+                assert stop.number == asked
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,8 @@
-"""SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in."""
+"""SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C ask the loop to stop; it saves a checkpoint after the step it is in.
+
+SIGHUP, which comes when the terminal is closed, does not: the training goes on. Only under torchrun, which a closed
+terminal ends and which then ends its ranks, is it a request like the others.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,23 @@ from types import FrameType
 from mixbench.errors import MixbenchError
 
 # SLURM warns with the one that was asked for: SIGUSR1 by custom, SIGUSR2 in jobs from submitit.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 # Within which a signal that comes again is the same one: SLURM sends it to all processes of a job step, and torchrun
 # among them passes it on.
 ECHO_SECONDS = 1.0
 LAUNCHER = "MIXBENCH_LAUNCHER"  # the environment variable with the number of the process that trains a sweep
+
+
+def outlive_terminal() -> None:
+    """Ignore SIGHUP in this process and those that it starts, unless torchrun has started it."""
+    if "WORLD_SIZE" not in os.environ:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def heeded() -> list[int]:
+    """Those of SIGNALS that ask to stop: all, but a SIGHUP that is ignored, by `outlive_terminal` or by nohup."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [int(number) for number in SIGNALS if number != signal.SIGHUP or hangs_up]
 
 
 class Interrupted(MixbenchError):
@@ -60,7 +76,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {int(number): signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in heeded()}
     asked: dict[int, float] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
