@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine.output import check_printed, outlive_reader
-from mixbench.machine.signals import outlive_terminal
+from mixbench.machine import process
+from mixbench.machine.output import check_printed
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
@@ -50,8 +50,7 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
-    outlive_reader()
-    outlive_terminal()
+    process.begin()
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals

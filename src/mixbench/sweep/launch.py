@@ -22,7 +22,7 @@ from mixbench.config.compose import CONFIG_NAME, hydra_node
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine.output import outlive_reader
+from mixbench.machine import process
 from mixbench.machine.signals import LAUNCHER, Interrupted, heeded
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
@@ -108,7 +108,7 @@ def cell(config: DictConfig) -> int:
     if _stopped:
         sys.exit(128 + signal.SIGTERM)
     parent = os.getppid()
-    outlive_reader()
+    process.begin()
     try:
         execute(typed(config))
     except Interrupted as stop:
