@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from mixbench.machine import signals
-from mixbench.machine.signals import ECHO_SECONDS, outlive_terminal, stop_on_signals
+from mixbench.machine.signals import ECHO_SECONDS, Interrupted, outlive_terminal, stop_on_signals
 
 
 def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +53,16 @@ def test_a_closed_terminal_asks_to_stop_only_where_sighup_is_not_ignored(
                 assert stop.number == asked
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_before_there_is_something_to_save_the_first_signal_ends() -> None:
+    """While loading or downloading nobody looks at the request: the first signal raises, and only the first."""
+    with stop_on_signals(at_once=True) as stop:
+        with pytest.raises(Interrupted, match="stopped by signal 15 before training began") as stopped:
+            signal.raise_signal(signal.SIGTERM)
+        assert stopped.value.exit_status == 128 + signal.SIGTERM
+        signal.raise_signal(signal.SIGTERM)  # its echo, while the first is being recorded
+    with stop_on_signals(at_once=True) as stop:
+        stop.at_once = False
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.number == signal.SIGTERM

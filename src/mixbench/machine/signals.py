@@ -48,9 +48,12 @@ class StopRequest:
     """Set by the first signal; a later one of the same kind then acts as it would have without us.
 
     A process that a sweep has started is also asked to stop, as by SIGTERM, when the sweep's process is gone.
+
+    While `at_once` is true there is nothing to save, and the first signal raises Interrupted where it comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
         self._number: int | None = None
         self._launcher = os.getppid() if os.environ.get(LAUNCHER) == str(os.getppid()) else None
 
@@ -62,17 +65,21 @@ class StopRequest:
         return self._number
 
     def ask(self, number: int) -> None:
-        """Let the loop stop after its step."""
-        self._number = number
+        """Let the loop stop after its step, or raise Interrupted before the first one."""
+        before, self._number = self._number, number
+        if self.at_once and before is None:
+            raise Interrupted(
+                f"stopped by signal {number} before training began; the same command goes on.", number
+            )
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """While the block runs, the signals set the StopRequest instead of ending the process.
+def stop_on_signals(at_once: bool = False) -> Iterator[StopRequest]:
+    """While the block runs, the signals set the StopRequest, made with `at_once`, instead of ending the process.
 
     Outside the main thread, where Python does not allow handlers, the request is simply never set.
     """
-    request = StopRequest()
+    request = StopRequest(at_once)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -80,11 +87,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
     asked: dict[int, float] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.ask(number)
         now = time.monotonic()
         if now - asked.setdefault(number, now) > ECHO_SECONDS:
             signal.signal(number, before[number])
             signal.raise_signal(number)
+        request.ask(number)
 
     for number in before:
         signal.signal(number, ask)

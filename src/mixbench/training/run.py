@@ -85,7 +85,12 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
         record = OpenRecord(directory, run_id(config), claim)
         with logging_to(directory):
             log.info(f"run      {directory}")
-            with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
+            # A rank that leaves the others before they train would be missed: it stops with them, at the first step.
+            with (
+                _recorded(config, record) as summary,
+                _placed(config),
+                stop_on_signals(at_once=ranks is None) as stop,
+            ):
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
 
