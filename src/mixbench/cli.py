@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine import process
 from mixbench.machine.output import check_printed
 
 COMMANDS = {
@@ -50,6 +49,12 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
+    if sys.platform == "win32":
+        sys.exit(
+            "mixbench: does not run on Windows, whose processes and signals are others; use WSL 2 there."
+        )
+    from mixbench.machine import process
+
     process.begin()
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
