@@ -14,6 +14,9 @@ from pathlib import Path
 # Before torch is imported: tests run side by side, and equal thread counts make results comparable bit for bit
 # between processes.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # for tests that take more, as mixbench.machine.process has it
 
 import pytest
 

@@ -33,6 +33,20 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_windows_is_refused_in_one_sentence() -> None:
+    """As Python is there: no fcntl, resource, SIGHUP and SIGUSR1."""
+    code = (
+        "import signal, sys; sys.platform = 'win32'; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "del signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.pthread_sigmask\n"
+        "from mixbench.cli import main; main(['--help'])"
+    )
+    done = python(code)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mixbench: does not run on Windows")
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
 def test_help_is_quick() -> None:
     """`mixbench --help` takes under half a second of processor time, process start included."""
     before = os.times()

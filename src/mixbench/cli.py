@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine.output import check_printed
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
@@ -29,6 +30,10 @@ COMMANDS = {
     "data": "list, download, import and verify data sets",
 }
 
+# Of these commands the outcome is in the records, and what they print is not missed, unless they are asked for no more.
+RECORDED = ("train", "tune", "retry")
+ANSWERED = {"--dry-run", "--cfg", "-c", "--info", "--help", "-h"}
+
 USAGE = f"""mixbench {__version__}: mixed-sample data augmentation and sharpness-aware training.
 
 usage: mixbench COMMAND [...]
@@ -44,6 +49,13 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
+    if sys.platform == "win32":
+        sys.exit(
+            "mixbench: does not run on Windows, whose processes and signals are others; use WSL 2 there."
+        )
+    from mixbench.machine import process
+
+    process.begin()
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
@@ -58,14 +70,12 @@ def run(argv: list[str]) -> int:
         argv, names = plugins.taken(argv)
         with plugins.named(names):
             status = _dispatch(argv)
-        sys.stdout.flush()
+        if not (argv and argv[0] in RECORDED) or ANSWERED.intersection(argv):
+            check_printed()
         return status
     except MixbenchError as error:
         print(f"mixbench {' '.join(argv[:1])}: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _dispatch(argv: list[str]) -> int:

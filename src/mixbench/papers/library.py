@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mixbench.config.library import conf_dir
+from mixbench.config.library import conf_dir, listed
 from mixbench.errors import ConfigError
 from mixbench.papers.parse import parse
 from mixbench.papers.spec import Figure, Table
@@ -26,7 +26,7 @@ def names() -> list[str]:
         numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
         return PAPERS.index(paper), not name.startswith("table"), numbered
 
-    return sorted((f"{p.parent.name}/{p.stem}" for p in (conf_dir() / "paper").glob("*/*.yaml")), key=place)
+    return sorted((f"{p.parent.name}/{p.stem}" for p in listed(conf_dir() / "paper", "*/*.yaml")), key=place)
 
 
 def load(key: str) -> Table | Figure:

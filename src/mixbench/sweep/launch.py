@@ -22,7 +22,8 @@ from mixbench.config.compose import CONFIG_NAME, hydra_node
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
+from mixbench.machine import process
+from mixbench.machine.signals import LAUNCHER, Interrupted, heeded
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
 from mixbench.training.run import execute
@@ -107,6 +108,7 @@ def cell(config: DictConfig) -> int:
     if _stopped:
         sys.exit(128 + signal.SIGTERM)
     parent = os.getppid()
+    process.begin()
     try:
         execute(typed(config))
     except Interrupted as stop:
@@ -147,7 +149,7 @@ def _stopped_together(save: Callable[[], None]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {int(number): signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.signal(number, stop) for number in heeded()}
     try:
         yield
     finally:

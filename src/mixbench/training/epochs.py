@@ -31,6 +31,7 @@ def run_epochs(
 ) -> None:
     """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
     ranks = loop.ranks
+    stop.at_once = False  # from here on there is something to save
     if position.rows and ranks.rank == 0:
         record.write_rows(position.rows)  # a kill may have come between the checkpoint and the rows
     saved = time.monotonic()

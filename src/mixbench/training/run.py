@@ -102,7 +102,12 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
                     f"note     {other.directory} is the same with {other.values['epochs']} epochs, and finished. This"
                     f" run begins anew; init_from={other.directory} would begin with its weights (another run)."
                 )
-            with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
+            # A rank that leaves the others before they train would be missed: it stops with them, at the first step.
+            with (
+                _recorded(config, record) as summary,
+                _placed(config),
+                stop_on_signals(at_once=ranks is None) as stop,
+            ):
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
                 from mixbench.training import checkpoint

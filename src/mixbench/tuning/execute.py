@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.record.claim import RunBusy
 from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
@@ -79,7 +80,7 @@ class Worker:
         if run.state == "failed":
             self.trial.fail(run.error)
             return True
-        if run.state == "running" and status > 0:  # it found that another process works on the run
+        if status == RunBusy.exit_status:  # another process works on the run
             self._training, self._not_before = None, time.monotonic() + BUSY_SECONDS
             return False
         print(f"trial {self.trial.number}: its process was stopped; the same command goes on with it")

@@ -5,7 +5,9 @@
                       test_images.npy, test_labels.npy
                       meta.json          sizes and SHA-256 sums of the four arrays, source, what is inexact
 
-The folder is written under another name and renamed when it is on the disk, so it is complete or not there.
+The folder is written under another name and renamed when it is on the disk, so it is complete or not there. One that
+replaces another waits under the name .<name>.new while that is moved to .<name>.old: whoever finds both, and no set, a
+reader too, does the last rename in the place of the writer.
 """
 
 from __future__ import annotations
@@ -136,7 +138,7 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
     state, note = _judge(spec, decoded, sums)
     folder, new, old = root / spec.name, root / f".{spec.name}.new", root / f".{spec.name}.old"
     with readable_errors(root):
-        for leftover in (new, old):
+        for leftover in (old, new):  # in this order: where there is an old one, the new one is whole
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             new.mkdir(parents=True)
@@ -155,10 +157,13 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
             sync(new)
             if folder.exists():
                 folder.rename(old)
-            new.rename(folder)
+            with suppress(FileNotFoundError):  # a reader that came in between has done it, see `read_meta`
+                new.rename(folder)
             sync(root)
         finally:
-            for leftover in (new, old):
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            for leftover in (old, new):
                 shutil.rmtree(leftover, ignore_errors=True)
     return meta
 
@@ -180,6 +185,11 @@ def read_meta(root: Path, name: str) -> Meta | None:
     """The description of the prepared set `name`, or None if it is not there; DataError if it is unreadable."""
     path = root / name / "meta.json"
     content = None
+    if (
+        not (root / name).exists() and (root / f".{name}.old").exists()
+    ):  # a writer was killed between two renames
+        with suppress(OSError):  # another reader was quicker, or this one may not
+            (root / f".{name}.new").rename(root / name)
     with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):
         content = path.read_text()
     try:
