@@ -11,7 +11,7 @@ from mixbench.config.compose import by_hydra, compose, hydra_answers
 from mixbench.config.overrides import canonical, expand, has_several, of_hydra
 from mixbench.errors import ConfigError
 from mixbench.sweep.execute import train
-from mixbench.sweep.grid import dry_run, grid, outcome, swept
+from mixbench.sweep.grid import dry_run, grid, is_sweep, outcome
 from mixbench.training.run import execute
 
 # Hydra's options that make no sense here; the last one would load a pickle.
@@ -42,9 +42,8 @@ def main(argv: list[str]) -> int:
             by_hydra(first, config_dir)
         hydra_answers([*(a for a in argv if a not in arguments.overrides), *overrides])
         return 0
-    sweep = swept(overrides, config_dir, arguments.multirun)
-    if sweep is not None:
-        return _sweep(sweep, config_dir, own)
+    if is_sweep(overrides, config_dir, arguments.multirun):
+        return _sweep(overrides, config_dir, own)
     if own.jobs is not None:
         raise ConfigError("--jobs: a single run is one process; it belongs to a sweep (-m).")
     several = [o for o in overrides if has_several(o)]

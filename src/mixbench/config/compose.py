@@ -6,17 +6,24 @@ imports torch: a mistake in a config is reported before anything heavy starts.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -31,6 +38,11 @@ from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS, Train
 
 CONFIG_NAME = "train"
+# What Hydra and OmegaConf raise for what does not compose: now and then a builtin exception, from deep inside.
+HYDRAS = (
+    HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError, KeyError, AssertionError,
+    RecursionError,
+)  # fmt: skip
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> Train:
@@ -160,29 +172,51 @@ def hydra_answers(argv: Sequence[str]) -> None:
     main(lambda config: None)()
 
 
+@contextlib.contextmanager
+def opened(config_dir: str | None = None) -> Iterator[Hydra]:
+    """Hydra, which finds our option files, then those in a user's folder; its global state is as before afterwards.
+
+    Raises ConfigError where there is no such folder.
+    """
+    register()
+    places = create_config_search_path(str(conf_dir()))
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such folder.")
+        places.prepend("--config-dir", f"file://{Path(config_dir).resolve()}", SearchPathQuery("schema"))
+    version.setbase("1.3")
+    before = get_gh_backup()
+    try:
+        yield Hydra.create_main_hydra2("mixbench", places)
+    finally:
+        restore_gh_from_backup(before)
+
+
+def composed(overrides: Sequence[str], config_dir: str | None, mode: RunMode = RunMode.RUN) -> DictConfig:
+    """Hydra's composition with its own config, free of what would run something. Raises Hydra's own exceptions."""
+    with opened(config_dir) as hydra:
+        config = hydra.compose_config(CONFIG_NAME, list(overrides), mode, from_shell=False)
+    check_composed(config, _of_hydra_alone(tuple(filter(of_hydra, overrides)), mode) if config_dir else None)
+    return config
+
+
+@functools.cache
+def _of_hydra_alone(overrides: tuple[str, ...], mode: RunMode) -> DictConfig:
+    """The config without a user's files, with these overrides of Hydra's own."""
+    return composed(overrides, None, mode)
+
+
 def _with_hydra(overrides: Sequence[str], config_dir: str | None) -> DictConfig:
     for override in overrides:
         read(override)
-    if config_dir and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: no such folder.")
     try:
-        return _composed(overrides, config_dir)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        alone = functools.partial(_composed, config_dir=config_dir)
+        return composed(overrides, config_dir)
+    except HYDRAS as error:
+        alone = functools.partial(composed, config_dir=config_dir)
         raise in_words(error, overrides, config_dir, lambda some: _without_hydra(alone(some))) from None
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(config):
         del config["hydra"]
-    return config
-
-
-def _composed(overrides: Sequence[str], config_dir: str | None) -> DictConfig:
-    """Hydra's composition with its own config. Raises Hydra's own exceptions."""
-    register()
-    own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(CONFIG_NAME, [*overrides, *own], return_hydra_config=True)
-    check_composed(config, overrides)
     return config

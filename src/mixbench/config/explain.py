@@ -30,14 +30,18 @@ def in_words(
         return ConfigError(_bad_override(overrides, error, compose))
     if isinstance(error, YAMLError):  # its text names the file and the line
         return ConfigError(f"--config-dir {config_dir}: a file cannot be read as YAML: {error}")
-    # a ValueError: Hydra's words for a number where the name of an option belongs
-    return ConfigError(f"{_unnamed_option(overrides)}: {_last(error)}.")
+    # A builtin exception from inside of Hydra, such as its ValueError for a number where an option's name belongs.
+    return ConfigError(f"{_culprit(overrides, compose)}: cannot be composed: {_last(error)}.")
 
 
-def _unnamed_option(overrides: Sequence[str]) -> str:
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    groups = [o for o in parsed if o.key_or_group in GROUPS or "/" in o.key_or_group]
-    return next((str(o.input_line) for o in groups if not isinstance(o.value(), str)), " ".join(overrides))
+def _culprit(overrides: Sequence[str], compose: Compose) -> str:
+    """The override behind which it no longer composes."""
+    for number, override in enumerate(overrides, 1):
+        try:
+            compose(overrides[:number])
+        except Exception:
+            return override
+    return " ".join(overrides)
 
 
 # The launchers that come with an extra of ours, by their names in Hydra. (That of Ray is always there.)

@@ -50,7 +50,7 @@ def read(override: str) -> Override:
 
 def of_hydra(override: str) -> bool:
     """True for an override of Hydra's own config, which says how a sweep is run and not what a cell is."""
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
+    return override.lstrip("+~").startswith(("hydra.", "hydra/", "hydra="))
 
 
 def is_choice(override: Override) -> bool:

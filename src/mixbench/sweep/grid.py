@@ -20,19 +20,16 @@ from mixbench.sweep.execute import Job
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
 
 
-def swept(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> list[str] | None:
-    """The overrides of the sweep that is asked for, with those that Hydra's own config adds; None for a single run.
+def is_sweep(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> bool:
+    """Whether a sweep is asked for: by -m, or by hydra.mode=MULTIRUN on the command line.
 
     Raises ConfigError for a sweep in one of several processes that torchrun has started.
     """
-    params: list[str] = []
-    if config_dir is not None or any(map(of_hydra, overrides)):
-        node = hydra_node(expand(overrides)[0], config_dir)
-        multirun = multirun or node.mode == RunMode.MULTIRUN
-        params = [f"{key}={value}" for key, value in (node.sweeper.get("params") or {}).items()]
+    if any(map(of_hydra, overrides)):
+        multirun = multirun or hydra_node(expand(overrides)[0], config_dir).mode == RunMode.MULTIRUN
     if multirun and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("-m: a sweep under torchrun; start torchrun once for each of its runs instead.")
-    return [*params, *overrides] if multirun else None
+    return multirun
 
 
 @looking_once()
