@@ -33,6 +33,7 @@ from mixbench.config.explain import in_words
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.config.overrides import is_choice, is_value, of_hydra, read
+from mixbench.config.request import requested
 from mixbench.config.trust import check_composed
 from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS, Train
@@ -80,7 +81,7 @@ class Composer:
         run = None
         if len(choices) + len(values) == len(own):
             run = self._changed(self._base(choices), values)
-        return typed(by_hydra(own, self.config_dir)) if run is None else checked(run)
+        return requested(typed(by_hydra(own, self.config_dir)) if run is None else checked(run))
 
     def _changed(self, base: Train | None, values: Iterable[Override]) -> Train | None:
         """A copy with the values set; None where only Hydra can tell, or say what is wrong."""

@@ -157,6 +157,9 @@ class ManifoldMixup(Mixup):
     stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0)
 
     def conflicts(self, run: Any) -> Iterator[str]:
+        most = getattr(run.model, "num_stages", None)
+        if most is not None and self.stages > most:
+            yield f"augment.stages={self.stages}: model={run.model.name} has {most} stages; allowed: 0 to {most}."
         reason = "manifold_mixup needs every batch whole and alone in a forward"
         if getattr(run.regularizer, "forward", "") == "batched":
             yield f"regularizer.forward=batched: {reason}; allowed here: separate."

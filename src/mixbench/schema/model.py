@@ -14,12 +14,15 @@ class Model:
     """What all networks share.
 
     `kinds` are the kinds of inputs that the network takes, `short` its name in directories and tables, formatted with
-    its knobs, and `least_side` the smallest image, in pixels, that it accepts.
+    its knobs, and `least_side` the smallest image, in pixels, that it accepts. `num_stages` is the number of its
+    modules stage1, stage2, ..., `reduction` the stride of all of them together; None: not known.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     short: ClassVar[str] = "{0.name}"
     least_side: ClassVar[int] = 1
+    num_stages: ClassVar[int | None] = None
+    reduction: ClassVar[int | None] = None
 
     name: str = MISSING
 
@@ -41,6 +44,8 @@ class WideResNet(StemModel):
     """
 
     short: ClassVar[str] = "wrn{0.depth}_{0.width}"
+    num_stages: ClassVar[int | None] = 3
+    reduction: ClassVar[int | None] = 4
 
     name: str = "wrn"
     depth: int = knob("number of convolutional layers, 6n + 4", at_least=10)
@@ -58,6 +63,9 @@ class ResNet18(StemModel):
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
     """
 
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 8
+
     name: str = "resnet18"
 
 
@@ -69,6 +77,8 @@ class CifarResNet(StemModel):
     """
 
     short: ClassVar[str] = "resnet{0.depth}"
+    num_stages: ClassVar[int | None] = 3
+    reduction: ClassVar[int | None] = 4
 
     name: str = "cifar_resnet"
     depth: int = knob("number of layers, 6n + 2", at_least=8)
@@ -87,6 +97,8 @@ class PreActResNet(StemModel):
     """
 
     short: ClassVar[str] = "preactresnet{0.depth}"
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 8
 
     name: str = "preactresnet"
     depth: int = knob("number of layers: 18 or 34 (basic blocks), 50 or 101 (bottlenecks)")
@@ -104,6 +116,8 @@ class MobileNet(StemModel):
     """
 
     short: ClassVar[str] = "mobilenet_x{0.width:g}"
+    num_stages: ClassVar[int | None] = 5
+    reduction: ClassVar[int | None] = 16
 
     name: str = "mobilenet"
     width: float = knob("channels relative to the original's 32 to 1024", at_least=0.05, at_most=4)
@@ -115,6 +129,9 @@ class SmallCNN(StemModel):
 
     Source: mixbench.
     """
+
+    num_stages: ClassVar[int | None] = 2
+    reduction: ClassVar[int | None] = 2
 
     name: str = "small_cnn"
 
@@ -138,3 +155,10 @@ def label(model: Model) -> str:
 def min_image_size(model: Model) -> int:
     """The smallest image side, in pixels, that the network accepts."""
     return model.least_side * getattr(model, "stem_stride", 1)
+
+
+def last_side(model: Model, side: int) -> int | None:
+    """The side of the last stage's output for images of `side` pixels; None where the network does not say."""
+    stride = getattr(model, "stem_stride", 1)
+    reduction = getattr(model, "reduction", None)
+    return None if reduction is None else -(-side // (stride * reduction))
