@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.config.check import typed
-from mixbench.config.compose import Composer
+from mixbench.config.compose import Composer, by_hydra
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.config.overrides import expand, read
@@ -132,3 +132,24 @@ def test_ten_thousand_cells_are_fast() -> None:
     runs = [composer(cell) for cell in cells]
     assert time.process_time() - start < 30
     assert len({(run.augment.name, run.opt.name, run.opt.rho, run.seed) for run in runs}) == 10_000
+
+
+@pytest.mark.parametrize("name", ["augment/mixup.yaml", "train.yaml", "schema/opt/sam.yaml"])
+def test_a_file_of_our_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Ours would be taken in its place, without a word."""
+    place = tmp_path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("alpha: 7\n")
+    with pytest.raises(
+        ConfigError, match=rf"--config-dir .*: {name} (is not read|has the name of an option)"
+    ):
+        by_hydra([], str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b,c", "it's [1]{2}", 'say "x"', "Größe $HOME", "100%", "a:b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Its option files are found; nothing of its name is read as an override."""
+    place = tmp_path / name / "augment" / "mine.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text("defaults: [/schema/augment/mixup@_here_, /augment/mixup@_here_]\nalpha: 0.7\n")
+    assert by_hydra(["augment=mine"], str(tmp_path / name)).augment.alpha == 0.7

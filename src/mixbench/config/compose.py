@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -30,6 +29,7 @@ from yaml import YAMLError
 
 from mixbench.config.check import checked, typed
 from mixbench.config.explain import in_words
+from mixbench.config.folder import config_folder
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.config.overrides import is_choice, is_value, of_hydra, read
@@ -177,14 +177,12 @@ def hydra_answers(argv: Sequence[str]) -> None:
 def opened(config_dir: str | None = None) -> Iterator[Hydra]:
     """Hydra, which finds our option files, then those in a user's folder; its global state is as before afterwards.
 
-    Raises ConfigError where there is no such folder.
+    Raises ConfigError for a folder that is none, or hides a file behind ours.
     """
     register()
     places = create_config_search_path(str(conf_dir()))
     if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise ConfigError(f"--config-dir {config_dir}: no such folder.")
-        places.prepend("--config-dir", f"file://{Path(config_dir).resolve()}", SearchPathQuery("schema"))
+        places.prepend("--config-dir", f"file://{config_folder(config_dir)}", SearchPathQuery("schema"))
     version.setbase("1.3")
     before = get_gh_backup()
     try:
