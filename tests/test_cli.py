@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mixbench.cli import main
 
 QUICK = ("epochs=1", "dataset.train_size=200", "dataset.test_size=50", "batch_size=50")
 
@@ -87,6 +90,8 @@ MISTAKES = {
     "unknown data": (["train", "dataset.name=cifar"], ["dataset.name=cifar", "Did you mean 'cifar10'"]),
     "several values": (["train", "seed=0,1"], ["seed=0,1", "-m"]),
     "sweep cell": (["train", "-m", "epochs=1,0"], ["epochs=0", ">= 1"]),
+    "config of a sweep": (["train", "-m", "--cfg", "job"], ["--cfg", "one run", "--multirun"]),
+    "two questions": (["train", "--cfg", "job", "--info", "all"], ["--cfg", "asked alone", "--info"]),
     "methods name": (["methods", "gmx"], ["gmx", "gmix"]),
     "data name": (["data", "prepare", "cifar"], ["cifar", "cifar10"]),
     "subset": (["train", "dataset.train_size=5000"], ["dataset.train_size=5000", "1438"]),
@@ -122,6 +127,19 @@ def test_a_missing_cuda_device_is_named(mixbench) -> None:
     assert result.status == 2
     assert "device=cuda:63" in result.err
     assert "cpu" in result.err
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch) -> None:
+    """Oracle: Python's own escape for a letter beyond ASCII, on both streams; no UnicodeEncodeError."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    with pytest.raises(SystemExit):
+        main(["Größe"])
+    err.flush()
+    assert b"no command 'Gr\\xf6\\xdfe'" in err.buffer.getvalue()
+    print("Größe", file=out, flush=True)
+    assert out.buffer.getvalue().endswith(b"Gr\\xf6\\xdfe\n")
 
 
 def test_long_names_mean_the_same_run(mixbench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -44,6 +45,9 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is written as \\xNN
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals

@@ -37,7 +37,13 @@ def main(argv: list[str]) -> int:
             )
     overrides, config_dir = canonical(arguments.overrides), arguments.config_dir
     first = expand(overrides)[0]  # which refuses more cells than can be listed
-    if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
+    asked = [o for o in ("cfg", "info", "shell_completion", "hydra_help") if getattr(arguments, o)]
+    if asked:
+        others = [*asked[1:], *(["multirun"] if arguments.multirun else [])]
+        if others:
+            raise ConfigError(
+                f"--{asked[0].replace('_', '-')}: is about one run, and asked alone; leave --{others[0]} out."
+            )
         if not arguments.shell_completion:  # a word that is being completed is not yet right
             by_hydra(first, config_dir)
         hydra_answers([*(a for a in argv if a not in arguments.overrides), *overrides])

@@ -41,11 +41,27 @@ def read(override: str) -> Override:
         raise ConfigError(f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix.")
     check_override(override)
     try:
-        return OverridesParser.create().parse_overrides([override])[0]
+        parsed = OverridesParser.create().parse_overrides([override])[0]
     except OverrideParseException as error:
         raise ConfigError(
             f"{error.override}: cannot be read as key=value: {str(error).splitlines()[0]}"
         ) from None
+    if parsed.key_or_group in GROUPS:
+        _check_choice(parsed)
+    return parsed
+
+
+def _check_choice(override: Override) -> None:
+    """Raises ConfigError for what is no name of an option of the group: several in a list, or a path out of it."""
+    line, value = override.input_line, override.value()
+    if isinstance(value, list):
+        names = ",".join(map(str, value))
+        raise ConfigError(
+            f"{line}: one option at a time; -m {override.key_or_group}={names} sweeps over them."
+        )
+    names = value.list if isinstance(value, ChoiceSweep) else [value]
+    if any(isinstance(name, str) and (".." in name or name.startswith("/")) for name in names):
+        raise ConfigError(f"{line}: an option is named as its file, without a path.")
 
 
 def of_hydra(override: str) -> bool:
