@@ -92,6 +92,12 @@ MISTAKES = {
     "sweep cell": (["train", "-m", "epochs=1,0"], ["epochs=0", ">= 1"]),
     "config of a sweep": (["train", "-m", "--cfg", "job"], ["--cfg", "one run", "--multirun"]),
     "two questions": (["train", "--cfg", "job", "--info", "all"], ["--cfg", "asked alone", "--info"]),
+    "jobs twice": (["train", "-m", "seed=0,1", "--jobs", "2", "--jobs=3"], ["--jobs: is given twice"]),
+    "column twice": (["runs", "--columns", "id,id"], ["--columns id,id", "twice"]),
+    "not from a shell": (["-sc", "query=tcsh"], ["-sc query=tcsh", "is for the shell"]),
+    "nothing from a shell": (["train", "-sc"], ["is for the shell"]),
+    "no line from a shell": (["train", "-sc", "query=bash"], ["is for the shell"]),
+    "a home that is none": (["train", "output_dir='~nobodyhere/x'"], ["~nobodyhere is nobody's home"]),
     "methods name": (["methods", "gmx"], ["gmx", "gmix"]),
     "data name": (["data", "prepare", "cifar"], ["cifar", "cifar10"]),
     "subset": (["train", "dataset.train_size=5000"], ["dataset.train_size=5000", "1438"]),
@@ -108,6 +114,40 @@ def test_a_mistake_is_said_in_one_message(mixbench, mistake: str) -> None:
         assert words in result.err
     assert "Traceback" not in result.err + result.out
     assert not list(Path().rglob("outputs/**/summary.json"))
+
+
+ENVIRONMENTS = {
+    "home": ({"MIXBENCH_DATA": "~nobodyhere/x"}, ["~nobodyhere is nobody's home folder"]),
+    "size": ({"WORLD_SIZE": "abc"}, ["WORLD_SIZE=abc", "is set by torchrun"]),
+    "endless size": ({"WORLD_SIZE": "9" * 5000}, ["is set by torchrun"]),
+    "no size": ({"WORLD_SIZE": "0"}, ["WORLD_SIZE=0", "is set by torchrun"]),
+    "no rank": ({"WORLD_SIZE": "2"}, ["WORLD_SIZE=2", "RANK", "MASTER_PORT"]),
+}
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
+@pytest.mark.parametrize("kind", ENVIRONMENTS)
+def test_a_mistake_in_the_environment(mixbench, monkeypatch, kind: str, sweep: tuple) -> None:
+    """Exit status 2, the variable; nothing begun."""
+    variables, expected = ENVIRONMENTS[kind]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = mixbench("train", *QUICK, *sweep)
+    assert result.status == 2, result.err
+    for words in expected:
+        assert words in result.err
+    assert "Traceback" not in result.err
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("together", [(), ("--jobs", "2")])
+def test_a_sweep_into_a_file(mixbench, workplace: Path, together: tuple) -> None:
+    """A folder that cannot be made is named once, before anything is started."""
+    (workplace / "outputs").write_text("")
+    result = mixbench("train", *QUICK, "-m", "seed=0,1", *together)
+    assert result.status == 2, result.err
+    assert result.err.startswith("mixbench train: cannot write outputs")
+    assert len(result.err.splitlines()) == 1
 
 
 def test_a_mistake_is_found_before_torch_is_imported() -> None:

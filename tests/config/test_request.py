@@ -15,6 +15,7 @@ from mixbench.config.saved import overrides, saved_config
 from mixbench.errors import ConfigError
 from mixbench.models import MODELS
 from mixbench.schema.model import OPTIONS, last_side
+from mixbench.training.build import _check_room
 from mixbench.training.opening import _left_out
 
 SMALL = ["dataset.train_size=20", "dataset.test_size=10", "batch_size=4"]
@@ -125,3 +126,25 @@ def test_images_that_no_batch_takes_are_named() -> None:
     assert words.startswith("every epoch leaves out 32 of 160 training images")
     assert not list(_left_out(config, 640 + 64))
     assert not list(_left_out(compose(["batch_size=64", "drop_last=false"]), 160))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(10, 1), (16, 4), (28, 2)])
+def test_the_weights_of_a_wide_network(depth: int, width: int) -> None:
+    """Oracle: the network's own 3x3 convolutions within its stages."""
+    network = MODELS["wrn"](3, 10, depth=depth, width=width)
+    counted = sum(
+        p.numel() for name, p in network.named_parameters() if "stage" in name and p.shape[2:] == (3, 3)
+    )
+    assert OPTIONS["wrn"](depth=depth, width=width).least_weights() == counted
+
+
+def test_a_network_that_memory_has_no_room_for(monkeypatch) -> None:
+    """Said before anything is allocated."""
+    monkeypatch.setattr(
+        "mixbench.training.build.free_memory", lambda device: (2**34, "this machine's free memory")
+    )
+    with pytest.raises(
+        ConfigError, match=r"model=wrn100_100: has more than .* take 113\.5 GiB, .* is 16\.0 GiB"
+    ):
+        _check_room(OPTIONS["wrn"](depth=100, width=100, stem_stride=1), torch.device("cpu"))
+    _check_room(OPTIONS["wrn"](depth=28, width=20), torch.device("cpu"))

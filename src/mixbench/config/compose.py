@@ -166,11 +166,17 @@ def hydra_node(overrides: Sequence[str], config_dir: str | None = None) -> DictC
 
 
 def hydra_answers(argv: Sequence[str]) -> None:
-    """Let Hydra answer a command line with --cfg, --info or a request for completion."""
+    """Let Hydra answer a command line with --cfg, --info or a request for completion.
+
+    Raises ConfigError for one that it cannot answer.
+    """
     register()
     sys.argv = [sys.argv[0], *argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)
-    main(lambda config: None)()
+    try:
+        main(lambda config: None)()
+    except HYDRAS as error:
+        raise ConfigError(f"{' '.join(argv)}: cannot be answered: {error}.") from None
 
 
 @contextlib.contextmanager

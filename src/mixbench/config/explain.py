@@ -78,7 +78,7 @@ def _with_knobs(name: str) -> str:
         short = re.escape(getattr(option.schema, "short", ""))
         found = re.fullmatch(re.sub(r"\\{0\\\.(\w+)(?::\w)?\\}", r"(?P<\1>\\d{1,4})", short), name)
         knobs = {key: int(value) for key, value in found.groupdict().items()} if found else {}
-        if knobs and not any(option.schema(**knobs).problems()):
+        if knobs and not any(getattr(option.schema(**knobs), "problems", tuple)()):
             return f" Write model={option.name} {' '.join(f'model.{k}={v}' for k, v in knobs.items())}."
     return ""
 

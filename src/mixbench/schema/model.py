@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -48,12 +49,20 @@ class WideResNet(StemModel):
     reduction: ClassVar[int | None] = 4
 
     name: str = "wrn"
-    depth: int = knob("number of convolutional layers, 6n + 4", at_least=10)
-    width: int = knob("widening factor: 16, 32 and 64 times as many channels in the three stages", at_least=1)
+    depth: int = knob("number of convolutional layers, 6n + 4", at_least=10, at_most=2000)
+    width: int = knob(
+        "widening factor: 16, 32 and 64 times as many channels in the three stages", at_least=1, at_most=100
+    )
 
     def problems(self) -> Iterator[str]:
         if (self.depth - 4) % 6:
             yield f"model.depth={self.depth}: a wide residual network has depth 6n + 4 (10, 16, 22, 28, ...)."
+
+    def least_weights(self) -> int:
+        """The number of weights in the 3x3 convolutions of the three stages, which are nearly all."""
+        sides = [16, *(c * self.width for c in (16, 32, 64))]
+        layers = (self.depth - 4) // 3
+        return sum(9 * c * (before + (layers - 1) * c) for before, c in itertools.pairwise(sides))
 
 
 @dataclass
@@ -81,7 +90,7 @@ class CifarResNet(StemModel):
     reduction: ClassVar[int | None] = 4
 
     name: str = "cifar_resnet"
-    depth: int = knob("number of layers, 6n + 2", at_least=8)
+    depth: int = knob("number of layers, 6n + 2", at_least=8, at_most=2000)
 
     def problems(self) -> Iterator[str]:
         if (self.depth - 2) % 6:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
+from mixbench.files import expanded, writable
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
 from mixbench.record.run import SavedRun
@@ -60,6 +61,7 @@ def train(
     waiting = list({job.directory: job for job in jobs if job.waiting}.values())
     if not waiting:
         return
+    writable(expanded(waiting[0].config.output_dir))
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
     if at_once is not None and not launcher.basic:
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from mixbench.config.compose import Composer, hydra_node
 from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 from mixbench.inventory import looking_once
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
+from mixbench.training.run import processes_started
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
 
@@ -27,7 +28,7 @@ def is_sweep(overrides: Sequence[str], config_dir: str | None, multirun: bool) -
     """
     if any(map(of_hydra, overrides)):
         multirun = multirun or hydra_node(expand(overrides)[0], config_dir).mode == RunMode.MULTIRUN
-    if multirun and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if multirun and processes_started() > 1:
         raise ConfigError("-m: a sweep under torchrun; start torchrun once for each of its runs instead.")
     return multirun
 
@@ -49,7 +50,7 @@ def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
 
 def dry_run(jobs: Sequence[Job]) -> str:
     """Every run with its state, its id and what sets it apart, and the expected time where finished runs tell."""
-    pace = Pace.below(Path(jobs[0].config.output_dir).expanduser())
+    pace = Pace.below(expanded(jobs[0].config.output_dir))
     lines, counts, left = [], dict.fromkeys(STATES, 0), dict[Path, float]()
     for job in jobs:
         run, epochs = job.run, job.config.epochs

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mixbench.config.check import typed
 from mixbench.config.compose import composed, hydra_node, opened
 from mixbench.config.trust import LAUNCHERS
-from mixbench.errors import MixbenchError
+from mixbench.errors import MixbenchError, output_error
 from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
@@ -73,8 +73,11 @@ class Launcher:
         with open_dict(config):
             config.output_dir = self.output_dir
         folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / "multirun.yaml")
+        except OSError as error:
+            raise output_error(folder, error) from None
         with opened(self.config_dir) as hydra:
             context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
             yield Plugins.instance().instantiate_launcher(
