@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from omegaconf import OmegaConf
 
 import mixbench as package
 from mixbench.config import plugins
-from mixbench.config.saved import saved_config
 from mixbench.config.trust import CALLING, LAUNCHERS, check_composed
 from mixbench.errors import ConfigError
 
@@ -221,28 +219,40 @@ def test_no_file_loads_a_plugin(
     monkeypatch.syspath_prepend(str(workplace))
     for module in ("commands.train", "sweep.launch"):
         monkeypatch.setattr(f"mixbench.{module}.execute", lambda config: None)
-    option = workplace / "theirs" / "augment" / "theirs.yaml"
-    option.parent.mkdir(parents=True)
+    options = [workplace / "theirs" / group / "theirs.yaml" for group in ("augment", "experiment")]
+    for option in options:
+        option.parent.mkdir(parents=True)
     counted = [0]
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(FILE, PACKAGES, st.booleans(), st.sampled_from([(), ("-m", "seed=0,1")]))
-    @example({"MIXBENCH_PLUGINS": '["evil"]'}, "# @package hydra.job.env_set\n", True, ("-m", "seed=0,1"))
-    @example({"searchpath": ["pkg://evil"]}, "# @package hydra\n", False, ())
-    def any_file(content: dict, package: str, ours: bool, sweep: tuple) -> None:
+    @given(
+        FILE,
+        PACKAGES,
+        st.booleans(),
+        st.sampled_from([("augment=theirs",), ("+experiment=theirs",), ("augment=theirs", "-m", "seed=0,1")]),
+    )
+    @example(
+        {"MIXBENCH_PLUGINS": '["evil"]'},
+        "# @package hydra.job.env_set\n",
+        True,
+        ("augment=theirs", "-m", "seed=0,1"),
+    )
+    @example({"searchpath": ["pkg://evil"]}, "# @package hydra\n", False, ("+experiment=theirs",))
+    def any_file(content: dict, package: str, ours: bool, asked: tuple) -> None:
         counted[0] += 1
         head = (
             {"defaults": ["/schema/augment/mixup@_here_" if not package else "/augment/mixup"]}
             if ours
             else {}
         )
-        option.write_text(package + yaml.safe_dump({**head, **content}))
-        done = mixbench("train", "augment=theirs", "--config-dir=theirs", *TINY, *sweep)
+        for option in options:
+            option.write_text(package + yaml.safe_dump({**head, **content}))
+        done = mixbench("train", *asked, "--config-dir=theirs", *TINY)
         assert done.status in (0, 1, 2)
         assert "Traceback" not in done.err
-        (workplace / "config.yaml").write_text(option.read_text())
-        with contextlib.suppress(ConfigError):
-            saved_config(workplace / "config.yaml")
+        saved = mixbench("train", "--from", str(options[0]), *TINY)
+        assert saved.status in (0, 2)
+        assert "Traceback" not in saved.err
         assert not (workplace / "owned").exists()
         assert plugins._loaded == {}
 

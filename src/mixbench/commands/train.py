@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
 from mixbench.catalogue.help import help_text
 from mixbench.config.compose import by_hydra, compose, hydra_answers
 from mixbench.config.overrides import canonical, expand, has_several, of_hydra
+from mixbench.config.saved import from_saved
 from mixbench.errors import ConfigError
 from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, grid, is_sweep, outcome
@@ -33,9 +35,12 @@ def main(argv: list[str]) -> int:
     for option in FOREIGN:
         if getattr(arguments, option) is not None:
             raise ConfigError(
-                f"--{option.replace('_', '-')}: not an option of mixbench. See mixbench train --help."
+                f"--{option.replace('_', '-')}: not an option of mixbench; --from FILE trains from a saved config. See"
+                " mixbench train --help."
             )
     overrides, config_dir = canonical(arguments.overrides), arguments.config_dir
+    if own.saved is not None:
+        overrides = from_saved(Path(own.saved), overrides)
     first = expand(overrides)[0]  # which refuses more cells than can be listed
     asked = [o for o in ("cfg", "info", "shell_completion", "hydra_help") if getattr(arguments, o)]
     if asked:
@@ -66,6 +71,7 @@ def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="mixbench train", add_help=False, allow_abbrev=False)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--from", dest="saved", metavar="FILE")
     return parser.parse_known_args(argv)
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -32,7 +33,7 @@ from mixbench.config.explain import in_words
 from mixbench.config.folder import config_folder
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
-from mixbench.config.overrides import is_choice, is_value, of_hydra, read
+from mixbench.config.overrides import EXPERIMENT, is_choice, is_value, of_hydra, read
 from mixbench.config.request import requested
 from mixbench.config.trust import check_composed
 from mixbench.errors import ConfigError
@@ -214,6 +215,10 @@ def _of_hydra_alone(overrides: tuple[str, ...], mode: RunMode) -> DictConfig:
 def _with_hydra(overrides: Sequence[str], config_dir: str | None) -> DictConfig:
     for override in overrides:
         read(override)
+        if override.startswith(EXPERIMENT) and not (config_dir and Path(config_dir, "experiment").is_dir()):
+            raise ConfigError(
+                f"{override}: experiments are files DIR/experiment/NAME.yaml, with --config-dir DIR."
+            )
     try:
         return composed(overrides, config_dir)
     except HYDRAS as error:

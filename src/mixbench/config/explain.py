@@ -86,14 +86,15 @@ def _with_knobs(name: str) -> str:
 def _bad_override(overrides: Sequence[str], error: Exception, compose: Compose) -> str:
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS and o.package is None]
+    groups = (*GROUPS, "experiment")
+    choices = [o.input_line or "" for o in parsed if o.key_or_group in groups and o.package is None]
     try:
         config = compose(choices)
     except (HydraException, OmegaConfBaseException):  # the choices are what does not fit
         return _reason(error)
     for override in parsed:
         key = override.key_or_group
-        if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():
+        if key in groups or key.startswith("hydra") or override.is_sweep_override():
             continue
         message = unknown_key(config, key) or wrong_type(config, key, override.value())
         if message:

@@ -15,6 +15,8 @@ from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS
 
 ALIASES = {"augmenter": "augment", "optimizer": "opt"}
+# How Hydra's users choose a file of a folder of their own that sets options and values of the whole run.
+EXPERIMENT = "+experiment="
 MOST_CELLS = 1_000_000
 
 
@@ -35,7 +37,7 @@ def read(override: str) -> Override:
         raise ConfigError(
             f"{override}: nothing can be left out; choose another option or value, such as opt=sgd."
         )
-    if override.startswith("+") and not of_hydra(override):
+    if override.startswith("+") and not (of_hydra(override) or override.startswith(EXPERIMENT)):
         raise ConfigError(f"{override}: nothing can be added; keys that exist are set without a +.")
     if "=" not in override:
         raise ConfigError(f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix.")
@@ -54,7 +56,7 @@ def read(override: str) -> Override:
         raise ConfigError(f"{_short(override)}: cannot be read as key=value: too many brackets.") from None
     if isinstance(parsed.value(), RangeSweep):
         _check_range(parsed)
-    if parsed.key_or_group in GROUPS:
+    if parsed.key_or_group in (*GROUPS, "experiment"):
         _check_choice(parsed)
     return parsed
 
