@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -56,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mixbench.machine import process
 
     process.begin()
+    for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is written as \\xNN
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
@@ -79,7 +84,9 @@ def run(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    if argv and argv[0] in ("-sc", "--shell-completion"):
+    if asked := [i for i, word in enumerate(argv[:2]) if word in ("-sc", "--shell-completion")]:
+        _check_completion(argv[asked[0] + 1 :])
+    if asked == [0]:
         line, names = plugins.taken_from_line(os.environ.get("COMP_LINE", ""))
         with contextlib.suppress(ConfigError), plugins.named(names):
             return _dispatch(_completion(argv, line))
@@ -97,7 +104,19 @@ def _dispatch(argv: list[str]) -> int:
         print(f"mixbench: no command '{argv[0]}'.{nearest(argv[0], list(COMMANDS))}", file=sys.stderr)
         print(f"Allowed: {commands}. See mixbench --help.", file=sys.stderr)
         return 2
+    if sum(word.partition("=")[0] == "--jobs" for word in argv) > 1:
+        raise ConfigError("--jobs: is given twice.")
     return importlib.import_module(f"mixbench.commands.{argv[0]}").main(argv[1:])
+
+
+def _check_completion(words: list[str]) -> None:
+    """Raises ConfigError for what neither a shell sends, nor a user who installs completion."""
+    known = len(words) == 1 and re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", words[0])
+    if not known or (words[0].startswith("query=") and "COMP_LINE" not in os.environ):
+        raise ConfigError(
+            f'-sc {" ".join(words)}: is for the shell; eval "$(mixbench train -sc install=bash)" installs completion'
+            " (also zsh, fish)."
+        )
 
 
 def _completion(argv: list[str], line: str) -> list[str]:

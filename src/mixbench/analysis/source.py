@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.inventory.folder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def source(given: str) -> Source:
     """What `--on` names. Raises DataError for a path where nothing is."""
     if given in PARTS:
         return Source(given)
-    path = Path(given).expanduser()
+    path = expanded(given)
     try:
         digest = hashlib.sha256()
         for part in _files(path) if path.is_dir() else [path]:

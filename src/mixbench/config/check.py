@@ -95,7 +95,10 @@ def _problems(run: Train) -> Iterator[str]:
             problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
         problems += option.problems() if hasattr(option, "problems") else []
         problems += option.conflicts(run) if hasattr(option, "conflicts") else []
-    yield from problems or _size_problems(run)
+    if problems or not run.dataset.present():
+        yield from problems
+    else:
+        yield from size_problems(run, run.dataset.spec())
 
 
 def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
@@ -110,11 +113,9 @@ def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
             )
 
 
-def _size_problems(run: Train) -> Iterator[str]:
-    """What only shows when data set, model and batch size are seen together."""
-    if not run.dataset.present():
-        return
-    spec, dataset = run.dataset.spec(), run.dataset
+def size_problems(run: Train, spec: DataSpec) -> Iterator[str]:
+    """What only shows when data set, model and batch size are seen together, for a set like `spec`."""
+    dataset = run.dataset
     unfit = list(_kind_problems(run, spec))
     if unfit:
         yield from unfit

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mixbench.files import expanded
 from mixbench.schema.train import Train
 
 
@@ -36,8 +37,15 @@ def scientific(node: Any) -> dict[str, Any]:
             part = scientific(value)
             kept |= {field.name: part} if part else {}
         elif field.name == "name" or value != field.default:
-            kept[field.name] = value
+            kept[field.name] = _unsigned(value)
     return kept
+
+
+def _unsigned(value: Any) -> Any:
+    """The value with 0.0 for -0.0, which is the same number."""
+    if isinstance(value, list):
+        return [_unsigned(item) for item in value]
+    return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
@@ -71,6 +79,4 @@ def run_dir(run: Train) -> Path:
     """`<output_dir>/<dataset>/<model>/<method>/<id>`: the same science is the same directory."""
     from mixbench.schema.model import label
 
-    return (
-        Path(run.output_dir).expanduser() / run.dataset.label() / label(run.model) / method(run) / run_id(run)
-    )
+    return expanded(run.output_dir) / run.dataset.label() / label(run.model) / method(run) / run_id(run)

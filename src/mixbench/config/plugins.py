@@ -25,6 +25,7 @@ from typing import Any
 
 from mixbench.config.library import files, schemas
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 
 VARIABLE = "MIXBENCH_PLUGINS"  # a list in JSON; every launcher hands the environment on
 GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
@@ -158,7 +159,7 @@ def named(names: Sequence[str]) -> Iterator[None]:
         yield
         return
     before = {key: os.environ.get(key) for key in (VARIABLE, "PYTHONPATH")}
-    absolute = [str(Path(name).expanduser().resolve()) if name.endswith(".py") else name for name in names]
+    absolute = [str(expanded(name).resolve()) if name.endswith(".py") else name for name in names]
     os.environ[VARIABLE] = json.dumps(list(dict.fromkeys([*_given(), *absolute])))
     # A launcher's job names the schema's module before any code of ours runs.
     folders = [str(Path(name).parent) for name in absolute if name.endswith(".py")]

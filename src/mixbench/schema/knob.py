@@ -51,7 +51,9 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def allowed(limits: dict[str, float | None]) -> str:
     """The limits in words, for messages and help: `"> 0 and <= 1"`."""
     signs = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
-    return " and ".join(f"{signs[k]} {v:g}" for k, v in limits.items() if v is not None)
+    return " and ".join(
+        f"{signs[k]} {v if isinstance(v, int) else f'{v:g}'}" for k, v in limits.items() if v is not None
+    )
 
 
 def check(node: Any, prefix: str = "") -> Iterator[str]:
@@ -72,10 +74,14 @@ def check(node: Any, prefix: str = "") -> Iterator[str]:
 
 def _problem(value: Any, metadata: Any) -> str:
     choices, limits = metadata.get("choices"), metadata.get("limits", {})
+    if isinstance(value, (list, tuple, dict)):
+        return "is nested; each element is one value."
     if choices is not None and value not in choices:
         return f"not one of {', '.join(choices)}.{nearest(str(value), choices)}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return f"has more than 64 bits{'; must be ' + allowed(limits) if allowed(limits) else ''}."
     if not math.isfinite(value):
         return f"must be a finite number{' ' + allowed(limits) if allowed(limits) else ''}."
     low, high = limits.get("above"), limits.get("below")

@@ -164,7 +164,7 @@ class LookSAM(SAM):
 
     name: str = "looksam"
     rho: float = knob("length of the ascent step in weight space", above=0)
-    k: int = knob("one step of k ascends; 1 is SAM", at_least=1)
+    k: int = knob("one step of k ascends; 1 is SAM", at_least=1, at_most=1_000_000)
     alpha: float = knob("length of what the steps between add, relative to the gradient", at_least=0)
 
 

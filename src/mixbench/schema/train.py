@@ -36,8 +36,8 @@ class Train:
     loss: str = knob("per-example loss against soft targets", choices=["cross_entropy", "bce_softmax"])
     label_smoothing: float = knob("weight of the uniform distribution in the targets", at_least=0, below=1)
     seed: int = knob("fixes initial weights, order, crops and every draw", at_least=0)
-    epochs: int = knob("passes over the training set", at_least=1)
-    batch_size: int = knob("examples per update", at_least=1)
+    epochs: int = knob("passes over the training set", at_least=1, at_most=1_000_000)
+    batch_size: int = knob("examples per update", at_least=1, at_most=10_000_000)
     precision: str = knob(
         "arithmetic of forward and backward; weights stay float32", choices=["float32", "bf16", "fp16"]
     )
@@ -52,6 +52,7 @@ class Train:
         "ranks that train one run, each on its part of every batch; torchrun must start as many",
         default=1,
         at_least=1,
+        at_most=100_000,
     )
     drop_last: bool = knob(
         "leave out an epoch's last partial batch; false: train on it, and on all in one batch where there are fewer"
@@ -89,6 +90,7 @@ class Train:
         "runs that share a GPU under any launcher; null: as many as are started, spread evenly",
         default=None,
         at_least=1,
+        at_most=1000,
         scientific=False,
     )
     channels_last: bool = knob("memory format of images and convolutions", scientific=False)
@@ -97,7 +99,9 @@ class Train:
         "replay whole steps as a CUDA graph, where a GPU and the method allow", scientific=False
     )
     deterministic: bool = knob("ask torch for deterministic kernels", scientific=False)
-    eval_batch_size: int = knob("images per evaluation batch", at_least=1, scientific=False)
+    eval_batch_size: int = knob(
+        "images per evaluation batch", at_least=1, at_most=10_000_000, scientific=False
+    )
     keep: str = knob(
         "weights that are kept: of the last epoch, of the first with the highest validation accuracy, or both",
         default="last",
@@ -110,6 +114,7 @@ class Train:
     rank_timeout: float = knob(
         "with several devices: seconds without an answer after which a rank counts as lost",
         above=0,
+        at_most=10_000_000,
         scientific=False,
     )
     progress: bool = knob("progress bars (only ever on a terminal)", scientific=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.files import expanded, writable
 from mixbench.machine.launch import one_launch
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
@@ -69,6 +70,7 @@ def train(
             _exported(job.config)
     if not waiting:
         return
+    writable(expanded(waiting[0].config.output_dir))
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
     if at_once is not None and not launcher.basic:
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")

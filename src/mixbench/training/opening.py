@@ -32,6 +32,9 @@ def first_lines(
     yield f"device   {device} ({reason}), {device_title(device)}; {'; '.join(filter(None, how))}"
     if splits.note:
         yield f"note     {splits.note}"
+    never = config.schedule.never(config.epochs) if hasattr(config.schedule, "never") else ()
+    for words in (*never, *_left_out(config, len(loop.train))):
+        yield f"note     {words}"
     if hint := precision_hint(device, config.precision):
         yield f"hint     {hint}"
 
@@ -66,6 +69,16 @@ def _data(config: Train, splits: Splits, train: Examples) -> str:
         readers = {0: "this process", 1: "another process"}.get(train.readers, f"{train.readers} processes")
         lines.append(f"read for every batch by {readers}: {splits.streamed}")
     return "\n         ".join(lines)
+
+
+def _left_out(config: Train, examples: int) -> Iterator[str]:
+    """The images that no batch of an epoch takes, where they are more than a tenth."""
+    left = examples % config.batch_size if config.drop_last else 0
+    if left > examples / 10:
+        yield (
+            f"every epoch leaves out {left} of {examples} training images, other ones each time, which do not fill a"
+            f" batch of {config.batch_size}; drop_last=false trains on them"
+        )
 
 
 def _counts(splits: Splits, shown: int = 10) -> str:

@@ -19,6 +19,7 @@ from mixbench.config.options import schemas
 from mixbench.data import Split, Splits
 from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
 from mixbench.record.data import difference
 from mixbench.record.read import directories
@@ -34,7 +35,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
 
     Raises DataError where there is neither. What is wrong with them shows when they are used.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         own = place.name == "model.safetensors" and (place.parent / "summary.json").exists()
         return LoadedRun(place.parent) if own else LoadedRun(place.parent, place)

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -60,9 +61,26 @@ def execute(config: Train, patience: float = 0.0) -> None:
             _follow(config, ranks)
 
 
+def processes_started() -> int:
+    """How many processes torchrun has started, of which this is one; 1 without it.
+
+    Raises ConfigError where the environment says so, but not all that torchrun says.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not re.fullmatch(r"[1-9]\d{0,5}", size, re.ASCII):
+        raise ConfigError(f"WORLD_SIZE={size}: is set by torchrun, to a whole number >= 1; unset it.")
+    missing = [key for key in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
+    if int(size) > 1 and missing:
+        raise ConfigError(
+            f"WORLD_SIZE={size}: without {', '.join(missing)}, which torchrun sets as well; start the processes by it,"
+            " or unset WORLD_SIZE."
+        )
+    return int(size)
+
+
 def _check_launch(devices: int) -> None:
     """Raise ConfigError unless as many processes were started as the run has devices."""
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = processes_started()
     if devices == started:
         return
     if started == 1:

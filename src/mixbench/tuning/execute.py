@@ -65,6 +65,9 @@ class Worker:
         if self._training is not None and (status := self._training.status) is not None:
             return self._ended(status)
         if self.directory not in taken and time.monotonic() >= self._not_before:
+            if error := self.trial.failed_before:
+                self.trial.fail(error)
+                return True
             self._errors.seek(0)
             self._errors.truncate()
             self._training = places.start(self._overrides, self._errors)
