@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -65,6 +65,74 @@ def test_a_scaler_changes_nothing_but_skips_a_step_that_overflows() -> None:
     scaled.step(lambda: cross_entropy(net(x), y) * torch.inf)
     assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))
     assert scaler.get_scale() == 2.0**9
+
+
+@pytest.fixture
+def filled_memory() -> Iterator[None]:
+    """Uninitialised memory is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("filled_memory")
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.parametrize("name", [name for name in RULES if name != "looksam"])  # which counts its steps
+def test_a_skipped_first_step_is_as_if_it_had_not_been(name: str, clip_norm: float | None) -> None:
+    """Oracle: a twin that never took it, 3 steps later: weights and the optimizer's memory, bit for bit. An
+    uninitialised momentum that is used shows as NaN."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    rules = [
+        build_rule(
+            name,
+            model,
+            scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10),
+            clip_norm=clip_norm,
+            **option_values("opt", name),
+        )
+        for model in (net, twin)
+    ]
+    x, y = batches(1)[0]
+    before = [p.clone() for p in net.parameters()]
+    rules[0].step(lambda: cross_entropy(net(x), y) * torch.inf)
+    assert all(map(torch.equal, net.parameters(), before))
+    for x, y in batches(3):
+        for rule in rules:
+            rule.step(lambda: cross_entropy(rule.model(x), y))  # noqa: B023
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+    one, other = (list(rule.base.state.values()) for rule in rules)
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(one, other, strict=True) for k in b)
+
+
+def test_fused_sgd_takes_a_parameter_that_is_first_used_later() -> None:
+    """Oracle: torch's SGD without fusing, 4 steps in float64, of which the first two leave one layer out."""
+    net = nn.ModuleList([nn.Linear(6, 3), nn.Linear(6, 3)]).double()
+    twin = copy.deepcopy(net)
+    rules = [
+        Descent(model, torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=0.1, fused=fused))
+        for model, fused in ((net, True), (twin, False))
+    ]
+    x, y = torch.randn(5, 6, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64).softmax(1)
+    for used in (1, 1, 2, 2):
+        for rule in rules:
+            rule.step(lambda: cross_entropy(sum(layer(x) for layer in rule.model[:used]), y))  # noqa: B023
+    assert all(
+        torch.allclose(a, b, atol=1e-14) for a, b in zip(net.parameters(), twin.parameters(), strict=True)
+    )
+
+
+def test_dampening_that_a_skipped_first_step_would_spoil_is_refused() -> None:
+    """A ValueError; allowed without a scaler, and without fusing."""
+    net, scaler = make_net(), torch.amp.GradScaler("cpu")
+
+    def base(fused: bool) -> torch.optim.SGD:
+        return torch.optim.SGD(net.parameters(), 0.1, 0.9, dampening=0.5, fused=fused)
+
+    with pytest.raises(ValueError, match="dampening"):
+        Descent(net, base(True), scaler=scaler)
+    Descent(net, base(True))
+    Descent(net, base(False), scaler=scaler)
 
 
 @pytest.mark.parametrize("clip_norm", [0.05, 1e6])

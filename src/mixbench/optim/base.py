@@ -23,7 +23,8 @@ class Descent:
         base: any torch optimizer over the model's parameters.
         clip_norm: the final gradient is scaled down to this length, over all parameters jointly, where it is longer;
             > 0. None: it is left as it is.
-        scaler: loss scaling for fp16; None for float32 and bf16.
+        scaler: loss scaling for fp16; None for float32 and bf16. A step that it skips leaves the weights and the
+            base optimizer's memory as they are, the first one too.
         ranks: the processes that train the same weights, each on its part of a batch. Gradients are averaged over
             them before they are clipped and the optimizer steps.
 
@@ -44,6 +45,10 @@ class Descent:
     ) -> None:
         if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError(f"clip_norm={clip_norm}: must be a finite number > 0")
+        if scaler is not None and any(g.get("fused") and g.get("dampening") for g in base.param_groups):
+            raise ValueError(
+                "fused SGD with dampening is wrong after a skipped first step: give it fused=False"
+            )
         self.model = model
         self.base = base
         self.clip_norm = clip_norm
@@ -120,6 +125,7 @@ class Descent:
     def update(self) -> None:
         """One step of the base optimizer; with a scaler, none if the gradient is not finite on any rank."""
         self.ranks.average(self.gradients())
+        self._begin_momentum()
         if self.scaler is None:
             self._clip()
             self.base.step()
@@ -129,6 +135,18 @@ class Descent:
         self._clip()
         self.scaler.step(self.base)
         self.scaler.update()
+
+    def _begin_momentum(self) -> None:
+        """Zeros for the parameters that fused SGD is about to meet for the first time, which give its first step.
+
+        Its own momentum begins as uninitialised memory, which is kept when a scaler skips the first step, and it
+        cannot take a parameter whose first gradient comes later than that of the others.
+        """
+        for group in self.base.param_groups:
+            if group.get("fused") and group.get("momentum") and not group["dampening"]:
+                for w in group["params"]:
+                    if w.grad is not None and not self.base.state[w]:
+                        self.base.state[w]["momentum_buffer"] = torch.zeros_like(w.grad)
 
     def _clip(self) -> None:
         if self.clip_norm is not None:
