@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import re
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -251,10 +253,14 @@ def test_a_first_gradient_that_nobody_reads_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_frozen_statistics(momentum: float | None) -> None:
+@pytest.mark.parametrize(
+    "kind", [nn.BatchNorm2d, functools.partial(nn.InstanceNorm2d, track_running_stats=True)]
+)
+def test_frozen_statistics(kind: Callable[..., nn.Module], momentum: float | None) -> None:
     """Inside: normalised by the batch, as in training, and buffers untouched. Afterwards, also after an error,
     and for modules in evaluation mode: as before."""
-    net = nn.Sequential(nn.BatchNorm2d(3, momentum=momentum), nn.BatchNorm2d(3))
+    net = nn.Sequential(kind(3, momentum=momentum or 0.1), kind(3))
+    net[0].momentum = momentum
     net[1].eval()
     x = torch.randn(8, 3, 4, 4) * 3 + 1
     expected = copy.deepcopy(net)(x)
@@ -270,8 +276,22 @@ def test_frozen_statistics(momentum: float | None) -> None:
     assert all(torch.equal(a, before[k]) for k, a in net.state_dict().items())
     assert net[0].track_running_stats
     net(x)
-    assert net[0].num_batches_tracked == 1
+    moved = [not torch.equal(b, before[k]) for k, b in net.named_buffers() if k.endswith("running_var")]
+    # InstanceNorm takes a momentum of None for zero.
+    assert moved == [kind is nn.BatchNorm2d or momentum is not None, False]
+    assert net[0].num_batches_tracked == (kind is nn.BatchNorm2d)
     assert net[1].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("returned", [torch.tensor(1.0), torch.ones(6, 1), torch.ones(6, 3), 1.0])
+@pytest.mark.parametrize("name", RULES)
+def test_losses_that_are_not_one_per_example_get_one_message(name: str, returned: Tensor | float) -> None:
+    """A ValueError that says what came and what is expected, for every rule."""
+    net = make_net()
+    rule = build_rule(name, net, **option_values("opt", name))
+    came = f"shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else "float"
+    with pytest.raises(ValueError, match=re.escape(came) + r"; expected are the losses .* \(B,\)"):
+        rule.step(lambda: returned)
 
 
 def test_random_state_replays_the_dropout_mask() -> None:

@@ -1,4 +1,4 @@
-"""The plain update rule, and two tools of the two-pass rules: BatchNorm statistics and dropout masks."""
+"""The plain update rule, and two tools of the two-pass rules: running statistics and dropout masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.seams import Closure
@@ -91,10 +92,13 @@ class Descent:
         losses: list[Tensor] = []
         for part in parts:
             each = part()
-            if each.dim() != 1:
+            if not torch.is_tensor(each) or each.dim() != 1:
+                kind = (
+                    f"tensor of shape {tuple(each.shape)}" if torch.is_tensor(each) else type(each).__name__
+                )
                 raise ValueError(
-                    f"the closure returned a tensor of shape {tuple(each.shape)}; expected are the losses of the"
-                    ' examples, of shape (B,), as torch\'s loss functions give with reduction="none"'
+                    f"the closure returned a {kind}; expected are the losses of the examples, of shape (B,), as"
+                    ' torch\'s loss functions give with reduction="none"'
                 )
             if losses and len(each) != len(losses[0]):
                 raise ValueError(
@@ -155,19 +159,25 @@ class Descent:
 
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises with the batch, as in training, but leaves its running statistics as they are.
+    """BatchNorm and InstanceNorm normalise with the batch, as in training, but leave their running statistics alone.
 
     Works for `momentum=None` too, where setting the momentum to zero does not.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, _NormBase)]
     tracking = [m for m in norms if m.training and m.track_running_stats]
+    # InstanceNorm moves what running statistics it has, whatever its switch says.
+    apart = [(m, m.running_mean, m.running_var) for m in tracking if isinstance(m, _InstanceNorm)]
     for module in tracking:
         module.track_running_stats = False
+    for module, _, _ in apart:
+        module.running_mean = module.running_var = None
     try:
         yield
     finally:
         for module in tracking:
             module.track_running_stats = True
+        for module, mean, var in apart:
+            module.running_mean, module.running_var = mean, var
 
 
 def random_state(model: nn.Module) -> Callable[[], None]:
