@@ -245,6 +245,25 @@ def test_saliency_may_be_computed_under_autocast() -> None:
     assert (x.dtype, y.dtype) == (torch.float32, torch.float32)
 
 
+def test_saliency_of_confident_images_survives_float16() -> None:
+    """Oracle: float32's, bit for bit, inside the loop's autocast. The other probabilities are about e^-18, so that in
+    float16 the loss has no gradient at the logits."""
+    model = net()
+    with torch.no_grad():
+        model.head[-1].bias[0] += 18
+    mix, images, labels = (
+        PuzzleMix(10, model=model),
+        torch.randn(4, 3, 16, 16),
+        torch.zeros(4, dtype=torch.long),
+    )
+    full = mix.saliency(images, labels)
+    with torch.autocast("cpu", torch.float16):
+        half = mix.saliency(images, labels)
+        assert torch.is_autocast_enabled("cpu")
+    assert (full > 0).any((1, 2)).all()
+    assert torch.equal(half, full)
+
+
 def test_all_randomness_comes_from_the_generator() -> None:
     """Equal seeds give equal mixes, and successive calls with one generator others."""
     images, labels = torch.randn(6, 3, 16, 16), torch.arange(6)
