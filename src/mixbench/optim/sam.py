@@ -35,8 +35,9 @@ class SAM(Descent):
         eta: of `adaptive`, >= 0.
         perturb: "all" parameters, or "no_norm_bias": only those with two or more dimensions.
         bn_stats: which passes move the running statistics of BatchNorm and InstanceNorm: "first" or "both".
-        decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss (the
-            authors' JAX code). Not around AdamW, whose decay is no part of a loss.
+        decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss. In the authors'
+            JAX code it is part of the loss in the second pass too, and acts at w + delta in the update: their final
+            gradient has weight_decay * delta more. Not around AdamW, whose decay is no part of a loss.
         ascent: with several `ranks`: "per_device", where each ascends along the gradient of its own part of the batch
             (m-sharpness, as in both papers), or "synchronised", along that of the whole batch, as one process would.
             Rules that select examples select by device or from the whole batch accordingly.
