@@ -65,9 +65,10 @@ def _examples(
     """The examples, and what they are, in words."""
     if on.path is not None:
         size = run.values.get("dataset.size")
-        images, labels = own(on.path, run.description.shape, run.class_names, size)
+        images, labels, note = own(on.path, run.description.shape, run.class_names, size)
         examples = run.examples(Split(run.fitting(images), labels), device)
-        return examples, {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples)}
+        what = {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples), "note": note}
+        return examples, what
     splits = run.splits(data_dir, device)
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:

@@ -19,7 +19,8 @@ EPILOG = """examples:
   mixbench eval outputs/digits/small_cnn/erm/0123456789ab    all evaluations, on the run's test set
   mixbench eval outputs --only accuracy,confusion            of every run below a folder
   mixbench eval RUN --on val                                 the examples that were held out in training
-  mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels
+  mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels: names of
+                                                             classes, or their places in the run's order
   mixbench eval RUN --on photos                              photos/CLASS/*.png, of the size that the run takes
 
 evaluations:

@@ -16,6 +16,8 @@ def method(run: Train) -> str:
     augment, regularizer, opt = run.augment.name, run.regularizer.name, run.opt.name
     parts = [p for p in (augment, regularizer) if p != "none"]
     parts += [opt] if opt != "sgd" else []
+    base = getattr(run.opt, "base", "sgd")  # of SAM and its kin
+    parts += [base] if base != "sgd" else []
     return "-".join(parts) or "erm"
 
 

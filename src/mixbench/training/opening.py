@@ -40,6 +40,9 @@ def _method(config: Train) -> str:
     """The three seams in words, so that nobody mistakes Gaussian Mixup (gmix) for G-Mix (mixup under sam)."""
     seams = {"augment": config.augment, "regularizer": config.regularizer, "opt": config.opt}
     first_lines = {key: (type(option).__doc__ or "").strip().splitlines()[0] for key, option in seams.items()}
+    base = getattr(config.opt, "base", "sgd")
+    if base != "sgd":
+        first_lines["opt"] += f" With {base} at lr {config.opt.lr:g}."
     return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
 
 

@@ -73,6 +73,9 @@ class LoadedRun(SavedRun):
         self._weights = weights
         self._networks: dict[torch.device, RestoredNetwork] = {}
 
+    def __repr__(self) -> str:
+        return f"<run {self._weights or self.directory}: {self.state}>"
+
     @property
     def weights(self) -> Path:
         """The file of the final weights."""
