@@ -137,10 +137,12 @@ def _field(config: DictConfig, key: str) -> tuple[dataclasses.Field | None, str]
     if not dataclasses.is_dataclass(schema):
         return None, "of another type"
     hint = typing.get_type_hints(schema)[leaf]
+    field = {f.name: f for f in dataclasses.fields(schema)}[leaf]
     parts = [a for a in typing.get_args(hint) if a is not type(None)]
     if typing.get_origin(hint) is list:
         kind = f"a list, each element {KINDS.get(parts[0], 'of another type')},"
     else:
         kind = KINDS.get(parts[0] if parts else hint, "an option of its group")
-        kind += " or null" if parts else ""
-    return {f.name: f for f in dataclasses.fields(schema)}[leaf], kind
+        kind += " or null" if type(None) in typing.get_args(hint) else ""
+        kind = " or ".join([*field.metadata["choices"], kind]) if str in parts[1:] else kind
+    return field, kind

@@ -83,8 +83,8 @@ class Loop:
     drop_last: bool
     accumulate: int
     eval_batch_size: int
-    train_clean_every: int
-    train_mixed_every: int
+    train_clean_every: int | str
+    train_mixed_every: int | str
     cuda_graph: bool
     ranks: Ranks  # with several, this process computes its part of every batch
 
@@ -239,19 +239,22 @@ class Loop:
     def _measured(self, epoch: int, before: list[Row]) -> Row:
         """What evaluations give after an epoch; those before it have the rows `before`."""
         row: Row = {}
+        tested = {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
         validated = {} if self.validation is None else self._evaluate(self.validation)
         validated = {f"val_{key}": value for key, value in validated.items()}
         last = epoch + 1 == self.epochs or self._exhausted([*before, validated])
+        best = any(_is_best(key, tested | validated, before) for key in ("test_acc", "val_acc"))
+
+        def due(every: int | str) -> bool:
+            return last or (best if isinstance(every, str) else (epoch + 1) % every == 0)
+
         if self.train_clean_every:
-            due = last or (epoch + 1) % self.train_clean_every == 0
-            clean = self._evaluate(self.train) if due else {"acc": math.nan, "loss": math.nan}
+            measured = due(self.train_clean_every)
+            clean = self._evaluate(self.train) if measured else {"acc": math.nan, "loss": math.nan}
             row |= {"train_acc_clean": clean["acc"], "train_loss_clean": clean["loss"]}
         if self.train_mixed_every:
-            due = last or (epoch + 1) % self.train_mixed_every == 0
-            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
-        row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
-        row |= validated
-        return row
+            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due(self.train_mixed_every) else math.nan
+        return row | tested | validated
 
     def _evaluate(self, examples: Examples) -> dict[str, float]:
         return evaluate(self.model, examples.eval_batches(self.eval_batch_size), self.autocast, self.ranks)
@@ -262,7 +265,14 @@ class Loop:
             self.mixup(*self.train.batch(fed, None), generator=generator)
             for fed in self.train.feed(self._order(epoch))
         )
-        return mixed_accuracy(self.model, batches, self.autocast, self.ranks)
+        together = max(1, self.eval_batch_size // self.batch_size)
+        return mixed_accuracy(self.model, batches, self.autocast, self.ranks, together)
+
+
+def _is_best(key: str, row: Row, before: Sequence[Row]) -> bool:
+    """Whether a value is higher than in all rows before; as the best epoch is chosen, NaN counts for nothing."""
+    value, others = row.get(key, math.nan), (r.get(key, math.nan) for r in before)
+    return value > max((other for other in others if not math.isnan(other)), default=-math.inf)
 
 
 def _parts(n: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

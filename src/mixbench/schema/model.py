@@ -53,6 +53,11 @@ class WideResNet(StemModel):
     width: int = knob(
         "widening factor: 16, 32 and 64 times as many channels in the three stages", at_least=1, at_most=100
     )
+    variant: str = knob(
+        "the network of the paper, or that of MixupE's code: biases, other strides, shortcuts and initial weights",
+        default="paper",
+        choices=["paper", "mixupe"],
+    )
 
     def problems(self) -> Iterator[str]:
         if (self.depth - 4) % 6:

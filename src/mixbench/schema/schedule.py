@@ -15,6 +15,14 @@ class Schedule:
     name: str = MISSING
     warmup_epochs: float = knob("length of the linear warm-up, in epochs; 0 for none", at_least=0)
     warmup_start: float = knob("where the warm-up begins, relative to opt.lr", at_least=0, at_most=1)
+    warmup_end: float = knob(
+        "where the warm-up ends, relative to opt.lr, which follows it", default=1.0, at_least=0, at_most=10
+    )
+    warmup_by: str = knob(
+        "whether the warm-up's rate changes at every step or every epoch",
+        default="step",
+        choices=["step", "epoch"],
+    )
 
     def never(self, epochs: int) -> Iterator[str]:
         """What of the schedule does not happen in a training of so many epochs, and what happens instead."""

@@ -41,11 +41,17 @@ class Train:
     precision: str = knob(
         "arithmetic of forward and backward; weights stay float32", choices=["float32", "bf16", "fp16"]
     )
-    train_clean_every: int = knob(
-        "epochs between measurements of train_acc_clean (always at the last); 0: never", at_least=0
+    train_clean_every: int | str = knob(
+        "epochs between measurements of train_acc_clean (always at the last); at_best: where test or validation"
+        " accuracy is the highest so far; 0: never",
+        at_least=0,
+        choices=["at_best"],
     )
-    train_mixed_every: int = knob(
-        "epochs between measurements of train_acc_mixed (always at the last); 0: never", at_least=0
+    train_mixed_every: int | str = knob(
+        "epochs between measurements of train_acc_mixed (always at the last); at_best: where test or validation"
+        " accuracy is the highest so far; 0: never",
+        at_least=0,
+        choices=["at_best"],
     )
 
     devices: int = knob(
