@@ -566,6 +566,7 @@ METRIC = {"name": "Acc", "column": "test_acc"}
         ({"metrics": [METRIC, METRIC]}, "metrics: two are called 'Acc'"),
         ({"protocol": "papr"}, "protocol: no 'papr'. Did you mean 'paper'?"),
         ({"protocols": {"paper": {"rows": {"D": []}}}}, "protocols: paper: rows: no 'D'"),
+        ({"protocols": {"paper": {"columns": {"D": []}}}}, "protocols: paper: columns: no 'D'"),
         ({"printed": {"Loss": {}}}, "printed: no 'Loss'"),
         ({"printed": {"Acc": {"D": [1]}}}, "printed: Acc: no 'D'"),
         ({"printed": {"Acc": {"A": [1, 2]}}}, "printed: Acc: A must have 1 entries, not 2"),

@@ -97,7 +97,7 @@ def wrn(
     closing = head(channels[-1], num_classes, norm=True)
     if variant == "paper":
         return assemble(conv3x3(in_channels, 16, stem_stride), stages, closing)
-    closing[0].momentum = 0.9
+    closing[0] = nn.BatchNorm2d(channels[-1], momentum=0.9)
     return chain(nn.Conv2d(in_channels, 16, 3, stem_stride, padding=1), stages, closing)
 
 
