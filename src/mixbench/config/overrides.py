@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -69,15 +70,15 @@ def _check_choice(override: Override) -> None:
         raise ConfigError(
             f"{line}: one option at a time; -m {override.key_or_group}={names} sweeps over them."
         )
-    names = value.list if isinstance(value, ChoiceSweep) else [value]
-    if any(isinstance(name, str) and (".." in name or name.startswith("/")) for name in names):
+    chosen = value.list if isinstance(value, ChoiceSweep) else [value]
+    if any(isinstance(name, str) and (".." in name or name.startswith("/")) for name in chosen):
         raise ConfigError(f"{line}: an option is named as its file, without a path.")
 
 
 def _quoted(override: str) -> str:
     """How to write a text with characters that mean something to Hydra."""
     key, _, value = override.partition("=")
-    if value[:1] in ("'", '"', "[", "{") or "(" in value:
+    if re.match(r"['\"[{]|\w+\(", value):  # quoted already, a list, a dictionary, a function such as range
         return ""
     return f" A text with such characters stands in quotes, which the shell must leave: '{key}=\"...\"'."
 
@@ -90,10 +91,10 @@ def _check_range(override: Override) -> None:
     """Raises ConfigError for a range that has no end, or no value."""
     value = override.value()
     assert isinstance(value, RangeSweep)
-    ends = (value.start, value.stop, value.step)
-    if any(end is None or not math.isfinite(end) for end in ends):
+    start, stop, step = value.start, value.stop, value.step
+    if start is None or stop is None or not all(map(math.isfinite, (start, stop, step))):
         problem = "is endless"
-    elif value.step == 0 or (value.stop - value.start) / value.step <= 0:
+    elif step == 0 or (stop - start) / step <= 0:
         problem = "has no value"
     else:
         return
@@ -162,6 +163,6 @@ def check_count(*overrides: Override) -> None:
 def _count(override: Override) -> int:
     """The values of a sweep; 1 for what is none, or has no end."""
     value = override.value()
-    if isinstance(value, RangeSweep):
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
         return math.ceil((value.stop - value.start) / value.step)
     return len(value.list) if isinstance(value, ChoiceSweep) else 1

@@ -70,12 +70,12 @@ def train(
             _exported(job.config)
     if not waiting:
         return
-    writable(expanded(waiting[0].config.output_dir))
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
     if at_once is not None and not launcher.basic:
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
     first = waiting[0].config
     room, sentence = slots(at_once, first.device, first.runs_per_device) if launcher.basic else ([], "")
+    writable(expanded(first.output_dir))
     if sentence:
         print(sentence, flush=True)
 
