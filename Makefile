@@ -34,8 +34,11 @@ SCALE := $(if $(BUDGET),--budget $(BUDGET)) $(if $(SEEDS),--seeds $(SEEDS)) $(if
 tables: env ## list the papers' tables and figures, and how far each is
 	$(BIN)/mixbench tables
 
+# li2023-2 is conf/paper/li2023/table2.yaml; zou2023-eta is conf/paper/zou2023/eta.yaml.
+spec = $(or $(wildcard conf/paper/$(subst -,/table,$*).yaml),conf/paper/$(subst -,/,$*).yaml)
+
 table-%: env ## reproduce a table, e.g. make table-li2023-2 BUDGET=0.02 SEEDS=1 JOBS=2
-	$(BIN)/mixbench table $(firstword $(subst -, ,$*))/table$(lastword $(subst -, ,$*)) --run $(SCALE)
+	$(BIN)/mixbench table $(patsubst conf/paper/%.yaml,%,$(spec)) --run $(SCALE)
 
 figures: env ## draw every figure that has runs, into outputs/figures
 	@for spec in conf/paper/*/fig*.yaml; do key=$${spec#conf/paper/}; \

@@ -7,12 +7,16 @@ import os
 import shutil
 import signal
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch is imported: tests run side by side, and equal thread counts make results comparable bit for bit
 # between processes.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # for tests that take more, as mixbench.machine.process has it
 
 import pytest
 
@@ -57,9 +61,11 @@ def plugin_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
     yield
     forget()
+    libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
     for name in set(sys.modules) - modules:
-        if not name.startswith(("mixbench.", "torch.", "hydra_plugins.")):
-            del sys.modules[name]
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if not name.startswith(("mixbench.", "hydra_plugins.")) and not file.startswith(libraries):
+            del sys.modules[name]  # of the test; a library with extension modules loads once
 
 
 @pytest.fixture

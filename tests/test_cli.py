@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mixbench.cli import main
 
 QUICK = ("epochs=1", "dataset.train_size=200", "dataset.test_size=50", "batch_size=50")
 
@@ -31,6 +34,20 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     )
     done = python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_windows_is_refused_in_one_sentence() -> None:
+    """As Python is there: no fcntl, resource, SIGHUP and SIGUSR1."""
+    code = (
+        "import signal, sys; sys.platform = 'win32'; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "del signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.pthread_sigmask\n"
+        "from mixbench.cli import main; main(['--help'])"
+    )
+    done = python(code)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mixbench: does not run on Windows")
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
 
 
 def test_help_is_quick() -> None:
@@ -87,6 +104,14 @@ MISTAKES = {
     "unknown data": (["train", "dataset.name=cifar"], ["dataset.name=cifar", "Did you mean 'cifar10'"]),
     "several values": (["train", "seed=0,1"], ["seed=0,1", "-m"]),
     "sweep cell": (["train", "-m", "epochs=1,0"], ["epochs=0", ">= 1"]),
+    "config of a sweep": (["train", "-m", "--cfg", "job"], ["--cfg", "one run", "--multirun"]),
+    "two questions": (["train", "--cfg", "job", "--info", "all"], ["--cfg", "asked alone", "--info"]),
+    "jobs twice": (["train", "-m", "seed=0,1", "--jobs", "2", "--jobs=3"], ["--jobs: is given twice"]),
+    "column twice": (["runs", "--columns", "id,id"], ["--columns id,id", "twice"]),
+    "not from a shell": (["-sc", "query=tcsh"], ["-sc query=tcsh", "is for the shell"]),
+    "nothing from a shell": (["train", "-sc"], ["is for the shell"]),
+    "no line from a shell": (["train", "-sc", "query=bash"], ["is for the shell"]),
+    "a home that is none": (["train", "output_dir='~nobodyhere/x'"], ["~nobodyhere is nobody's home"]),
     "methods name": (["methods", "gmx"], ["gmx", "gmix"]),
     "data name": (["data", "prepare", "cifar"], ["cifar", "cifar10"]),
     "subset": (["train", "dataset.train_size=5000"], ["dataset.train_size=5000", "1438"]),
@@ -103,6 +128,40 @@ def test_a_mistake_is_said_in_one_message(mixbench, mistake: str) -> None:
         assert words in result.err
     assert "Traceback" not in result.err + result.out
     assert not list(Path().rglob("outputs/**/summary.json"))
+
+
+ENVIRONMENTS = {
+    "home": ({"MIXBENCH_DATA": "~nobodyhere/x"}, ["~nobodyhere is nobody's home folder"]),
+    "size": ({"WORLD_SIZE": "abc"}, ["WORLD_SIZE=abc", "is set by torchrun"]),
+    "endless size": ({"WORLD_SIZE": "9" * 5000}, ["is set by torchrun"]),
+    "no size": ({"WORLD_SIZE": "0"}, ["WORLD_SIZE=0", "is set by torchrun"]),
+    "no rank": ({"WORLD_SIZE": "2"}, ["WORLD_SIZE=2", "RANK", "MASTER_PORT"]),
+}
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
+@pytest.mark.parametrize("kind", ENVIRONMENTS)
+def test_a_mistake_in_the_environment(mixbench, monkeypatch, kind: str, sweep: tuple) -> None:
+    """Exit status 2, the variable; nothing begun."""
+    variables, expected = ENVIRONMENTS[kind]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = mixbench("train", *QUICK, *sweep)
+    assert result.status == 2, result.err
+    for words in expected:
+        assert words in result.err
+    assert "Traceback" not in result.err
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("together", [(), ("--jobs", "2")])
+def test_a_sweep_into_a_file(mixbench, workplace: Path, together: tuple) -> None:
+    """A folder that cannot be made is named once, before anything is started."""
+    (workplace / "outputs").write_text("")
+    result = mixbench("train", *QUICK, "-m", "seed=0,1", *together)
+    assert result.status == 2, result.err
+    assert result.err.startswith("mixbench train: cannot write outputs")
+    assert len(result.err.splitlines()) == 1
 
 
 def test_a_mistake_is_found_before_torch_is_imported() -> None:
@@ -122,6 +181,19 @@ def test_a_missing_cuda_device_is_named(mixbench) -> None:
     assert result.status == 2
     assert "device=cuda:63" in result.err
     assert "cpu" in result.err
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch) -> None:
+    """Oracle: Python's own escape for a letter beyond ASCII, on both streams; no UnicodeEncodeError."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    with pytest.raises(SystemExit):
+        main(["Größe"])
+    err.flush()
+    assert b"no command 'Gr\\xf6\\xdfe'" in err.buffer.getvalue()
+    print("Größe", file=out, flush=True)
+    assert out.buffer.getvalue().endswith(b"Gr\\xf6\\xdfe\n")
 
 
 def test_long_names_mean_the_same_run(mixbench) -> None:

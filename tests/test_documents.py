@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from mixbench.commands import claims
+from mixbench.config.options import options
+from mixbench.schema.train import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = runpy.run_path(str(ROOT / "scripts" / "measured.py"))
+
+
+def test_make_asks_for_tables_that_are_there() -> None:
+    """Oracle: the spec files. `make -n table-PAPER-NAME` names each of them."""
+    specs = sorted(
+        path for path in (ROOT / "conf" / "paper").rglob("*.yaml") if not path.stem.startswith("fig")
+    )
+    keys = [f"{path.parent.name}/{path.stem}" for path in specs]
+    targets = ["table-" + key.replace("/table", "-").replace("/", "-") for key in keys]
+    done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"mixbench table (\S+) --run", done.stdout) == keys
+
+
+def test_keys_in_the_documents_exist() -> None:
+    """Oracle: the options' schemas. GROUP.KEY=VALUE in a page of docs/ or the README names a key of some option."""
+    known = {f"{group}.{key}" for group in GROUPS for option in options(group) for key in option.values}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        named = re.findall(rf"\b((?:{'|'.join(GROUPS)})\.\w+)=", page.read_text(encoding="utf-8"))
+        assert set(named) <= known, page
 
 
 @pytest.mark.parametrize("document", NUMBERS["DOCUMENTS"], ids=lambda path: path.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -330,6 +331,21 @@ BROKEN = {
         ["the YAML does not fit", "strenght"],
     ),
     "has a wrong value": (TINT.replace("strength: 0.5", "strength: much"), ["the YAML does not fit", "much"]),
+    "has a value out of range": (
+        TINT.replace("strength: 0.5", "strength: -1"),
+        ["the YAML has strength=-1.0: must be >= 0"],
+    ),
+    "has no value": (TINT.replace("strength: 0.5", ""), ["the YAML has no value for strength"]),
+    "has a broken YAML": (
+        TINT.replace("strength: 0.5", "strength: [0.5"),
+        ["the YAML cannot be read", "line 4"],
+    ),
+    "has no dataclass": (TINT.replace("@dataclass", ""), ["schema Tint must be a @dataclass"]),
+    "has no docstring": (re.sub("'''Tint.*?'''", "", TINT, flags=re.DOTALL), ["Tint needs a docstring"]),
+    "has no file of values": (
+        TINT + "\n    open('nowhere.yaml')\n",
+        ["FileNotFoundError", "broken.py, line 21"],
+    ),
 }
 
 
@@ -352,6 +368,7 @@ def test_a_plugin_that_does_not_fit_is_one_message(mixbench: Callable, tmp_path:
     [
         (["--plugin", "nowhere.py"], "nowhere.py: no such file"),
         (["--plugin=no_such_module_9"], "--plugin no_such_module_9: ModuleNotFoundError: No module named"),
+        (["--plugin", "../folder"], "--plugin ../folder: is neither the name of a module nor a file"),
         (["--plugin"], "--plugin: is followed by a module, or a file"),
         (["--plugin", "json"], "--plugin json: registers no option"),
     ],
@@ -419,14 +436,20 @@ OWN = """
 
     @dataclass
     class Rule(opt.SAM):
+        '''As ours.'''
+
         name: str = "own_rule"
 
     @dataclass
     class Loss(regularizer.NoRegularizer):
+        '''As ours.'''
+
         name: str = "own_loss"
 
     @dataclass
     class Pace(schedule.Step):
+        '''As ours.'''
+
         name: str = "own_pace"
 
     def add(group, member, schema, **values):

@@ -51,6 +51,21 @@ def test_step_is_multisteplr(data, epochs, per_epoch, factor, as_fractions):
     assert ours == pytest.approx(theirs, rel=1e-9)
 
 
+@given(st.integers(1, 5))
+def test_the_warm_up_of_mixupes_code(per_epoch: int) -> None:
+    """Oracle: adjust_learning_rate of oneHuster/MixupE, for gammas .01 .1 .1 and drops at 100 and 150 of 200 epochs:
+    0.01 + 0.01 * epoch as far as epoch 10, the same for all steps of an epoch, then 0.1."""
+
+    def adjusted(epoch: int) -> float:
+        rate = 0.01 + epoch * (0.1 / 10) if epoch <= 10 else 0.1
+        return rate * 0.1 ** sum(epoch >= drop for drop in (100, 150))
+
+    knobs = {"warmup_epochs": 11, "warmup_start": 0.1, "warmup_end": 1.2, "warmup_by": "epoch"}
+    ours = our_factors(step, 200, per_epoch, milestones=[0.5, 0.75], factor=0.1, **knobs)
+    theirs = [adjusted(epoch) for epoch in range(200) for _ in range(per_epoch)]
+    assert [0.1 * factor for factor in ours] == pytest.approx(theirs, rel=1e-12)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 60), steps_per_epoch, st.sampled_from([0.0, 0.001, 0.1, 1.0]))
 def test_cosine_is_cosineannealinglr(epochs, per_epoch, final):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,35 @@ def test_divergence_is_a_failed_run_with_advice(mixbench) -> None:
     record = json.loads(summary.read_text())
     assert record["state"] == "failed"
     assert "epoch 1, step" in record["error"]
+
+
+@pytest.mark.fault("failure")
+@pytest.mark.parametrize(
+    ("decay", "words"),
+    [
+        ("1e3", r"is not finite any more after epoch 1, step 1 of 1\."),
+        ("0", r"the test loss is (nan|inf) at the end of training\."),  # of weights that are finite
+    ],
+)
+def test_a_last_update_that_destroys_the_network_is_a_failed_run(mixbench, decay: str, words: str) -> None:
+    """One step in all, whose own loss is finite: nothing of it may get into a table."""
+    result = mixbench(
+        "train",
+        *TINY,
+        "opt.lr=1e38",
+        f"opt.weight_decay={decay}",
+        "epochs=1",
+        "batch_size=200",
+        "dataset.train_size=200",
+    )
+    assert result.status == 1
+    assert re.search(words, result.err)
+    assert "smaller opt.lr" in result.err
+    (summary,) = Path("outputs").rglob("summary.json")
+    record = json.loads(summary.read_text())
+    assert record["state"] == "failed"
+    assert "selections" not in record
+    assert not (summary.parent / "model.safetensors").exists()
 
 
 def on_the_device() -> None:

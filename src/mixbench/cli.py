@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine.output import check_printed
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
@@ -31,6 +34,10 @@ COMMANDS = {
     "data": "list, download, import and verify data sets",
 }
 
+# Of these commands the outcome is in the records, and what they print is not missed, unless they are asked for no more.
+RECORDED = ("train", "tune", "retry")
+ANSWERED = {"--dry-run", "--cfg", "-c", "--info", "--help", "-h"}
+
 USAGE = f"""mixbench {__version__}: mixed-sample data augmentation and sharpness-aware training.
 
 usage: mixbench COMMAND [...]
@@ -46,6 +53,16 @@ usage: mixbench COMMAND [...]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
+    if sys.platform == "win32":
+        sys.exit(
+            "mixbench: does not run on Windows, whose processes and signals are others; use WSL 2 there."
+        )
+    from mixbench.machine import process
+
+    process.begin()
+    for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is written as \\xNN
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
@@ -60,18 +77,18 @@ def run(argv: list[str]) -> int:
         argv, names = plugins.taken(argv)
         with plugins.named(names):
             status = _dispatch(argv)
-        sys.stdout.flush()
+        if not (argv and argv[0] in RECORDED) or ANSWERED.intersection(argv):
+            check_printed()
         return status
     except MixbenchError as error:
         print(f"mixbench {' '.join(argv[:1])}: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _dispatch(argv: list[str]) -> int:
-    if argv and argv[0] in ("-sc", "--shell-completion"):
+    if asked := [i for i, word in enumerate(argv[:2]) if word in ("-sc", "--shell-completion")]:
+        _check_completion(argv[asked[0] + 1 :])
+    if asked == [0]:
         line, names = plugins.taken_from_line(os.environ.get("COMP_LINE", ""))
         with contextlib.suppress(ConfigError), plugins.named(names):
             return _dispatch(_completion(argv, line))
@@ -89,7 +106,19 @@ def _dispatch(argv: list[str]) -> int:
         print(f"mixbench: no command '{argv[0]}'.{nearest(argv[0], list(COMMANDS))}", file=sys.stderr)
         print(f"Allowed: {commands}. See mixbench --help.", file=sys.stderr)
         return 2
+    if sum(word.partition("=")[0] == "--jobs" for word in argv) > 1:
+        raise ConfigError("--jobs: is given twice.")
     return importlib.import_module(f"mixbench.commands.{argv[0]}").main(argv[1:])
+
+
+def _check_completion(words: list[str]) -> None:
+    """Raises ConfigError for what neither a shell sends, nor a user who installs completion."""
+    known = len(words) == 1 and re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", words[0])
+    if not known or (words[0].startswith("query=") and "COMP_LINE" not in os.environ):
+        raise ConfigError(
+            f'-sc {" ".join(words)}: is for the shell; eval "$(mixbench train -sc install=bash)" installs completion'
+            " (also zsh, fish)."
+        )
 
 
 def _completion(argv: list[str], line: str) -> list[str]:

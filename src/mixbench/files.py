@@ -8,11 +8,31 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mixbench.errors import output_error
+from mixbench.errors import ConfigError, output_error
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path, with the home folder for a ~ in front. Raises ConfigError for that of a user who is not there."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: {Path(path).parts[0]} is nobody's home folder on this machine.") from None
+
+
+def writable(folder: Path) -> None:
+    """Make the folder, if there is none, and a file in it, which is taken away. Raises OutputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0" * 4096)
+            file.flush()
+    except OSError as error:
+        raise output_error(folder, error) from None
 
 
 def write_atomic(path: Path, data: bytes, before_rename: Callable[[], None] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from typing import Any
@@ -18,25 +19,29 @@ from mixbench.machine.devices import (
 )
 from mixbench.machine.ranks import Ranks
 from mixbench.machine.signals import StopRequest
-from mixbench.record.summary import totals
+from mixbench.record.summary import differences, totals
 from mixbench.record.write import OpenRecord
 from mixbench.schema.train import Train
 from mixbench.training import checkpoint
+from mixbench.training.best import Best, keep
 from mixbench.training.build import build_loop, load_splits, normalisation
 from mixbench.training.environment import environment
 from mixbench.training.epochs import run_epochs
 from mixbench.training.opening import first_lines
-from mixbench.training.weights import described, digest, packed
+from mixbench.training.starts import Starts, conditions
+from mixbench.training.weights import begin, described, digest
 
 log = logging.getLogger("mixbench")
 
 
 @memory_errors_in_words()
-def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) -> dict[str, Any]:
+def train(
+    config: Train, record: OpenRecord, summary: dict[str, Any], stop: StopRequest, ranks: Ranks
+) -> None:
     """Train the run of `config` to its end, from the last checkpoint of its `record` where there is one.
 
-    Of several `ranks`, rank 0 alone writes to the record.
-    Returns the results for summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
+    Of several `ranks`, rank 0 alone writes to the record. What it is trained on, and the results, are added to
+    `summary`, the content of summary.json. Raises Interrupted when `stop` is set, Diverged for a loss that is not
     finite, DataError, OutputError, and MixbenchError when the device is out of memory.
     """
     if ranks.size > 1:
@@ -46,8 +51,9 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
     ranks.use(device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)
+    made_with = environment(device)
     if ranks.rank == 0:
-        record.write_json("env.json", environment(device))
+        record.write_json("env.json", made_with)
 
     splits = load_splits(config, device)
     loop = build_loop(config, device, splits, ranks)
@@ -57,7 +63,16 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
         log.info(line)
 
     position = Position()
-    parts = {"model": model, "optimizer": rule.base, "metrics": loop.metrics, "position": position}
+    starts = Starts(record.directory, config.dataset.label(), splits.sha256, conditions(made_with, config))
+    best = Best(loop, config.keep != "last")
+    parts = {
+        "starts": starts,
+        "best": best,
+        "model": model,
+        "optimizer": rule.base,
+        "metrics": loop.metrics,
+        "position": position,
+    }
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
     parts |= {"rule": rule} if rule.state_dict() else {}
     parts |= {"average": loop.average} if loop.average is not None else {}
@@ -67,18 +82,25 @@ def train(config: Train, record: OpenRecord, stop: StopRequest, ranks: Ranks) ->
         for line in damaged:
             log.warning(line)
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
+        if changed := differences(starts.history[-2:]):
+            log.warning(f"note     not as at the start before: {'; '.join(changed)}")
+    elif config.init_from is not None:
+        begin(model, config)
+        log.info(f"begin    with the weights in {config.init_from}")
+    summary |= starts.state_dict()
+    if ranks.rank == 0:
+        record.write_summary(summary)
     if ranks.size > 1:
+        ranks.check_same("the checksums of the data", json.dumps(starts.data, sort_keys=True))
         ranks.check_same("the checksum of the weights at the start", digest(model))
     with tracking.tracked(config, record, position.rows) as track:
-        run_epochs(config, record, loop, position, snapshot, stop, track)
+        run_epochs(config, record, loop, position, snapshot, best, stop, track)
 
     if ranks.rank == 0:
-        with loop.evaluated():
-            stored = str(splits.train.inputs.dtype)
-            about = described(config, splits.spec, stored, *normalisation(config, splits))
-            record.write("model.safetensors", packed(model, about))
-            checkpoint.remove(record)
-    return {
+        stored = str(splits.train.inputs.dtype)
+        about = described(config, splits.spec, stored, *normalisation(config, splits))
+        summary["kept"] = keep(config.keep, record, best, about, position.rows)
+    summary |= {
         **totals(position.rows, loop.examples),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),

@@ -245,6 +245,25 @@ def test_saliency_may_be_computed_under_autocast() -> None:
     assert (x.dtype, y.dtype) == (torch.float32, torch.float32)
 
 
+def test_saliency_of_confident_images_survives_float16() -> None:
+    """Oracle: float32's, bit for bit, inside the loop's autocast. The other probabilities are about e^-18, so that in
+    float16 the loss has no gradient at the logits."""
+    model = net()
+    with torch.no_grad():
+        model.head[-1].bias[0] += 18
+    mix, images, labels = (
+        PuzzleMix(10, model=model),
+        torch.randn(4, 3, 16, 16),
+        torch.zeros(4, dtype=torch.long),
+    )
+    full = mix.saliency(images, labels)
+    with torch.autocast("cpu", torch.float16):
+        half = mix.saliency(images, labels)
+        assert torch.is_autocast_enabled("cpu")
+    assert (full > 0).any((1, 2)).all()
+    assert torch.equal(half, full)
+
+
 def test_all_randomness_comes_from_the_generator() -> None:
     """Equal seeds give equal mixes, and successive calls with one generator others."""
     images, labels = torch.randn(6, 3, 16, 16), torch.arange(6)
@@ -335,6 +354,24 @@ def test_solvers_on_real_images_against_exact_cuts(
             assert excess.mean() < mean
             assert excess.max() < worst
             assert abs((found - exact).double().mean()) / 2 < 0.01
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("n_labels", "mean", "worst"), [(2, 1e-3, 7e-2), (3, 2e-5, 2e-3)])
+def test_message_passing_becomes_exact(
+    trained: tuple[nn.Module, Tensor, Tensor], n_labels: int, mean: float, worst: float
+) -> None:
+    """Oracle: exact cuts on 16x16 cells. With the usual rounds within the bounds that the docstring states; with 400
+    no image is above the minimum."""
+    model, images, labels = trained
+    saliency = PuzzleMix(10, model=model).saliency(images, labels)
+    lam = torch.full((24,), 0.5, dtype=torch.float64)
+    terms = energy_terms(images, saliency, torch.arange(24).flip(0), lam, 16, n_labels=n_labels, **OFFICIAL)
+    best = energy(exact_labels(*terms), *terms)
+    excess, many = (energy(tree_reweighted(*terms, rounds=n), *terms) / best - 1 for n in (None, 400))
+    assert excess.mean() < mean
+    assert excess.max() < worst
+    assert many.abs().max() < 1e-5
 
 
 @pytest.mark.realdata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.config.check import typed
-from mixbench.config.compose import Composer
+from mixbench.config.compose import Composer, by_hydra
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.config.overrides import expand, read
@@ -132,3 +133,65 @@ def test_ten_thousand_cells_are_fast() -> None:
     runs = [composer(cell) for cell in cells]
     assert time.process_time() - start < 30
     assert len({(run.augment.name, run.opt.name, run.opt.rho, run.seed) for run in runs}) == 10_000
+
+
+@pytest.mark.parametrize("name", ["augment/mixup.yaml", "train.yaml", "schema/opt/sam.yaml"])
+def test_a_file_of_our_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Ours would be taken in its place, without a word."""
+    place = tmp_path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("alpha: 7\n")
+    with pytest.raises(
+        ConfigError, match=rf"--config-dir .*: {name} (is not read|has the name of an option)"
+    ):
+        by_hydra([], str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b,c", "it's [1]{2}", 'say "x"', "Größe $HOME", "100%", "a:b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Its option files are found; nothing of its name is read as an override."""
+    place = tmp_path / name / "augment" / "mine.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text("defaults: [/schema/augment/mixup@_here_, /augment/mixup@_here_]\nalpha: 0.7\n")
+    assert by_hydra(["augment=mine"], str(tmp_path / name)).augment.alpha == 0.7
+
+
+EXPERIMENT = """# @package _global_
+defaults: [override /augment: gmix, override /opt: sam]
+epochs: 7
+opt: {rho: 0.3}
+"""
+
+
+def test_an_experiment_of_ones_own(tmp_path: Path) -> None:
+    """Oracle: the same keys on the command line, which has the last word; several are swept over."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "soft.yaml").write_text(EXPERIMENT)
+    cells = Composer(str(tmp_path))
+    plain = ["augment=gmix", "opt=sam", "epochs=7", "opt.rho=0.3"]
+    assert cells(["+experiment=soft"]) == composer(plain)
+    changes = ["opt.rho=0.1", "augment.alpha=2", "seed=4"]
+    assert cells(["+experiment=soft", *changes]) == composer([*plain, *changes])
+    assert expand(["+experiment=soft,hard"]) == [["+experiment=soft"], ["+experiment=hard"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "message"),
+    [
+        (EXPERIMENT, ["+experiment=sof"], "experiment=sof: no such option. Did you mean 'soft'"),
+        (EXPERIMENT, ["+experiment=../x"], "named as its file"),
+        (EXPERIMENT, ["+experiment=soft", "opt.rhoo=1"], "opt.rhoo=1: no such key. Did you mean 'rho'"),
+        ("# @package _global_\nepoch: 3", ["+experiment=soft"], "'experiment/soft': Key 'epoch' not in 'Train'"),
+        ("# @package _global_\nhydra: {mode: MULTIRUN}", ["+experiment=soft"], "hydra.mode: is not for a file"),
+        ("# @package _global_\noutput_dir: ${oc.env:HOME}", ["+experiment=soft"], "only references to keys"),
+        ("epochs: 3", ["+experiment=soft"], "Key 'experiment' not in 'Train'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_with_an_experiment(tmp_path: Path, text: str, asked: list[str], message: str) -> None:
+    """One message with the cause."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "soft.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Composer(str(tmp_path))(asked)
+    with pytest.raises(ConfigError, match=r"\+experiment=soft: experiments are files"):
+        composer(["+experiment=soft"])

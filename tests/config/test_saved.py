@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mixbench.config import saved
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_id
-from mixbench.config.saved import overrides, saved_config
+from mixbench.config.saved import from_saved, overrides, saved_config
 from mixbench.errors import ConfigError
 from mixbench.schema.train import Train
 
@@ -150,3 +150,27 @@ def test_any_change_of_a_file_is_a_config_or_one_message(tmp_path_factory, chang
     else:
         named = compose(overrides(config)) == config
     assert named
+
+
+def test_a_run_from_a_saved_config_with_changes(tmp_path: Path) -> None:
+    """Oracle: the command line that was asked for in the first place, with the changes behind it."""
+    asked = ["augment=gmix", "opt=sam", "opt.rho=0.3", "epochs=7", "output_dir='a b'"]
+    path = write(tmp_path, dataclasses.replace(compose(asked), force=True))
+    assert compose(from_saved(path, [])) == compose(asked)
+    for changes in (["seed=3", "opt.rho=0.1"], ["opt=asam"], ["opt=adamw", "opt.lr=0.01", "augment.alpha=2"]):
+        kept = [o for o in asked if not (changes[0].startswith("opt=") and o.startswith("opt"))]
+        assert compose(from_saved(path, changes)) == compose([*kept, *changes])
+
+
+def test_the_command_trains_from_a_saved_config(mixbench, tmp_path: Path, monkeypatch) -> None:
+    """A single run, and the runs of a sweep; a file that is none is named."""
+    found: list[Train] = []
+    monkeypatch.setattr("mixbench.commands.train.execute", found.append)
+    path = write(tmp_path, compose(RUN))
+    assert mixbench("train", "--from", str(path), "seed=5").status == 0
+    assert found == [compose([*RUN, "seed=5"])]
+    swept = mixbench("train", "--from", str(path), "-m", "seed=1,2", "--dry-run")
+    assert all(run_id(compose([*RUN, f"seed={seed}"])) in swept.out for seed in (1, 2))
+    wrong = mixbench("train", "--from", str(tmp_path / "nothing.yaml"))
+    assert wrong.status == 2
+    assert "nothing.yaml: cannot be read" in wrong.err

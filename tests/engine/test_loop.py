@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mixbench.bench.subjects import configured, made_up
-from mixbench.data.order import epoch_order
+from mixbench.data.order import epoch_order, step_generator
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.record.read import read_rows, read_summary
+from mixbench.record.select import selections
 from mixbench.schema.specs import find
 from mixbench.training.build import build_loop
 
@@ -196,6 +197,55 @@ def test_an_early_end_is_a_finished_run(mixbench: Callable) -> None:
     assert "finished" in mixbench(*arguments).out
 
 
+def test_at_best_measures_what_the_selections_need(mixbench: Callable) -> None:
+    """Oracle: the same run measured after every epoch. Selected rows are the same, and so are all measured ones: those
+    of the highest test or validation accuracy so far, by brute force, and the last."""
+    found = []
+    for every in (1, "at_best"):
+        arguments = [
+            "epochs=12",
+            "dataset.val_size=60",
+            "dataset.train_size=100",
+            "dataset.test_size=60",
+            "opt.lr=0.05",
+        ]
+        arguments += ["batch_size=50", f"train_clean_every={every}", f"train_mixed_every={every}"]
+        assert mixbench("train", *arguments, f"output_dir={every}").status == 0
+        (summary,) = Path(str(every)).rglob("summary.json")
+        rows = read_rows(summary.parent)
+        found.append([{key: value for key, value in row.items() if "seconds" not in key} for row in rows])
+    always, rows = found
+    best = [
+        any(row[key] > max((r[key] for r in always[:n]), default=-1.0) for key in ("test_acc", "val_acc"))
+        for n, row in enumerate(always)
+    ]
+    due = [*best[:-1], True]
+    assert 2 < sum(due) < len(due)
+    for row, full, measured in zip(rows, always, due, strict=True):
+        missing = {key for key, value in row.items() if math.isnan(value)}
+        assert missing == (set() if measured else {key for key in row if key.endswith(("clean", "mixed"))})
+        assert {k: v for k, v in row.items() if k not in missing} == {
+            k: full[k] for k in row if k not in missing
+        }
+    for rule in ("last", "best_test", "best_val"):
+        assert selections(rows)[rule] == selections(always)[rule]
+
+
+def test_mixed_accuracy_is_that_of_single_batches() -> None:
+    """Oracle: the batches of an epoch one by one, each mixed by its own ratio, from the same draws."""
+    loop = loop_of("batch_size=16", "drop_last=false")
+    generator = step_generator(CPU, 0, 0, 0, "train_acc_mixed")
+    loop.model.eval()
+    weight = 0.0
+    for indices in epoch_order(50, 16, 0, 0, drop_last=False):
+        x, y = loop.mixup(*loop.train.batch((indices,), None), generator=generator)
+        weight += y.gather(1, loop.model(x).argmax(1, keepdim=True)).sum().item()
+    calls: list[int] = []
+    loop.model.register_forward_pre_hook(lambda model, inputs: calls.append(len(inputs[0])))
+    assert loop._mixed_accuracy(0) == pytest.approx(100 * weight / 50, rel=1e-6)
+    assert calls == [50]
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -209,6 +259,8 @@ def test_an_early_end_is_a_finished_run(mixbench: Callable) -> None:
             ["augment=manifold_mixup", "accumulate=2"],
             r"accumulate=2: manifold_mixup needs every batch whole and alone",
         ),
+        (["train_clean_every=at_bst"], r"not one of at_best or a number >= 0\. Did you mean 'at_best'\?"),
+        (["train_mixed_every=1.5"], r"train_mixed_every=1\.5: must be at_best or a whole number >= 0\."),
         (["ema.decay=1"], r"ema\.decay=1(\.0)?: must be >= 0 and < 1"),
         (["clip_norm=0"], r"clip_norm=0(\.0)?: must be > 0"),
         (["batch_size=2000"], r"1 to 1438, or any with drop_last=false"),

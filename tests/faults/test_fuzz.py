@@ -38,7 +38,22 @@ NUMBERS = st.one_of(
     st.integers(-3, 300).map(str),
     st.floats().map(str),
     st.sampled_from(
-        ["0", "-0", "1e999", "1e-999", "0x10", "1_000", "9" * 30, "1e30", "nan", "inf", ".5", "5."]
+        [
+            "0",
+            "-0",
+            "-0.0",
+            "1e999",
+            "1e-999",
+            "0x10",
+            "1_000",
+            "9" * 30,
+            "9" * 5000,
+            "1e30",
+            "nan",
+            "inf",
+            ".5",
+            "5.",
+        ]
     ),
 )
 VALUES = st.one_of(
@@ -47,7 +62,9 @@ VALUES = st.one_of(
         ["", "null", "true", "false", "[]", "{}", "[0.5,0.75]", "[[1]]", "{a:1}", "{a:{b:{c:[1,2]}}}", "'", '"',
          "'a b'", "a b", "a,b", "0.1,0.2", "1,,2", "range(0,3)", "choice(1,2)", "interval(0,1)", "glob(*)", "sort(3,1)",
          "int(1.5)", "range(0", "${seed}", "${opt.lr}", "${nothing}", "${oc.env:HOME}", "${", "$", "???", "=", "a=b",
-         "\\", "\\n", "../../etc", "/", "~", "*", "%", "bf16", "cpu", "cuda:7", "step", "gmix", "-1"]
+         "\\", "\\n", "../../etc", "/", "~", "*", "%", "bf16", "cpu", "cuda:7", "step", "gmix", "-1",
+         "range(0,10,-1)", "range(10,0)", "range(0,3,0)", "range(0,inf)", "range(nan)", "interval(0,nan)", "[[0.1]]",
+         f"{'[' * 500}1{']' * 500}", "../opt/sam", "'~nobodyhere/x'", "a=b,c", "it's [1]", "Größe", "[mixup,cutmix]"]
     ),
     st.text(max_size=12),
     st.text(alphabet="[]{},:'\"$()\\= 0a", max_size=12),

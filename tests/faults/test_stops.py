@@ -92,6 +92,37 @@ def test_a_signal_saves_and_asks_for_a_requeue(
 
 @pytest.mark.fault("signals")
 @pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_data_are_being_fetched_ends_at_once(
+    mixbench, workplace: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The first one: a download that could take an hour does not go on. Status 128 + signal, `interrupted`."""
+
+    def download(*arguments) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        raise AssertionError("the download went on")
+
+    monkeypatch.setattr("mixbench.train.load_splits", download)
+    stopped = mixbench("train", *RUN)
+    assert stopped.status == 128 + number, stopped.err
+    assert f"stopped by signal {number} before training began" in stopped.err
+    assert state(workplace) == "interrupted"
+
+
+@pytest.mark.fault("signals")
+def test_a_closed_terminal_does_not_end_training(tmp_path: Path, data_dir: Path, reference: tuple) -> None:
+    """SIGHUP in the middle: the run goes on to its end, with the result of one that never got it."""
+    process = forked(tmp_path / "printed", f"output_dir={tmp_path}", f"data_dir={data_dir}")
+    wait_for(lambda: list(tmp_path.rglob("epochs.csv")), process)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGHUP)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "printed").read_text()
+    assert_same(result(tmp_path), reference)
+
+
+@pytest.mark.fault("signals")
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_step_under_way_is_the_last(
     mixbench, workplace: Path, reference: tuple, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:

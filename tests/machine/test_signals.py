@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from mixbench.machine import signals
-from mixbench.machine.signals import ECHO_SECONDS, stop_on_signals
+from mixbench.machine.signals import ECHO_SECONDS, Interrupted, outlive_terminal, stop_on_signals
 
 
 def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +30,39 @@ def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: 
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_closed_terminal_asks_to_stop_only_where_sighup_is_not_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By hand: a process of its own ignores SIGHUP, a rank of torchrun is asked by it, and under nohup is not."""
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for size, handler, asked in (
+            (None, signal.SIG_DFL, None),
+            ("2", signal.SIG_DFL, signal.SIGHUP),
+            ("2", signal.SIG_IGN, None),
+        ):
+            monkeypatch.delenv("WORLD_SIZE", raising=False)
+            if size:
+                monkeypatch.setenv("WORLD_SIZE", size)
+            signal.signal(signal.SIGHUP, handler)
+            outlive_terminal()
+            with stop_on_signals() as stop:
+                signal.raise_signal(signal.SIGHUP)
+                assert stop.number == asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_before_there_is_something_to_save_the_first_signal_ends() -> None:
+    """While loading or downloading nobody looks at the request: the first signal raises, and only the first."""
+    with stop_on_signals(at_once=True) as stop:
+        with pytest.raises(Interrupted, match="stopped by signal 15 before training began") as stopped:
+            signal.raise_signal(signal.SIGTERM)
+        assert stopped.value.exit_status == 128 + signal.SIGTERM
+        signal.raise_signal(signal.SIGTERM)  # its echo, while the first is being recorded
+    with stop_on_signals(at_once=True) as stop:
+        stop.at_once = False
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.number == signal.SIGTERM

@@ -169,6 +169,48 @@ def test_resnet18_equals_torchvision_blocks():
         torch.testing.assert_close(a, b)
 
 
+def released_by_mixupe(model: nn.Module, x: torch.Tensor, blocks: int) -> torch.Tensor:
+    """models/wide_resnet.py of oneHuster/MixupE, in torch.nn.functional."""
+    convs = iter([m for m in model.modules() if isinstance(m, nn.Conv2d)])
+    norms = iter([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)])
+
+    def conv(x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        layer = next(convs)
+        return F.conv2d(x, layer.weight, layer.bias, stride, layer.weight.shape[-1] // 2)
+
+    def activated(x: torch.Tensor) -> torch.Tensor:
+        norm = next(norms)
+        return F.relu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias))
+
+    x = conv(x)
+    for stride in [s for first in (1, 2, 2) for s in (first, *[1] * (blocks - 1))]:
+        out = conv(activated(x))
+        out = conv(activated(out), stride)
+        x = out + (x if out.shape == x.shape else conv(x, stride))
+    return F.linear(activated(x).mean((2, 3)), model.head[-1].weight, model.head[-1].bias)
+
+
+def test_the_wrn_of_mixupes_code() -> None:
+    """Oracle: that code written out, in evaluation mode and float64; torch's initial weights, uniform within
+    1 / sqrt(fan_in); its 36,546,980 parameters for WRN-28-10 and 100 classes."""
+    model = wrn(3, 7, 16, 2, variant="mixupe")
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            assert 0.9 * bound < module.weight.abs().max() <= bound
+            assert module.bias.abs().max() <= bound
+            assert module.bias.any()
+    assert [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)] == [0.1] * 12 + [0.9]
+    model = scrambled(model).eval()
+    x = torch.randn(3, 3, 12, 16, dtype=torch.float64)
+    torch.testing.assert_close(model(x), released_by_mixupe(model, x, 2), rtol=1e-9, atol=1e-9)
+    with torch.device("meta"):
+        whole = build("wrn28_10", num_classes=100, variant="mixupe")
+    assert sum(p.numel() for p in whole.parameters()) == 36_546_980
+    with pytest.raises(ValueError, match="variant=code"):
+        wrn(3, 7, 16, 2, variant="code")
+
+
 # --- how large they are ---------------------------------------------------------------------------
 
 PARAMETERS = [

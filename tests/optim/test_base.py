@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -65,6 +67,74 @@ def test_a_scaler_changes_nothing_but_skips_a_step_that_overflows() -> None:
     scaled.step(lambda: cross_entropy(net(x), y) * torch.inf)
     assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))
     assert scaler.get_scale() == 2.0**9
+
+
+@pytest.fixture
+def filled_memory() -> Iterator[None]:
+    """Uninitialised memory is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("filled_memory")
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.parametrize("name", [name for name in RULES if name != "looksam"])  # which counts its steps
+def test_a_skipped_first_step_is_as_if_it_had_not_been(name: str, clip_norm: float | None) -> None:
+    """Oracle: a twin that never took it, 3 steps later: weights and the optimizer's memory, bit for bit. An
+    uninitialised momentum that is used shows as NaN."""
+    net = make_net()
+    twin = copy.deepcopy(net)
+    rules = [
+        build_rule(
+            name,
+            model,
+            scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10),
+            clip_norm=clip_norm,
+            **option_values("opt", name),
+        )
+        for model in (net, twin)
+    ]
+    x, y = batches(1)[0]
+    before = [p.clone() for p in net.parameters()]
+    rules[0].step(lambda: cross_entropy(net(x), y) * torch.inf)
+    assert all(map(torch.equal, net.parameters(), before))
+    for x, y in batches(3):
+        for rule in rules:
+            rule.step(lambda: cross_entropy(rule.model(x), y))  # noqa: B023
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+    one, other = (list(rule.base.state.values()) for rule in rules)
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(one, other, strict=True) for k in b)
+
+
+def test_fused_sgd_takes_a_parameter_that_is_first_used_later() -> None:
+    """Oracle: torch's SGD without fusing, 4 steps in float64, of which the first two leave one layer out."""
+    net = nn.ModuleList([nn.Linear(6, 3), nn.Linear(6, 3)]).double()
+    twin = copy.deepcopy(net)
+    rules = [
+        Descent(model, torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=0.1, fused=fused))
+        for model, fused in ((net, True), (twin, False))
+    ]
+    x, y = torch.randn(5, 6, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64).softmax(1)
+    for used in (1, 1, 2, 2):
+        for rule in rules:
+            rule.step(lambda: cross_entropy(sum(layer(x) for layer in rule.model[:used]), y))  # noqa: B023
+    assert all(
+        torch.allclose(a, b, atol=1e-14) for a, b in zip(net.parameters(), twin.parameters(), strict=True)
+    )
+
+
+def test_dampening_that_a_skipped_first_step_would_spoil_is_refused() -> None:
+    """A ValueError; allowed without a scaler, and without fusing."""
+    net, scaler = make_net(), torch.amp.GradScaler("cpu")
+
+    def base(fused: bool) -> torch.optim.SGD:
+        return torch.optim.SGD(net.parameters(), 0.1, 0.9, dampening=0.5, fused=fused)
+
+    with pytest.raises(ValueError, match="dampening"):
+        Descent(net, base(True), scaler=scaler)
+    Descent(net, base(True))
+    Descent(net, base(False), scaler=scaler)
 
 
 @pytest.mark.parametrize("clip_norm", [0.05, 1e6])
@@ -183,10 +253,14 @@ def test_a_first_gradient_that_nobody_reads_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_frozen_statistics(momentum: float | None) -> None:
+@pytest.mark.parametrize(
+    "kind", [nn.BatchNorm2d, functools.partial(nn.InstanceNorm2d, track_running_stats=True)]
+)
+def test_frozen_statistics(kind: Callable[..., nn.Module], momentum: float | None) -> None:
     """Inside: normalised by the batch, as in training, and buffers untouched. Afterwards, also after an error,
     and for modules in evaluation mode: as before."""
-    net = nn.Sequential(nn.BatchNorm2d(3, momentum=momentum), nn.BatchNorm2d(3))
+    net = nn.Sequential(kind(3, momentum=momentum or 0.1), kind(3))
+    net[0].momentum = momentum
     net[1].eval()
     x = torch.randn(8, 3, 4, 4) * 3 + 1
     expected = copy.deepcopy(net)(x)
@@ -202,8 +276,22 @@ def test_frozen_statistics(momentum: float | None) -> None:
     assert all(torch.equal(a, before[k]) for k, a in net.state_dict().items())
     assert net[0].track_running_stats
     net(x)
-    assert net[0].num_batches_tracked == 1
+    moved = [not torch.equal(b, before[k]) for k, b in net.named_buffers() if k.endswith("running_var")]
+    # InstanceNorm takes a momentum of None for zero.
+    assert moved == [kind is nn.BatchNorm2d or momentum is not None, False]
+    assert net[0].num_batches_tracked == (kind is nn.BatchNorm2d)
     assert net[1].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("returned", [torch.tensor(1.0), torch.ones(6, 1), torch.ones(6, 3), 1.0])
+@pytest.mark.parametrize("name", RULES)
+def test_losses_that_are_not_one_per_example_get_one_message(name: str, returned: Tensor | float) -> None:
+    """A ValueError that says what came and what is expected, for every rule."""
+    net = make_net()
+    rule = build_rule(name, net, **option_values("opt", name))
+    came = f"shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else "float"
+    with pytest.raises(ValueError, match=re.escape(came) + r"; expected are the losses .* \(B,\)"):
+        rule.step(lambda: returned)
 
 
 def test_random_state_replays_the_dropout_mask() -> None:

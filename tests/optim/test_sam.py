@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mixbench.losses import cross_entropy
 from mixbench.optim import SAM, Descent
+from mixbench.optim.vectors import dot, norm
 
 
 class Weights(nn.Module):
@@ -109,6 +110,57 @@ def test_equals_the_textbook(form: str) -> None:
         textbook_step(twin, optimizer, x.double(), y.double(), 0.2, form, 0.1)
     for (name, a), b in zip(net.state_dict().items(), twin.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-12, rtol=1e-10), name
+
+
+@pytest.mark.parametrize("form", ["plain", "adaptive"])
+def test_parameters_of_several_dtypes(form: str) -> None:
+    """Oracle: the algorithm written out, all in float64, to the rounding of the first layer, which is float32 where the
+    others are float64."""
+
+    class Cast(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.double()
+
+    net = nn.Sequential(nn.Linear(64, 5), Cast(), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    net[2:].double()
+    twin = copy.deepcopy(net).double()
+    rule = SAM(net, sgd(net, momentum=0.9), rho=0.2, adaptive=form == "adaptive")
+    optimizer = sgd(twin, momentum=0.9)
+    for x, y in batches(3):
+        x = x.flatten(1)
+        rule.step(lambda: cross_entropy(net(x), y.double()))  # noqa: B023
+        textbook_step(twin, optimizer, x.double(), y.double(), 0.2, form, 0.0)
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(a.double(), b, atol=1e-6)
+    assert net[0].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("first", [torch.float16, torch.float32])
+def test_lengths_and_products_are_in_the_widest_dtype(first: torch.dtype) -> None:
+    """Oracle: the vectors in float64 as one. In float16, squares of 300 are infinite."""
+    tensors = [torch.full((4,), 300.0, dtype=first), torch.rand(3, 2, dtype=torch.float64)]
+    whole = torch.cat([t.double().flatten() for t in tensors])
+    assert norm(tensors).item() == pytest.approx(whole.norm().item(), rel=1e-14)
+    assert dot(tensors, tensors).item() == pytest.approx((whole @ whole).item(), rel=1e-14)
+    assert dot(tensors[:1], tensors[:1]).item() == 4 * 300.0**2
+
+
+def test_the_adaptive_scale_goes_by_the_full_name() -> None:
+    """Oracle: the official code, `if 'weight' in n`: weight_norm keeps its length and direction as
+    parametrizations.weight.original0 and original1, and both are scaled; biases are not."""
+    net = nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))
+    x, y = torch.randn(5, 6), torch.rand(5, 3).softmax(1)
+    rule = SAM(net, sgd(net), rho=0.5, adaptive=True, eta=0.1)
+    gradients = torch.autograd.grad(cross_entropy(net(x), y).mean(), list(net.parameters()))
+    named = dict(net.named_parameters())
+    scales = [p.abs() + 0.1 if "weight" in name else torch.ones_like(p) for name, p in named.items()]
+    length = torch.cat([(t * g).flatten() for t, g in zip(scales, gradients, strict=True)]).norm()
+    before = [p.detach().clone() for p in named.values()]
+    for p, g in zip(named.values(), gradients, strict=True):
+        p.grad = g
+    with rule.perturbed():
+        for p, w, t, g in zip(named.values(), before, scales, gradients, strict=True):
+            assert torch.allclose(p, w + 0.5 * t**2 * g / length, atol=1e-6)
 
 
 def test_the_final_gradient_is_that_of_the_loss_at_the_perturbed_weights() -> None:

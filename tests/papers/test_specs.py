@@ -100,6 +100,19 @@ def test_li2023_base_augmentation_by_protocol(protocol: str, plain: bool) -> Non
             assert all(run.dataset == runs["Vanilla"].dataset for run in runs.values())
 
 
+@pytest.mark.parametrize("key", [k for k in KEYS if k.startswith("zou2023") and "code" in load(k).protocols])
+def test_protocol_code_is_the_released_code(key: str) -> None:
+    """Oracle: main.py, mixup.py and models/wide_resnet.py of oneHuster/MixupE: ERM alone trains with the binary loss,
+    WRN-28-10 is its own, the warm-up ends above the learning rate."""
+    spec = load(key)
+    for row, column in itertools.product(spec.rows, spec.columns):
+        run = config(cell(key, row, column, protocol="code"))
+        assert run.loss == ("bce_softmax" if row == "ERM" else "cross_entropy")
+        assert getattr(run.model, "variant", "mixupe") == "mixupe"
+        assert (run.schedule.warmup_end, run.schedule.warmup_by, run.opt.nesterov) == (1.2, "epoch", True)
+        assert getattr(run.regularizer, "variant", "official") == "official"
+
+
 @pytest.mark.parametrize("key", [k for k in KEYS if "fair" in load(k).protocols])
 def test_protocol_fair_overrides_nothing(key: str) -> None:
     """So base, rows and columns alone, which never name base_augment, are the fair comparison."""
@@ -553,6 +566,7 @@ METRIC = {"name": "Acc", "column": "test_acc"}
         ({"metrics": [METRIC, METRIC]}, "metrics: two are called 'Acc'"),
         ({"protocol": "papr"}, "protocol: no 'papr'. Did you mean 'paper'?"),
         ({"protocols": {"paper": {"rows": {"D": []}}}}, "protocols: paper: rows: no 'D'"),
+        ({"protocols": {"paper": {"columns": {"D": []}}}}, "protocols: paper: columns: no 'D'"),
         ({"printed": {"Loss": {}}}, "printed: no 'Loss'"),
         ({"printed": {"Acc": {"D": [1]}}}, "printed: Acc: no 'D'"),
         ({"printed": {"Acc": {"A": [1, 2]}}}, "printed: Acc: A must have 1 entries, not 2"),

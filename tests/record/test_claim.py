@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -180,6 +181,19 @@ def test_a_living_owner_elsewhere_is_seen_by_its_beats(tmp_path: Path, process, 
     owner.kill()
     assert holder(tmp_path) is not None
     assert take_seconds(tmp_path) >= SILENCE
+
+
+@pytest.mark.fault("claims")
+@pytest.mark.parametrize("machine", ["another", f"{socket.gethostname()} another-boot pid:[1]"])
+def test_a_machine_that_has_died_does_not_train_for_ever(tmp_path: Path, machine: str) -> None:
+    """Limiting cases, a second before and after GONE, of a node and of this machine before it was started again."""
+    with claimed(tmp_path) as held:
+        OpenRecord(tmp_path, "run", held).write_summary({"state": "running", "config": {}})
+    put(tmp_path, machine=machine)
+    for age, state in ((claim.GONE - 5, "running"), (claim.GONE + 5, "interrupted")):
+        os.utime(tmp_path / CLAIM, (0, time.time() - age))
+        assert (holder(tmp_path) is None) == (state == "interrupted")
+        assert (read_summary(tmp_path) or {})["state"] == state
 
 
 def _while_touching(path: Path, action: Callable[[], object], times: Iterator[float] | None = None) -> None:
@@ -596,7 +610,7 @@ def test_a_suspended_training_leaves_the_new_owners_run_alone(workplace: Path, m
     finally:
         for one in (alone, first):
             one.kill()
-    assert first.returncode == 1, out
+    assert first.returncode == RunBusy.exit_status, out
     assert "while this process was suspended" in out
     assert "Traceback" not in out
     weights, rows = result("alone")

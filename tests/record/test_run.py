@@ -158,6 +158,40 @@ def test_another_table_than_the_summary_says(saved: SavedRun) -> None:
     assert "epochs.csv is damaged" in damage
 
 
+@pytest.mark.parametrize("name", ["epochs.csv", "summary.json"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_reader_beside_a_writer_sees_no_damage(
+    saved: SavedRun, monkeypatch: pytest.MonkeyPatch, name: str, ends: bool
+) -> None:
+    """Just after the file `name` was read a process ends the run, or goes on with it: new rows, another summary.
+
+    Oracle: the rows before and after.
+    """
+    before, after = rows_of([10.0, 30.0]), rows_of([10.0, 30.0, 20.0])
+    going_on = {**saved.summary, "state": "running"}
+    with opened(saved.directory) as record:
+        record.write_rows(before)
+        record.write_summary(going_on if ends else {**saved.summary, "state": "interrupted"})
+        read, written = Path.read_bytes, []
+
+        def read_bytes(path: Path) -> bytes:
+            content = read(path)
+            if path.name == name and not written:
+                written.append(path)
+                if not ends:
+                    record.write_summary(going_on)
+                record.write_rows(after)
+                if ends:
+                    record.write_summary(saved.summary)
+            return content
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        assert SavedRun(saved.directory).rows in (before, after)
+        assert SavedRun(saved.directory).rows == after
+        written.clear()
+        assert SavedRun(saved.directory).damages() == []
+
+
 @pytest.mark.parametrize(
     ("state", "stands", "left", "words"),
     [

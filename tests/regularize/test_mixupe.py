@@ -125,6 +125,28 @@ def test_gradients_against_finite_differences(variant: str, samples: str) -> Non
             assert g.view(-1)[i].item() == pytest.approx((values[0] - values[1]) / 2e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize("detach", [True, False])
+def test_exact_against_the_released_version_2(detach: bool) -> None:
+    """Oracle: version 2 of the authors' code, written out as it stands. Detached, the value and the gradient of all
+    weights are its own; otherwise only the value is, and the gradient is that of equation 7."""
+    net, (x, y, images, labels) = smooth_net(), batch()
+    mean = torch.randn(1, 8, 8, dtype=torch.float64)
+    probed = images.clone().detach().requires_grad_()
+    f = net(probed)
+    b = (torch.softmax(f, dim=1) - one_hot(labels, 3)).detach()
+    (grad,) = torch.autograd.grad((f * b).sum(), probed, create_graph=True)
+    delta = (mean - probed).detach()
+    released = 0.5 * (1 - (1 + 1) / (1 + 1 + 1)) * (grad * delta).sum((1, 2, 3)).abs().sum() / len(images)
+    objective = MixupE(0.5, variant="exact", detach=detach, rescale=False, mean_image=mean)
+    losses, logits = objective(net, x, y, images, labels, cross_entropy)
+    extra = (losses - cross_entropy(logits, y)).mean()
+    assert torch.allclose(extra, released)
+    ours = torch.autograd.grad(extra, list(net.parameters()), retain_graph=True)
+    theirs = torch.autograd.grad(released, list(net.parameters()), allow_unused=True)
+    pairs = [(a, torch.zeros_like(a) if b is None else b) for a, b in zip(ours, theirs, strict=True)]
+    assert all(torch.allclose(a, b) for a, b in pairs) == detach
+
+
 def test_exact_equals_approximate_for_a_bias_free_relu_net_and_zero_mean() -> None:
     """J_f(x) x = f(x) there, so equation 4 with mean image 0 is equation 5."""
     net, arguments = relu_net(), batch()

@@ -91,11 +91,12 @@ def test_the_base_is_part_of_the_run_and_its_default_is_not(name: str) -> None:
             "opt.decay_in_ascent=true: AdamW's weight decay is no part of the loss; allowed with opt.base=adamw:"
             " false.",
         ),
+        (["opt=sam", "opt.beta1=0.5"], "opt.beta1=0.5: has no effect with opt.base=sgd; allowed there: 0.9."),
         (["opt=asam", "opt.base=rmsprop"], "opt.base=rmsprop: not one of sgd, adam, adamw."),
         (["opt=sam", "opt.momentum=0", "opt.nesterov=true"], "opt.nesterov=true: needs opt.momentum > 0."),
         (["opt=gsam", "opt.rho_min=0.1"], "opt.rho_min=0.1: must be at most opt.rho=0.05."),
         (["opt=looksam", "opt.rho=0"], "opt.rho=0.0: must be > 0."),
-        (["opt=looksam", "opt.k=0"], "opt.k=0: must be >= 1."),
+        (["opt=looksam", "opt.k=0"], "opt.k=0: must be >= 1 and <= 1000000."),
     ],
 )
 def test_knobs_that_do_not_go_together_are_refused(overrides: list[str], message: str) -> None:

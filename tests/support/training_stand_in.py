@@ -41,7 +41,7 @@ def _rows(lr: float, epochs: int) -> list[dict[str, Any]]:
     )
 
 
-def train(config: Any, record: OpenRecord, stop: Any, *_: Any) -> dict[str, Any]:
+def train(config: Any, record: OpenRecord, summary: dict[str, Any], stop: Any, *_: Any) -> None:
     """In place of mixbench.train.train: a row for each epoch; a learning rate above 1 fails."""
     done, lr = len(read_rows(record.directory)), config.opt.lr
     if lr > 1:
@@ -52,7 +52,7 @@ def train(config: Any, record: OpenRecord, stop: Any, *_: Any) -> dict[str, Any]
         time.sleep(SECONDS)
         if SECONDS or last == config.epochs:
             record.write_rows(_rows(lr, last))
-    return {
+    summary |= {
         **totals(_rows(lr, config.epochs), 100),
         "peak_memory_bytes": 0,
         "peak_memory_of": "nothing",

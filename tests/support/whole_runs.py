@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 import torch
 
@@ -39,6 +41,24 @@ def result(root: Path) -> Result:
     weights = safetensors.torch.load_file(only_run(root) / "model.safetensors")
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_rows(only_run(root))]
     return weights, rows
+
+
+@contextlib.contextmanager
+def stopped_after(epochs: int) -> Iterator[None]:
+    """A run of this process is stopped by Ctrl-C when so many epochs have a row; the block must train it."""
+    from mixbench.engine.loop import Loop
+
+    close = Loop.close_epoch
+
+    def interrupted(self, position):
+        if len(position.rows) == epochs:
+            raise KeyboardInterrupt
+        return close(self, position)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "close_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def assert_same(one: Result, two: Result) -> None:

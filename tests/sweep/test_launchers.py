@@ -73,8 +73,10 @@ def test_a_failing_run_is_recorded_and_the_rest_goes_on(workplace: Path, launche
 
 @pytest.mark.fault("signals")
 def test_a_preempted_job_of_submitit_goes_on_from_its_step(workplace: Path) -> None:
-    """SIGUSR2, submitit's warning: saved within a step, queued again, resumed there; the sweep ends well."""
-    process = start("submitit_local", "epochs=150", "seed=0,1", "checkpoint_seconds=1000")
+    """SIGUSR2, submitit's warning: saved within a step, queued again, resumed there; the sweep ends well. force=true
+    in its command line has been done by then, and is not done again.
+    """
+    process = start("submitit_local", "epochs=150", "seed=0,1", "checkpoint_seconds=1000", "force=true")
     wait_until(lambda: under_way() == 2)
     directory = next(p.parent for p in Path("outputs").rglob("claim"))
     os.kill(holder(directory).pid, signal.SIGUSR2)
@@ -83,6 +85,7 @@ def test_a_preempted_job_of_submitit_goes_on_from_its_step(workplace: Path) -> N
     assert sorted(s["starts"] for s in summaries()) == [1, 2]
     assert "resume   after epoch" in (directory / "train.log").read_text()
     assert len(read_rows(directory)) == 150
+    assert not list(Path("outputs").rglob("*.old*"))
 
 
 @pytest.mark.parametrize("launcher", ["ray", "submitit_local"])

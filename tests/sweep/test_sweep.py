@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mixbench.config.overrides import expand
 from mixbench.engine.loop import Loop
+from mixbench.record.claim import CLAIM
+from mixbench.record.write import OpenRecord
 
 TINY = ("epochs=2", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
 GRID = ("-m", "opt=sam", "opt.rho=0.05,0.1", "seed=0,1", *TINY)
@@ -16,6 +19,26 @@ GRID = ("-m", "opt=sam", "opt.rho=0.05,0.1", "seed=0,1", *TINY)
 
 def states(root: Path) -> dict[str, str]:
     return {p.parent.name: json.loads(p.read_text())["state"] for p in root.rglob("summary.json")}
+
+
+def test_a_run_whose_claim_is_lost_is_taken_up_again(
+    mixbench: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process works on it then, so it is busy, not failed: once it is free the sweep goes on with it."""
+    write, lost = OpenRecord.write_rows, list[Path]()
+
+    def lose_once(self: OpenRecord, rows: list) -> None:
+        if not lost:
+            lost.append(self.directory)
+            (self.directory / CLAIM).unlink()
+        write(self, rows)
+
+    monkeypatch.setattr(OpenRecord, "write_rows", lose_once)
+    done = mixbench("train", "-m", "seed=0,1", *TINY)
+    assert done.status == 0, done.err
+    assert "the claim on the run is gone" in done.err
+    assert "waiting for 1 runs" in done.out
+    assert len(list(Path("outputs").rglob("model.safetensors"))) == 2
 
 
 def test_expansion_is_the_product_in_order() -> None:

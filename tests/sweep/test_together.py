@@ -148,6 +148,14 @@ def test_every_run_has_a_slot_of_its_own(stand_in: Callable, tmp_path: Path, mon
     assert all(note in notes[:3] for note in notes)
 
 
+def test_files_of_the_current_folder_are_no_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random.py there, which `python -m mixbench` would import for Python's own and fail."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    Path("random.py").write_text("raise SystemExit(3)\n")
+    assert train_together([["--help"]], [[]], lambda i, status: None) == [0]
+
+
 @pytest.mark.fault("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_each_run_once(stand_in: Callable, tmp_path: Path, number: int) -> None:

@@ -110,6 +110,38 @@ def test_a_resumed_run_goes_on_under_the_same_key(mixbench, workplace: Path, fak
     assert first == second != anew
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_a_run_that_is_finished_gets_there_too(mixbench, workplace: Path, fake, sweep: tuple) -> None:
+    """Trained without a tracker, asked for with one, alone and in a sweep: all rows, under one key. Oracle: epochs.csv.
+    The record stays as it was.
+    """
+    assert mixbench("train", *QUICK).status == 0
+    run = only_run(workplace / "outputs")
+    record = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    told = fake()
+    again = mixbench("train", *sweep, *QUICK, "tracker=tensorboard")
+    assert again.status == 0, again.err
+    assert f"tracker tensorboard has the 3 epochs of {run.relative_to(workplace)}" in again.out
+    rows = [value for what, value in told if what == "log"]
+    assert [{k: v for k, v in row.items() if v == v} for row in rows] == [
+        {k: v for k, v in row.items() if v == v} for row in read_rows(run)
+    ]
+    assert [what for what, _ in told] == ["build", "log", "log", "log", "close"]
+    assert told[-1] == ("close", "finished")
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == record
+
+
+def test_a_tracker_that_fails_leaves_a_finished_run_shown(mixbench, workplace: Path, fake, caplog) -> None:
+    """Status 0, and the failure is said."""
+    assert mixbench("train", *QUICK).status == 0
+    fake(fails="log")
+    again = mixbench("train", *QUICK, "tracker=tensorboard")
+    assert again.status == 0
+    assert again.out.startswith("finished")
+    assert "has the 3 epochs" not in again.out
+    assert "tracker  tensorboard failed" in caplog.text
+
+
 def test_a_failed_run_is_closed_as_such(mixbench, workplace: Path, fake) -> None:
     """A learning rate that makes the loss infinite."""
     told = fake()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from mixbench.record.read import read_summary
 from mixbench.sweep import launch
-from mixbench.training import frozen
+from mixbench.training import environment, frozen
 
 TINY = ("epochs=1", "dataset.train_size=100", "dataset.test_size=50", "batch_size=50", "train_clean_every=0")
 OPTION = "defaults: [/schema/opt/sam@_here_, /opt/sam@_here_]\nrho: 0.1\n"
@@ -81,3 +85,33 @@ def test_other_source_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(frozen.VARIABLE, json.dumps(start | {"source": "another"}))
         assert frozen.changed_since_start() == ["source"]
     assert frozen.changed_since_start() == []
+
+
+def test_what_lies_around_is_no_option_and_no_source(
+    mixbench: Callable, edit_after_first: Callable, workplace: Path
+) -> None:
+    """An editor's lock, which is a dangling link, a folder with the name of a file, and one that may not be read."""
+    edit_after_first(OPTION)
+    folder = workplace / "mine" / "opt"
+    (folder / ".#mine.yaml").symlink_to("user@host.1234:5678")
+    (folder / "other.yaml").mkdir()
+    (folder / os.fsdecode(b"caf\xe9.yaml")).write_bytes(b"# \xe9\n")
+    done = sweep(mixbench)
+    assert done.status == 0, done.err
+    assert found() == {(0, 0.1): None, (1, 0.1): None}
+
+
+def test_bytes_that_are_no_text_are_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: hashlib over what git prints of a tracked file with a byte that is no UTF-8, stripped."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b"]
+    module = tmp_path / "module.py"
+    module.write_text("one\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    module.write_bytes(b"caf\xe9\n")
+    monkeypatch.setattr(environment, "__file__", str(module))
+    found = environment.environment(torch.device("cpu"))
+    difference = subprocess.run([*git, "diff", "HEAD"], capture_output=True).stdout.strip()
+    assert b"\xe9" in difference
+    assert found["uncommitted"] == hashlib.sha256(difference).hexdigest()
+    assert re.fullmatch("[0-9a-f]{40}", found["commit"])

@@ -59,6 +59,23 @@ def test_stopped_at_every_file_operation(
     assert_same(result(workplace / "killed"), reference)
 
 
+@pytest.mark.fault("kill")
+def test_killed_before_the_checkpoints_are_deleted_it_is_finished(
+    mixbench, workplace: Path, reference: tuple, monkeypatch
+) -> None:
+    """The summary says so before anything that could train again is gone."""
+
+    def killed(record: OpenRecord) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "remove", killed)
+        with pytest.raises(Killed):
+            mixbench("train", *RUN, "output_dir=late")
+    assert_same(result(workplace / "late"), reference)
+    assert mixbench("train", *RUN, "output_dir=late").out.startswith("finished")
+
+
 def _unless_dying(write):
     def write_summary(self: OpenRecord, summary: dict) -> None:
         if not isinstance(sys.exc_info()[1], Killed):

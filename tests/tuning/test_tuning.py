@@ -356,6 +356,16 @@ def test_two_trials_with_the_same_values_share_a_run(tune, workplace: Path) -> N
     assert "6 of 6 trials: 6 finished" in result.out
 
 
+def test_values_that_have_failed_are_not_trained_again(tune, workplace: Path) -> None:
+    """The stand-in fails above 1: a trial that has these values again ends with the first one's error."""
+    result = tune("opt.lr=0.1,2", *VAL, "--trials", "8", "--pruner", "none", "--sampler", "random")
+    assert result.status == 0, result.err
+    failed = [t for t in trials(workplace) if t[3]["opt.lr"] == "2"]
+    assert len(failed) > 1
+    assert len({t[5]["error"] for t in failed}) == 1
+    assert len(Instant.started) == 2
+
+
 # ---------------------------------------------------------------- the claim
 
 

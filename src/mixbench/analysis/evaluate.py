@@ -12,7 +12,7 @@ from mixbench.analysis.evaluators import applicable
 from mixbench.analysis.source import Source
 from mixbench.analysis.stored import Evaluation, read
 from mixbench.errors import DataError
-from mixbench.record.run import SavedRun
+from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.training.weights import opened
 
 TEST = Source("test")
@@ -25,22 +25,24 @@ def evaluations(
     *,
     device: str = "auto",
     data_dir: str | None = None,
+    select: str = "last",
 ) -> tuple[list[Evaluation], list[str]]:
     """The named evaluations of the run in `directory`, or all that fit its inputs, and which were measured just now.
 
-    `data_dir`: where its data lie, if not where they did in training. Raises MixbenchError for a run that is not
-    finished, and as `LoadedRun` does; OutputError where nothing can be written.
+    `select`: of which epoch's weights, a key of WEIGHTS. `data_dir`: where its data lie, if not where they did in
+    training. Raises MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the disk
+    refuses.
     """
-    run = SavedRun(directory)
+    run = SavedRun(directory, directory / WEIGHTS[select])
     if run.state == "missing":
         raise DataError(f"{directory}: is no run.")
     weights, about = opened(run)
     wanted = applicable(about.kind, names)
     digest = hashlib.sha256(weights).hexdigest()
-    found = {name: read(directory, name, on.name, digest) for name in wanted}
+    found = {name: read(directory, name, on.name, digest, select) for name in wanted}
     missing = [name for name in wanted if found[name] is None]
     if missing:
         from mixbench.analysis.measure import measure
 
-        found |= measure(directory, missing, on, digest, device, data_dir)
+        found |= measure(run, missing, on, digest, device, data_dir, select)
     return [evaluation for evaluation in found.values() if evaluation is not None], missing

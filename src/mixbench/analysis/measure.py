@@ -6,7 +6,6 @@ import datetime
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,16 +17,23 @@ from mixbench.analysis.source import NoSuchPart, Source, own
 from mixbench.data import Split
 from mixbench.files import plain
 from mixbench.machine.devices import device_title, memory_errors_in_words
+from mixbench.record.run import SavedRun
 from mixbench.seams import Examples
 from mixbench.training.restore import LoadedRun
 
 
 @memory_errors_in_words()
 def measure(
-    directory: Path, names: Sequence[str], on: Source, weights: str, device: str, data_dir: str | None
+    saved: SavedRun,
+    names: Sequence[str],
+    on: Source,
+    weights: str,
+    device: str,
+    data_dir: str | None,
+    select: str,
 ) -> dict[str, stored.Evaluation | None]:
-    """The named evaluations of the run in `directory`, by name. `weights` is the SHA-256 of its weights."""
-    run = LoadedRun(directory)
+    """The named evaluations of a run's weights, by name. `weights` is their SHA-256, `select` what kept them."""
+    run = LoadedRun(saved.directory, saved.weights)
     network = run.network(device)
     examples, data = _examples(run, on, network.device, data_dir)
     found = dict[str, stored.Evaluation | None]()
@@ -54,7 +60,7 @@ def measure(
             "measured": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
         }
-        stored.write(directory, evaluation)
+        stored.write(run.directory, evaluation, select)
         found[name] = plain(evaluation)
     return found
 
@@ -65,9 +71,10 @@ def _examples(
     """The examples, and what they are, in words."""
     if on.path is not None:
         size = run.values.get("dataset.size")
-        images, labels = own(on.path, run.description.shape, run.class_names, size)
+        images, labels, note = own(on.path, run.description.shape, run.class_names, size)
         examples = run.examples(Split(run.fitting(images), labels), device)
-        return examples, {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples)}
+        what = {"path": str(on.path.resolve()), "sha256": on.sha256, "examples": len(examples), "note": note}
+        return examples, what
     splits = run.splits(data_dir, device)
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:

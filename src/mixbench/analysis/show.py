@@ -14,10 +14,16 @@ PAIRS = 15  # of the most confused classes where it is not
 def text(evaluation: Evaluation) -> str:
     """The result under a line that says what it is of, and when it was measured."""
     data, device = evaluation["data"], evaluation["device"]
-    what = data.get("path") or f"{data['part']} set of {data['dataset']}"
+    what = _own(data) or f"{data['part']} set of {data['dataset']}"
     head = f"{evaluation['name']}: {data['examples']} examples, {what}; {device['precision']} on {device['name']};"
     lines = SHOWN.get(evaluation["name"], _plain)(evaluation["result"])
     return "\n".join([f"{head} measured {evaluation['measured']}", *(f"  {line}" for line in lines)])
+
+
+def _own(data: dict[str, Any]) -> str:
+    """A path, with how it was read; empty for a part of the run's own data."""
+    path, note = data.get("path", ""), data.get("note")
+    return f"{path} ({note})" if path and note else path
 
 
 def _accuracy(result: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.inventory.folder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARTS = ("test", "val", "train")
+SHOWN = 10  # classes, in words
 NAMES = (("images", "labels"), ("inputs", "labels"), ("test_images", "test_labels"))
 
 
@@ -41,7 +43,7 @@ def source(given: str) -> Source:
     """What `--on` names. Raises DataError for a path where nothing is."""
     if given in PARTS:
         return Source(given)
-    path = Path(given).expanduser()
+    path = expanded(given)
     try:
         digest = hashlib.sha256()
         for part in _files(path) if path.is_dir() else [path]:
@@ -58,47 +60,61 @@ def source(given: str) -> Source:
 
 def own(
     path: Path, shape: Sequence[int], class_names: Sequence[str], size: int | None = None
-) -> tuple[NDArray, NDArray[np.int64]]:
-    """Images (N, H, W, C) and labels int64 (N,), places in `class_names`, of a file or folder.
+) -> tuple[NDArray, NDArray[np.int64], str]:
+    """Images (N, H, W, C) and labels int64 (N,), places in `class_names`, of a file or folder; and how they were read.
 
     Labels are names of classes, or places. Pictures are decoded as in training, for a `size` resized and cut to it, and
     have to be of the `shape` (H, W, C) then. Raises DataError for what does not fit.
     """
-    images, labels = _decoded(path, shape, size) if path.is_dir() else _arrays(path)
+    if path.is_dir():
+        (images, labels), note = _decoded(path, shape, size), ""
+    else:
+        images, labels, note = _arrays(path)
     images = images[..., None] if images.ndim == 3 else images
     if labels.shape != images.shape[:1] or not len(labels):
         raise DataError(
             f"{path}: {images.shape} images and {labels.shape} labels; there must be as many of each."
         )
-    return images, _places(path, labels, class_names)
+    if labels.dtype.kind in "iu" and not _are_names(class_names):
+        note += "; label 0 is " + ", ".join(
+            f"{k} {name}" if k else name for k, name in enumerate(class_names[:SHOWN])
+        )
+        note += " ..." if len(class_names) > SHOWN else ""
+    return images, _places(path, labels, class_names), note
+
+
+def _are_names(class_names: Sequence[str]) -> bool:
+    """Whether whole numbers are names: where all names are numbers, as those of a run trained on such labels."""
+    return all(name.lstrip("-").isdecimal() for name in class_names)
 
 
 def _places(path: Path, labels: NDArray, class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Where the labels stand among the classes. Numbers are names where all names are numbers, as those of a run that
-    was trained on such labels.
-    """
+    """Where the labels stand among the classes."""
     import numpy as np
 
     if labels.dtype.kind not in "iuUS":
         raise DataError(f"{path}: labels are {labels.dtype}; allowed: whole numbers or texts.")
-    named = labels.dtype.kind in "US" or all(name.lstrip("-").isdecimal() for name in class_names)
+    named = labels.dtype.kind in "US" or _are_names(class_names)
     known = {name: i for i, name in enumerate(class_names if named else map(str, range(len(class_names))))}
     texts = (np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels.astype(str)).tolist()
     unknown = sorted(set(texts) - known.keys())
     if unknown:
         allowed = ", ".join(class_names) if named else f"0 to {len(class_names) - 1}"
-        raise DataError(f"{path}: {unknown[0]} is no class of the run, which knows {allowed}.")
+        parts = [name for name in unknown if path.is_dir() and name in ("train", "test", "val")]
+        hint = f" Give {path / parts[-1]} for the part of that name." if parts else ""
+        raise DataError(f"{path}: {unknown[0]} is no class of the run, which knows {allowed}.{hint}")
     return np.array([known[text] for text in texts], np.int64)
 
 
-def _arrays(path: Path) -> tuple[NDArray, NDArray]:
+def _arrays(path: Path) -> tuple[NDArray, NDArray, str]:
+    """Images, labels, and the names of the two arrays."""
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as file:
             for images, labels in NAMES:
                 if images in file and labels in file:
-                    return file[images], file[labels]
+                    return file[images], file[labels], f"arrays {images} and {labels}"
             there = ", ".join(file) or "nothing"
     except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is no .npz file of arrays: {error}") from None

@@ -1,4 +1,5 @@
-"""Where evaluations lie: RUN/evaluations/NAME.json, or NAME@SOURCE.json where it is not the run's own test set.
+"""Where evaluations lie: RUN/evaluations/NAME.json, or NAME@SOURCE.json where it is not the run's own test set; those
+of other weights than the last epoch's in a folder of their own there, such as best_val.
 
     name         of the evaluator                 weights    SHA-256 of the weights that were measured
     source       test, val, train, or STEM-HASH   device     what computed it, in which precision and batches
@@ -26,25 +27,28 @@ from mixbench.record.run import SavedRun, is_number
 Evaluation = dict[str, Any]
 
 
-def place(directory: Path, name: str, source: str) -> Path:
-    """The file of an evaluation of the run in `directory`."""
-    return directory / "evaluations" / (f"{name}.json" if source == "test" else f"{name}@{source}.json")
+def place(directory: Path, name: str, source: str, select: str = "last") -> Path:
+    """The file of an evaluation of the run in `directory`, of the weights that the rule `select` has kept."""
+    folder = directory / "evaluations" / ("" if select == "last" else select)
+    return folder / (f"{name}.json" if source == "test" else f"{name}@{source}.json")
 
 
-def write(directory: Path, evaluation: Evaluation) -> None:
+def write(directory: Path, evaluation: Evaluation, select: str = "last") -> None:
     """Keep an evaluation; of two processes the last one's stays. Raises OutputError."""
-    path, content = place(directory, evaluation["name"], evaluation["source"]), plain(evaluation)
+    path, content = place(directory, evaluation["name"], evaluation["source"], select), plain(evaluation)
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(path.parent, error) from None
     write_json(path, {**content, "sha256": checksum.of_summary(content)})
 
 
-def read(directory: Path, name: str, source: str, weights: str | None) -> Evaluation | None:
+def read(
+    directory: Path, name: str, source: str, weights: str | None, select: str = "last"
+) -> Evaluation | None:
     """The evaluation of the weights with this SHA-256; None where there is none that can be trusted."""
     try:
-        content = json.loads(place(directory, name, source).read_bytes())
+        content = json.loads(place(directory, name, source, select).read_bytes())
         digest = content.pop("sha256", None)
         trusted = digest == checksum.of_summary(content) and (name, source) == (
             content["name"],

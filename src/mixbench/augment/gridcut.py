@@ -29,8 +29,13 @@ def tree_reweighted(unary: Tensor, vertical: Tensor, horizontal: Tensor, rounds:
     Wainwright, Jaakkola, Willsky, IEEE Trans. Information Theory 2005. The neighbours' cost is convex in the
     labels' difference, so the relaxation that it solves is tight and the result becomes exact with enough
     `rounds` of messages along all edges (None: twice the sum of the sides, at least 16). Two sweeps of exact
-    single-cell moves follow. On PuzzleMix's energies of CIFAR-10 images it ends within 0.01 % of the minimum
-    for every image; plain belief propagation ended up to 0.65 % above it, `graph_cut` up to 0.6 %.
+    single-cell moves follow. How many rounds are enough is not looked at: whether bounds meet is a question to the
+    device, for whose answer the host would wait.
+
+    Measured against exact minimum cuts on PuzzleMix's energies of 24 CIFAR-10 images, grids of 2 to 16, 18 pairings
+    and ratios: 0.001 % above the minimum on average over the images and 0.16 % at worst with three labels; with two,
+    0.03 % and 6 %, both at 16x16 cells. With rounds=400 all were exact. Plain belief propagation ended up to 0.65 %
+    above the minimum, `graph_cut` up to 0.6 %.
     """
     _, height, width, _ = unary.shape
     edges = (height - 1) * width + height * (width - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -134,11 +135,16 @@ class PuzzleMix(RatioMix):
         return x, self.soft_labels(labels, full[..., :height, :width].mean((1, 2, 3)), partners)
 
     def saliency(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(B, H, W): root mean square over channels of the cross-entropy's gradient with respect to the image."""
+        """(B, H, W): root mean square over channels of the cross-entropy's gradient with respect to the image.
+
+        In float32 where float16 is asked for, in which the gradients of confident images vanish.
+        """
+        kind = images.device.type
+        half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(kind, enabled=False) if half else nullcontext():
                 probed = images.detach().requires_grad_()
                 loss = cross_entropy(self.model(probed), one_hot(labels, self.num_classes)).sum()
                 (gradient,) = torch.autograd.grad(loss, probed)

@@ -8,7 +8,7 @@ from mixbench.config.options import names
 from mixbench.schema.knob import allowed
 from mixbench.schema.train import GROUPS, own_knobs
 
-EXAMPLES = """usage: mixbench train [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job] [--config-dir DIR]
+EXAMPLES = """usage: mixbench train [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--from FILE] [--cfg job] [--config-dir DIR]
 
   mixbench train augment=gmix opt=sam            Gaussian Mixup under SAM, on handwritten digits
   mixbench train augment=mixup opt=sam           G-Mix (Li & Tang) is Mixup under SAM
@@ -22,8 +22,10 @@ OPTIONS = """options:
   -m, --multirun      sweep over comma-separated values
   --jobs N            runs of a sweep side by side (default: 1 on a CPU; what fits on a GPU, up to 4)
   --dry-run           list the runs with their states and the time they will take; train nothing
+  --from FILE         train from a saved config, RUN/config.yaml, with the keys and options given besides it changed
   --cfg job           print the composed config and stop
-  --config-dir DIR    a folder with option files of your own, e.g. DIR/augment/mine.yaml
+  --config-dir DIR    a folder with option files of your own, e.g. DIR/augment/mine.yaml; +experiment=NAME takes
+                      options and keys of the whole run from DIR/experiment/NAME.yaml
   --plugin PLUGIN     load a module, or a .py file, that adds options of your own; may be repeated
   --info              where Hydra finds its configs
   eval "$(mixbench train -sc install=bash)"       completion in bash (also zsh, fish)"""

@@ -13,13 +13,15 @@ from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
 from mixbench.errors import DataError, MixbenchError
 from mixbench.record.read import directories
+from mixbench.record.run import WEIGHTS
 
 FORMATS = ("text", "json")
 EPILOG = """examples:
   mixbench eval outputs/digits/small_cnn/erm/0123456789ab    all evaluations, on the run's test set
   mixbench eval outputs --only accuracy,confusion            of every run below a folder
   mixbench eval RUN --on val                                 the examples that were held out in training
-  mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels
+  mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels: names of
+                                                             classes, or their places in the run's order
   mixbench eval RUN --on photos                              photos/CLASS/*.png, of the size that the run takes
 
 evaluations:
@@ -41,7 +43,12 @@ def main(argv: list[str]) -> int:
     for directory in runs:
         try:
             measured, new = evaluations(
-                directory, names, on, device=arguments.device, data_dir=arguments.data_dir
+                directory,
+                names,
+                on,
+                device=arguments.device,
+                data_dir=arguments.data_dir,
+                select=arguments.weights,
             )
         except MixbenchError as error:
             lacks = isinstance(error, NoSuchPart)
@@ -88,6 +95,12 @@ def parser() -> argparse.ArgumentParser:
         help="test, val or train, an .npz file or a folder of images (default: test)",
     )
     found.add_argument("--only", default="", metavar="A,B,...", help="these evaluations (default: all)")
+    found.add_argument(
+        "--weights",
+        default="last",
+        choices=tuple(WEIGHTS),
+        help="of which epoch; best_val for runs trained with keep=best_val or both (default: last)",
+    )
     found.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     found.add_argument(
         "--data-dir", metavar="FOLDER", help="folder of the prepared data sets (default: as in training)"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mixbench.errors import ConfigError
 from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import column, frame, query
 
@@ -26,6 +27,9 @@ EPILOG = """examples:
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench runs ARGV`, 1 where --verify finds damage. Raises ConfigError for a mistake."""
     arguments = parser().parse_args(argv)
+    keys = arguments.columns.split(",")
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ConfigError(f"--columns {arguments.columns}: {twice[0]} is there twice.")
     runs = frame(Path(arguments.output_dir), arguments.select)
     if runs.empty:
         print(f"no runs below {arguments.output_dir}; `mixbench train` makes one.")

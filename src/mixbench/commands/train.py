@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
 from mixbench.catalogue.help import help_text
 from mixbench.config.compose import by_hydra, compose, hydra_answers
 from mixbench.config.overrides import canonical, expand, has_several, of_hydra
+from mixbench.config.saved import from_saved
 from mixbench.errors import ConfigError
 from mixbench.sweep.execute import train
-from mixbench.sweep.grid import dry_run, grid, outcome, swept
+from mixbench.sweep.grid import dry_run, grid, is_sweep, outcome
 from mixbench.training.run import execute
 
 # Hydra's options that make no sense here; the last one would load a pickle.
@@ -33,18 +35,26 @@ def main(argv: list[str]) -> int:
     for option in FOREIGN:
         if getattr(arguments, option) is not None:
             raise ConfigError(
-                f"--{option.replace('_', '-')}: not an option of mixbench. See mixbench train --help."
+                f"--{option.replace('_', '-')}: not an option of mixbench; --from FILE trains from a saved config. See"
+                " mixbench train --help."
             )
     overrides, config_dir = canonical(arguments.overrides), arguments.config_dir
+    if own.saved is not None:
+        overrides = from_saved(Path(own.saved), overrides)
     first = expand(overrides)[0]  # which refuses more cells than can be listed
-    if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
+    asked = [o for o in ("cfg", "info", "shell_completion", "hydra_help") if getattr(arguments, o)]
+    if asked:
+        others = [*asked[1:], *(["multirun"] if arguments.multirun else [])]
+        if others:
+            raise ConfigError(
+                f"--{asked[0].replace('_', '-')}: is about one run, and asked alone; leave --{others[0]} out."
+            )
         if not arguments.shell_completion:  # a word that is being completed is not yet right
             by_hydra(first, config_dir)
         hydra_answers([*(a for a in argv if a not in arguments.overrides), *overrides])
         return 0
-    sweep = swept(overrides, config_dir, arguments.multirun)
-    if sweep is not None:
-        return _sweep(sweep, config_dir, own)
+    if is_sweep(overrides, config_dir, arguments.multirun):
+        return _sweep(overrides, config_dir, own)
     if own.jobs is not None:
         raise ConfigError("--jobs: a single run is one process; it belongs to a sweep (-m).")
     several = [o for o in overrides if has_several(o)]
@@ -61,6 +71,7 @@ def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="mixbench train", add_help=False, allow_abbrev=False)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--from", dest="saved", metavar="FILE")
     return parser.parse_known_args(argv)
 
 

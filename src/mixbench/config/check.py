@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once
+from mixbench.inventory.weights import look
 from mixbench.schema.dataset import Dataset
 from mixbench.schema.knob import MISSING, check
 from mixbench.schema.model import min_image_size
@@ -46,10 +47,36 @@ def checked(run: Train) -> Train:
             and (dataset := run.dataset.resolved(run.data_dir)) != run.dataset
         ):
             run = dataclasses.replace(run, dataset=dataset)
+        run = _with_weights(run)
         problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))
     return run
+
+
+def _with_weights(run: Train) -> Train:
+    """The run with the checksum of the weights that it begins with, which are in its identity by nothing else.
+
+    Raises ConfigError for weights that are others than `init_content` says, or are gone; a saved run goes on without.
+    """
+    if run.init_from is None:
+        if run.init_content is not None:
+            raise ConfigError(
+                "init_content: is the checksum of the weights that init_from=RUN names; give that too."
+            )
+        return run
+    try:
+        path, content = look(run.init_from)
+    except ConfigError:
+        if run.init_content is None:
+            raise
+        return run
+    if run.init_content not in (None, content):
+        raise ConfigError(
+            f"init_content={run.init_content}: the weights in {path} are others, with the SHA-256 {content}; leave"
+            " init_content out to begin with them, which is another run."
+        )
+    return dataclasses.replace(run, init_from=path, init_content=content)
 
 
 def _problems(run: Train) -> Iterator[str]:
@@ -68,7 +95,10 @@ def _problems(run: Train) -> Iterator[str]:
             problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
         problems += option.problems() if hasattr(option, "problems") else []
         problems += option.conflicts(run) if hasattr(option, "conflicts") else []
-    yield from problems or _size_problems(run)
+    if problems or not run.dataset.present():
+        yield from problems
+    else:
+        yield from size_problems(run, run.dataset.spec())
 
 
 def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
@@ -83,11 +113,9 @@ def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
             )
 
 
-def _size_problems(run: Train) -> Iterator[str]:
-    """What only shows when data set, model and batch size are seen together."""
-    if not run.dataset.present():
-        return
-    spec, dataset = run.dataset.spec(), run.dataset
+def size_problems(run: Train, spec: DataSpec) -> Iterator[str]:
+    """What only shows when data set, model and batch size are seen together, for a set like `spec`."""
+    dataset = run.dataset
     unfit = list(_kind_problems(run, spec))
     if unfit:
         yield from unfit
@@ -107,6 +135,11 @@ def _size_problems(run: Train) -> Iterator[str]:
         yield (
             f"early_stopping={run.early_stopping}: looks at validation accuracy; add dataset.val_size=N, the number of"
             " training examples to hold out."
+        )
+    if run.keep != "last" and not held_out:
+        yield (
+            f"keep={run.keep}: goes by validation accuracy; add dataset.val_size=N, the number of training examples to"
+            " hold out."
         )
     yield from _batch_problems(run, spec, dataset.train_size or spec.train_size - held_out)
     if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):

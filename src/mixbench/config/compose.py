@@ -6,31 +6,45 @@ imports torch: a mistake in a config is reported before anything heavy starts.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mixbench.config.check import checked, typed
 from mixbench.config.explain import in_words
+from mixbench.config.folder import config_folder
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
-from mixbench.config.overrides import is_choice, is_value, of_hydra, read
+from mixbench.config.overrides import EXPERIMENT, is_choice, is_value, of_hydra, read
+from mixbench.config.request import requested
 from mixbench.config.trust import check_composed
 from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS, Train
 
 CONFIG_NAME = "train"
+# What Hydra and OmegaConf raise for what does not compose: now and then a builtin exception, from deep inside.
+HYDRAS = (
+    HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError, KeyError, AssertionError,
+    RecursionError,
+)  # fmt: skip
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> Train:
@@ -68,7 +82,7 @@ class Composer:
         run = None
         if len(choices) + len(values) == len(own):
             run = self._changed(self._base(choices), values)
-        return typed(by_hydra(own, self.config_dir)) if run is None else checked(run)
+        return requested(typed(by_hydra(own, self.config_dir)) if run is None else checked(run))
 
     def _changed(self, base: Train | None, values: Iterable[Override]) -> Train | None:
         """A copy with the values set; None where only Hydra can tell, or say what is wrong."""
@@ -153,36 +167,66 @@ def hydra_node(overrides: Sequence[str], config_dir: str | None = None) -> DictC
 
 
 def hydra_answers(argv: Sequence[str]) -> None:
-    """Let Hydra answer a command line with --cfg, --info or a request for completion."""
+    """Let Hydra answer a command line with --cfg, --info or a request for completion.
+
+    Raises ConfigError for one that it cannot answer.
+    """
     register()
     sys.argv = [sys.argv[0], *argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)
-    main(lambda config: None)()
+    try:
+        main(lambda config: None)()
+    except HYDRAS as error:
+        raise ConfigError(f"{' '.join(argv)}: cannot be answered: {error}.") from None
+
+
+@contextlib.contextmanager
+def opened(config_dir: str | None = None) -> Iterator[Hydra]:
+    """Hydra, which finds our option files, then those in a user's folder; its global state is as before afterwards.
+
+    Raises ConfigError for a folder that is none, or hides a file behind ours.
+    """
+    register()
+    places = create_config_search_path(str(conf_dir()))
+    if config_dir is not None:
+        places.prepend("--config-dir", f"file://{config_folder(config_dir)}", SearchPathQuery("schema"))
+    version.setbase("1.3")
+    before = get_gh_backup()
+    try:
+        yield Hydra.create_main_hydra2("mixbench", places)
+    finally:
+        restore_gh_from_backup(before)
+
+
+def composed(overrides: Sequence[str], config_dir: str | None, mode: RunMode = RunMode.RUN) -> DictConfig:
+    """Hydra's composition with its own config, free of what would run something. Raises Hydra's own exceptions."""
+    with opened(config_dir) as hydra:
+        config = hydra.compose_config(CONFIG_NAME, list(overrides), mode, from_shell=False)
+    check_composed(config, _of_hydra_alone(tuple(filter(of_hydra, overrides)), mode) if config_dir else None)
+    return config
+
+
+@functools.cache
+def _of_hydra_alone(overrides: tuple[str, ...], mode: RunMode) -> DictConfig:
+    """The config without a user's files, with these overrides of Hydra's own."""
+    return composed(overrides, None, mode)
 
 
 def _with_hydra(overrides: Sequence[str], config_dir: str | None) -> DictConfig:
     for override in overrides:
         read(override)
-    if config_dir and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: no such folder.")
+        if override.startswith(EXPERIMENT) and not (config_dir and Path(config_dir, "experiment").is_dir()):
+            raise ConfigError(
+                f"{override}: experiments are files DIR/experiment/NAME.yaml, with --config-dir DIR."
+            )
     try:
-        return _composed(overrides, config_dir)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        alone = functools.partial(_composed, config_dir=config_dir)
+        return composed(overrides, config_dir)
+    except HYDRAS as error:
+        alone = functools.partial(composed, config_dir=config_dir)
         raise in_words(error, overrides, config_dir, lambda some: _without_hydra(alone(some))) from None
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(config):
         del config["hydra"]
-    return config
-
-
-def _composed(overrides: Sequence[str], config_dir: str | None) -> DictConfig:
-    """Hydra's composition with its own config. Raises Hydra's own exceptions."""
-    register()
-    own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(CONFIG_NAME, [*overrides, *own], return_hydra_config=True)
-    check_composed(config, overrides)
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mixbench.config.options import options as options_of
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import allowed, nearest
 from mixbench.schema.train import GROUPS
@@ -30,22 +32,31 @@ def in_words(
         return ConfigError(_bad_override(overrides, error, compose))
     if isinstance(error, YAMLError):  # its text names the file and the line
         return ConfigError(f"--config-dir {config_dir}: a file cannot be read as YAML: {error}")
-    # a ValueError: Hydra's words for a number where the name of an option belongs
-    return ConfigError(f"{_unnamed_option(overrides)}: {_last(error)}.")
+    # A builtin exception from inside of Hydra, such as its ValueError for a number where an option's name belongs.
+    return ConfigError(f"{_culprit(overrides, compose)}: cannot be composed: {_reason(error)}.")
 
 
-def _unnamed_option(overrides: Sequence[str]) -> str:
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    groups = [o for o in parsed if o.key_or_group in GROUPS or "/" in o.key_or_group]
-    return next((str(o.input_line) for o in groups if not isinstance(o.value(), str)), " ".join(overrides))
+def _culprit(overrides: Sequence[str], compose: Compose) -> str:
+    """The override behind which it no longer composes."""
+    for number, override in enumerate(overrides, 1):
+        try:
+            compose(overrides[:number])
+        except Exception:
+            return override
+    return " ".join(overrides)
 
 
 # The launchers that come with an extra of ours, by their names in Hydra. (That of Ray is always there.)
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 
 
-def _last(error: BaseException) -> str:
-    return str(error).splitlines()[0]
+def _reason(error: BaseException) -> str:
+    """The first line of Hydra's text; with what it says below, where that line only says that there is something."""
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    if not first.endswith("raised while composing config:") or not rest:
+        return first
+    key = next((line.strip() for line in rest if "full_key: " in line), "")
+    return f"{first.rpartition(': ')[0]}: {rest[0]}{f' ({key})' if key else ''}."
 
 
 def _missing_option(error: MissingConfigException) -> str:
@@ -54,26 +65,41 @@ def _missing_option(error: MissingConfigException) -> str:
     if group == "hydra/launcher" and option in EXTRAS:
         return f"{group}={option}: is not installed; pip install 'mixbench[{EXTRAS[option]}]'."
     if not group or not options:
-        return _last(error)
-    return f"{group}={option}: no such option.{nearest(option, options)}\nAllowed: {', '.join(options)}."
+        return _reason(error)
+    hint = _with_knobs(option) if group == "model" else ""
+    return (
+        f"{group}={option}: no such option.{hint or nearest(option, options)}\nAllowed: {', '.join(options)}."
+    )
+
+
+def _with_knobs(name: str) -> str:
+    """How a network is asked for whose short name is `name`, such as wrn40_2; empty where no schema has such names."""
+    for option in options_of("model"):
+        short = re.escape(getattr(option.schema, "short", ""))
+        found = re.fullmatch(re.sub(r"\\{0\\\.(\w+)(?::\w)?\\}", r"(?P<\1>\\d{1,4})", short), name)
+        knobs = {key: int(value) for key, value in found.groupdict().items()} if found else {}
+        if knobs and not any(getattr(option.schema(**knobs), "problems", tuple)()):
+            return f" Write model={option.name} {' '.join(f'model.{k}={v}' for k, v in knobs.items())}."
+    return ""
 
 
 def _bad_override(overrides: Sequence[str], error: Exception, compose: Compose) -> str:
     """Find the override that does not fit, by composing with the group choices alone and looking it up."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    choices = [o.input_line or "" for o in parsed if o.key_or_group in GROUPS and o.package is None]
+    groups = (*GROUPS, "experiment")
+    choices = [o.input_line or "" for o in parsed if o.key_or_group in groups and o.package is None]
     try:
         config = compose(choices)
     except (HydraException, OmegaConfBaseException):  # the choices are what does not fit
-        return _last(error)
+        return _reason(error)
     for override in parsed:
         key = override.key_or_group
-        if key in GROUPS or key.startswith("hydra") or override.is_sweep_override():
+        if key in groups or key.startswith("hydra") or override.is_sweep_override():
             continue
         message = unknown_key(config, key) or wrong_type(config, key, override.value())
         if message:
             return f"{override.input_line}: {message}"
-    return _last(error)
+    return _reason(error)
 
 
 def unknown_key(config: DictConfig, key: str) -> str:
@@ -111,10 +137,12 @@ def _field(config: DictConfig, key: str) -> tuple[dataclasses.Field | None, str]
     if not dataclasses.is_dataclass(schema):
         return None, "of another type"
     hint = typing.get_type_hints(schema)[leaf]
+    field = {f.name: f for f in dataclasses.fields(schema)}[leaf]
     parts = [a for a in typing.get_args(hint) if a is not type(None)]
     if typing.get_origin(hint) is list:
         kind = f"a list, each element {KINDS.get(parts[0], 'of another type')},"
     else:
         kind = KINDS.get(parts[0] if parts else hint, "an option of its group")
-        kind += " or null" if parts else ""
-    return {f.name: f for f in dataclasses.fields(schema)}[leaf], kind
+        kind += " or null" if type(None) in typing.get_args(hint) else ""
+        kind = " or ".join([*field.metadata["choices"], kind]) if str in parts[1:] else kind
+    return field, kind

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mixbench.files import expanded
 from mixbench.schema.train import Train
 
 
@@ -16,6 +17,8 @@ def method(run: Train) -> str:
     augment, regularizer, opt = run.augment.name, run.regularizer.name, run.opt.name
     parts = [p for p in (augment, regularizer) if p != "none"]
     parts += [opt] if opt != "sgd" else []
+    base = getattr(run.opt, "base", "sgd")  # of SAM and its kin
+    parts += [base] if base != "sgd" else []
     return "-".join(parts) or "erm"
 
 
@@ -34,8 +37,15 @@ def scientific(node: Any) -> dict[str, Any]:
             part = scientific(value)
             kept |= {field.name: part} if part else {}
         elif field.name == "name" or value != field.default:
-            kept[field.name] = value
+            kept[field.name] = _unsigned(value)
     return kept
+
+
+def _unsigned(value: Any) -> Any:
+    """The value with 0.0 for -0.0, which is the same number."""
+    if isinstance(value, list):
+        return [_unsigned(item) for item in value]
+    return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
@@ -56,7 +66,12 @@ def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
 
 def run_id(run: Train) -> str:
     """Twelve hexadecimal digits that name the scientific part of the config."""
-    text = json.dumps(scientific(run), sort_keys=True, separators=(",", ":"))
+    return id_of(scientific(run))
+
+
+def id_of(values: dict[str, Any]) -> str:
+    """The id of the run whose scientific part is `values`."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -64,6 +79,4 @@ def run_dir(run: Train) -> Path:
     """`<output_dir>/<dataset>/<model>/<method>/<id>`: the same science is the same directory."""
     from mixbench.schema.model import label
 
-    return (
-        Path(run.output_dir).expanduser() / run.dataset.label() / label(run.model) / method(run) / run_id(run)
-    )
+    return expanded(run.output_dir) / run.dataset.label() / label(run.model) / method(run) / run_id(run)

@@ -22,4 +22,9 @@ def schemas(group: str) -> dict[str, type]:
 
 def files(group: str) -> dict[str, Path]:
     """The option files of a group by option, in alphabetical order."""
-    return {path.stem: path for path in sorted((conf_dir() / group).glob("*.yaml"))}
+    return {path.stem: path for path in listed(conf_dir() / group, "*.yaml")}
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files below `folder` that are meant: no folders, and none of what editors leave beside the file they edit."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))

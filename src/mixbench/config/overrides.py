@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,6 +16,8 @@ from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS
 
 ALIASES = {"augmenter": "augment", "optimizer": "opt"}
+# How Hydra's users choose a file of a folder of their own that sets options and values of the whole run.
+EXPERIMENT = "+experiment="
 MOST_CELLS = 1_000_000
 
 
@@ -35,22 +38,74 @@ def read(override: str) -> Override:
         raise ConfigError(
             f"{override}: nothing can be left out; choose another option or value, such as opt=sgd."
         )
-    if override.startswith("+") and not of_hydra(override):
+    if override.startswith("+") and not (of_hydra(override) or override.startswith(EXPERIMENT)):
         raise ConfigError(f"{override}: nothing can be added; keys that exist are set without a +.")
     if "=" not in override:
         raise ConfigError(f"{override}: not an override; write key=value, such as epochs=5 or augment=gmix.")
     check_override(override)
     try:
-        return OverridesParser.create().parse_overrides([override])[0]
+        parsed = OverridesParser.create().parse_overrides([override])[0]
     except OverrideParseException as error:
         raise ConfigError(
-            f"{error.override}: cannot be read as key=value: {str(error).splitlines()[0]}"
+            f"{override}: cannot be read as key=value: {str(error).splitlines()[0]}.{_quoted(override)}"
         ) from None
+    except ValueError:  # Python's, for a number of thousands of digits
+        raise ConfigError(
+            f"{_short(override)}: cannot be read as key=value: a number that long is none."
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{_short(override)}: cannot be read as key=value: too many brackets.") from None
+    if isinstance(parsed.value(), RangeSweep):
+        _check_range(parsed)
+    if parsed.key_or_group in (*GROUPS, "experiment"):
+        _check_choice(parsed)
+    return parsed
+
+
+def _check_choice(override: Override) -> None:
+    """Raises ConfigError for what is no name of an option of the group: several in a list, or a path out of it."""
+    line, value = override.input_line, override.value()
+    if isinstance(value, list):
+        names = ",".join(map(str, value))
+        raise ConfigError(
+            f"{line}: one option at a time; -m {override.key_or_group}={names} sweeps over them."
+        )
+    chosen = value.list if isinstance(value, ChoiceSweep) else [value]
+    if any(isinstance(name, str) and (".." in name or name.startswith("/")) for name in chosen):
+        raise ConfigError(f"{line}: an option is named as its file, without a path.")
+
+
+def _quoted(override: str) -> str:
+    """How to write a text with characters that mean something to Hydra."""
+    key, _, value = override.partition("=")
+    if re.match(r"['\"[{]|\w+\(", value):  # quoted already, a list, a dictionary, a function such as range
+        return ""
+    return f" A text with such characters stands in quotes, which the shell must leave: '{key}=\"...\"'."
+
+
+def _short(override: str) -> str:
+    return override if len(override) <= 80 else f"{override[:77]}..."
+
+
+def _check_range(override: Override) -> None:
+    """Raises ConfigError for a range that has no end, or no value."""
+    value = override.value()
+    assert isinstance(value, RangeSweep)
+    start, stop, step = value.start, value.stop, value.step
+    if start is None or stop is None or not all(map(math.isfinite, (start, stop, step))):
+        problem = "is endless"
+    elif step == 0 or (stop - start) / step <= 0:
+        problem = "has no value"
+    else:
+        return
+    raise ConfigError(
+        f"{override.input_line}: {problem}; a range is range(START,STOP,STEP), and STEP leads from START to STOP."
+    )
 
 
 def of_hydra(override: str) -> bool:
     """True for an override of Hydra's own config, which says how a sweep is run and not what a cell is."""
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
+    return override.lstrip("+~").startswith(("hydra.", "hydra/", "hydra="))
 
 
 def is_choice(override: Override) -> bool:
@@ -86,11 +141,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """
     parsed = [read(o) for o in overrides]
     try:
-        cells = math.prod(map(_count, parsed))
-        if cells > MOST_CELLS:
-            raise ConfigError(
-                f"a sweep over {cells:,} cells: at most {MOST_CELLS:,} can be listed and checked at once."
-            )
+        check_count(*parsed)
         return BasicSweeper.split_arguments(parsed, None)[0]
     except HydraException:
         swept = [o for o in parsed if o.is_sweep_override()]
@@ -100,9 +151,18 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         ) from None
 
 
+def check_count(*overrides: Override) -> None:
+    """Raises ConfigError where more cells are asked for than MOST_CELLS."""
+    cells = math.prod(map(_count, overrides))
+    if cells > MOST_CELLS:
+        raise ConfigError(
+            f"a sweep over {cells:,} cells: at most {MOST_CELLS:,} can be listed and checked at once."
+        )
+
+
 def _count(override: Override) -> int:
     """The values of a sweep; 1 for what is none, or has no end."""
     value = override.value()
     if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
-        return max(1, math.ceil((value.stop - value.start) / value.step))
+        return math.ceil((value.stop - value.start) / value.step)
     return len(value.list) if isinstance(value, ChoiceSweep) else 1

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any
 
 from mixbench.config.library import files, schemas
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 
 VARIABLE = "MIXBENCH_PLUGINS"  # a list in JSON; every launcher hands the environment on
 GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule")
@@ -67,7 +69,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
     from yaml import YAMLError
 
     from mixbench.schema.dataset import ImageDataset
-    from mixbench.schema.knob import nearest
+    from mixbench.schema.knob import check, nearest
 
     if group not in GROUPS:
         return f"no such group.{nearest(group, GROUPS)} Allowed: {', '.join(GROUPS)}."
@@ -77,8 +79,10 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
         return "mixbench has an option of this name."
     if (group, name) in _options:
         return f"plugin {_options[group, name].plugin} has an option of this name."
-    if not dataclasses.is_dataclass(schema) or getattr(schema, "name", None) != name:
-        return f"the schema must be a dataclass with the field name: str = {name!r}."
+    if "__dataclass_fields__" not in vars(schema) or getattr(schema, "name", None) != name:
+        return f"the schema {schema.__name__} must be a @dataclass with the field name: str = {name!r}."
+    if (schema.__doc__ or "").startswith(f"{schema.__name__}("):  # as @dataclass writes it
+        return f"the schema {schema.__name__} needs a docstring: a sentence, and Source: where it comes from."
     if group == "dataset" and not issubclass(schema, ImageDataset):
         return "the schema of a data set must be a subclass of mixbench.schema.dataset.ImageDataset."
     bare = [f.name for f in dataclasses.fields(schema) if f.name != "name" and "doc" not in f.metadata]
@@ -90,10 +94,18 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
             f"/schema/{group}/{name}@_here_"
         ]:
             return f"the YAML must have the line 'defaults: [/schema/{group}/{name}@_here_]'."
-        OmegaConf.merge(OmegaConf.structured(schema), values)
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), values)
+        if "${" in text:  # the values that it refers to are known when a run is composed
+            return ""
+        missing = OmegaConf.missing_keys(merged)
+        if missing:
+            return f"the YAML has no value for {', '.join(sorted(missing))}."
+        wrong = list(check(OmegaConf.to_object(merged)))
+        return f"the YAML has {wrong[0]}" if wrong else ""
+    except YAMLError as error:
+        return f"the YAML cannot be read: {error}"
+    except (OmegaConfBaseException, ValueError) as error:
         return f"the YAML does not fit the schema: {str(error).splitlines()[0]}"
-    return ""
 
 
 def options(group: str) -> dict[str, Registered]:
@@ -147,7 +159,7 @@ def named(names: Sequence[str]) -> Iterator[None]:
         yield
         return
     before = {key: os.environ.get(key) for key in (VARIABLE, "PYTHONPATH")}
-    absolute = [str(Path(name).expanduser().resolve()) if name.endswith(".py") else name for name in names]
+    absolute = [str(expanded(name).resolve()) if name.endswith(".py") else name for name in names]
     os.environ[VARIABLE] = json.dumps(list(dict.fromkeys([*_given(), *absolute])))
     # A launcher's job names the schema's module before any code of ours runs.
     folders = [str(Path(name).parent) for name in absolute if name.endswith(".py")]
@@ -204,7 +216,7 @@ def load() -> None:
         if given.endswith(".py"):
             _load(given, f"--plugin {given}", Path(given).name, functools.partial(_file, Path(given)), str)
         else:
-            module = functools.partial(importlib.import_module, given)
+            module = functools.partial(_module, given)
             _load(given, f"--plugin {given}", given, module, functools.partial(_version, given))
 
 
@@ -248,6 +260,12 @@ def _file(path: Path) -> ModuleType:
     return importlib.import_module(path.stem)
 
 
+def _module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError("is neither the name of a module nor a file that ends in .py.")
+    return importlib.import_module(name)
+
+
 @contextlib.contextmanager
 def _in_words(called: str) -> Iterator[None]:
     """An exception in this block as one ConfigError that begins with `called`, and names the place in the source."""
@@ -257,7 +275,10 @@ def _in_words(called: str) -> Iterator[None]:
         raise ConfigError(f"{called}: {error}") from None
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
-        theirs = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+        libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
+        theirs = [
+            f for f in frames if f.filename != __file__ and not f.filename.startswith(("<", *libraries))
+        ]
         place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
         raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
 

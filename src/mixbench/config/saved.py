@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +52,16 @@ def overrides(config: Train) -> list[str]:
         usual |= {f"{group}.{key}": value for key, value in option.values.items()}
     changed = {k: v for k, v in flat(config).items() if k not in GROUPS and usual.get(k, ...) != v}
     return [*choices, *(f"{key}={_text(value)}" for key, value in changed.items())]
+
+
+def from_saved(path: Path, changes: Sequence[str]) -> list[str]:
+    """The command line of the config in the file, with `changes` to it; a run's own `force` is not repeated.
+
+    An option that is chosen anew has its own values, not those of the file. Raises ConfigError as `saved_config` does.
+    """
+    config = dataclasses.replace(saved_config(path), force=False)
+    chosen = {change.partition("=")[0] for change in changes} & set(GROUPS)
+    return [o for o in overrides(config) if re.split(r"[.=]", o, maxsplit=1)[0] not in chosen] + list(changes)
 
 
 def _filled(saved: dict[str, Any], directory: Path) -> DictConfig:

@@ -8,8 +8,9 @@ What a config's data set option asks for comes from `of_option`, through the loa
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixbench.data.splits import Split, Splits, cut
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     from mixbench.data.store.cache import Arrays
     from mixbench.seams import Examples
 
-__all__ = ["LOADERS", "Split", "Splits", "examples", "load", "of_option"]
+__all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "load", "of_option"]
 
 DataDir = str | os.PathLike[str] | None
 Loader = Callable[[Any, DataDir], Splits]
@@ -48,14 +49,32 @@ def load(
     missing, damaged or cannot be written.
     """
     spec = find(name)
-    arrays, note = _arrays(spec, data_dir, mirrors)
+    arrays, note, sha256 = _arrays(spec, data_dir, mirrors)
     train = Split(arrays["train_images"], arrays["train_labels"])
     test = Split(arrays["test_images"], arrays["test_labels"])
-    return cut(spec, train, test, note, train_size=train_size, test_size=test_size, val_size=val_size)
+    sizes = {"train_size": train_size, "test_size": test_size, "val_size": val_size}
+    return cut(spec, train, test, note, sha256=sha256, **sizes)
 
 
-def _arrays(spec: DataSpec, data_dir: DataDir, mirrors: Sequence[str]) -> tuple[Arrays, str]:
-    """The four arrays of `spec`, prepared first if need be, and the note on them."""
+def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
+    """`Splits.sha256` of what a config's option asks for, as noted when it was prepared; nothing is loaded for it.
+
+    Empty where only loading tells: of a set that is not prepared, and of one whose loader comes from a plugin. Raises
+    DataError where the note is unreadable.
+    """
+    if options.name not in SPECS:
+        content = getattr(options, "content", None)
+        return {"content": content} if content else {}
+    from mixbench.data.store.cache import read_meta
+
+    meta = read_meta(resolve_data_dir(data_dir), options.name)
+    return {} if meta is None else meta.sha256
+
+
+def _arrays(
+    spec: DataSpec, data_dir: DataDir, mirrors: Sequence[str]
+) -> tuple[Arrays, str, Mapping[str, str]]:
+    """The four arrays of `spec`, prepared first if need be, the note on them, and their checksums."""
     from mixbench.data.store import cache
 
     root = resolve_data_dir(data_dir)
@@ -68,8 +87,9 @@ def _arrays(spec: DataSpec, data_dir: DataDir, mirrors: Sequence[str]) -> tuple[
         except DataError as error:
             if not (spec.embedded and isinstance(error.__cause__, OSError)):
                 raise
-            return official.digits(spec).arrays, ""  # nothing can be written here, and nothing needs to be
-    return cache.read(root, meta), meta.note
+            arrays = official.digits(spec).arrays  # nothing can be written here, and nothing needs to be
+            return arrays, "", {key: cache.checksum(array) for key, array in arrays.items()}
+    return cache.read(root, meta), meta.note, meta.sha256
 
 
 def _published(options: Any, data_dir: DataDir) -> Splits:
@@ -104,11 +124,29 @@ def of_option(options: Any, data_dir: DataDir, device: torch.device, loader: Loa
     Raises ConfigError for sizes that it does not have, DataError for data that is missing or damaged.
     """
     splits = (loader or LOADERS[options.name])(options, data_dir)
+    if not splits.sha256:
+        splits = dataclasses.replace(splits, sha256=_summed(splits))
     if not hasattr(options, "stream"):
         return splits
     from mixbench.data.place import placed
 
     return placed(splits, options, device, resolve_data_dir(data_dir))
+
+
+def _summed(splits: Splits) -> dict[str, str]:
+    """The checksums of the parts themselves, for a loader that does not tell them."""
+    import numpy as np
+
+    from mixbench.data.store.cache import checksum
+
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    found = dict[str, str]()
+    for name, part in parts.items():
+        if part is not None:
+            inputs = part.inputs
+            found[f"{name}_inputs"] = inputs.key if hasattr(inputs, "key") else checksum(np.asarray(inputs))
+            found[f"{name}_labels"] = checksum(part.labels)
+    return found
 
 
 def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: Any) -> Examples:

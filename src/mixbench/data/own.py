@@ -81,7 +81,7 @@ def _cut(
                 " train on; there are too few of them."
             )
     sizes = {key: getattr(options, key) for key in ("train_size", "test_size", "val_size")}
-    return cut(spec, train, test, note, **sizes)
+    return cut(spec, train, test, note, sha256={"content": content}, **sizes)
 
 
 def _images(found: ArrayFile, part: str) -> NDArray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixbench.errors import ConfigError
@@ -30,7 +31,8 @@ class Split(NamedTuple):
 class Splits:
     """A loaded data set. `note` says what a reader of its results must know ("" for a complete, exact set).
 
-    `streamed` says why inputs are read for every batch; "" for a set that is kept on the device.
+    `streamed` says why inputs are read for every batch; "" for a set that is kept on the device. `sha256` holds the
+    checksums of what the parts were cut from: of prepared arrays by their names, or the `content` of one's own images.
     """
 
     spec: DataSpec
@@ -39,6 +41,7 @@ class Splits:
     test: Split
     note: str
     streamed: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def cut(
@@ -50,9 +53,10 @@ def cut(
     train_size: int | None,
     test_size: int | None,
     val_size: int | None,
+    sha256: Mapping[str, str] | None = None,
 ) -> Splits:
     """`val_size` examples are held out from the training part, then `train_size` are taken from the others, and
-    `test_size` from the test part; all are stratified and the same for every seed.
+    `test_size` from the test part; all are stratified and the same for every seed. `sha256` as in `Splits`.
 
     Raises ConfigError for a size that the set does not have.
     """
@@ -69,7 +73,7 @@ def cut(
         train = take(train, stratified(train.labels, train_size))
     if test_size is not None:
         test = take(test, stratified(test.labels, test_size))
-    return Splits(spec, train, val, test, note)
+    return Splits(spec, train, val, test, note, sha256=sha256 or {})
 
 
 def take(split: Split, indices: NDArray[np.int64]) -> Split:

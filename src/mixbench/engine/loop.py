@@ -30,9 +30,14 @@ from mixbench.record.read import Row
 from mixbench.record.select import with_gaps
 from mixbench.seams import Augment, Examples, Fed, Loss, Objective, Rule
 
+ADVICE = (
+    "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
+    " or precision=float32 in place of fp16."
+)
+
 
 class Diverged(MixbenchError):
-    """The loss is no longer a finite number."""
+    """The loss, or a weight, is no longer a finite number."""
 
 
 @dataclass
@@ -78,8 +83,8 @@ class Loop:
     drop_last: bool
     accumulate: int
     eval_batch_size: int
-    train_clean_every: int
-    train_mixed_every: int
+    train_clean_every: int | str
+    train_mixed_every: int | str
     cuda_graph: bool
     ranks: Ranks  # with several, this process computes its part of every batch
 
@@ -183,18 +188,24 @@ class Loop:
         return [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
 
     def check_finite(self, position: Position) -> None:
-        """Raise Diverged when one of the epoch's losses so far is not finite. Reads the device."""
+        """Raise Diverged when one of the epoch's losses so far, or a weight now, is not finite. Reads the device.
+
+        The last update shows in no loss, but in the weights that it leaves.
+        """
+        where = f"epoch {position.epoch + 1}, step {{}} of {self.steps}.\n{ADVICE}"
         bad = self.metrics.first_bad_step(position.step)
         if bad is not None:
             value = self.metrics.step_losses[bad].item()
-            raise Diverged(
-                f"the training loss became {value} in epoch {position.epoch + 1}, step {bad + 1} of {self.steps}.\n"
-                "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
-                " or precision=float32 in place of fp16."
-            )
+            raise Diverged(f"the training loss became {value} in {where.format(bad + 1)}")
+        for name, weight in self.model.state_dict().items():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                raise Diverged(f"{name} is not finite any more after {where.format(position.step)}")
 
     def close_epoch(self, position: Position) -> Row:
-        """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch."""
+        """Evaluate, add the epoch's row to `position`, and move it to the start of the next epoch.
+
+        Raises Diverged where the network that training ends with gives no finite loss: the last update was too large.
+        """
         epoch = position.epoch
         row: Row = {"epoch": epoch + 1, "lr": self.learning_rate(epoch + (self.steps - 1) / self.steps)}
         row |= self.metrics.read()
@@ -207,6 +218,8 @@ class Loop:
         position.rows.append(row)
         position.epoch, position.step, position.train_seconds = epoch + 1, 0, 0.0
         self.metrics.reset()
+        if self.finished(position) and not math.isfinite(row["test_loss"]):
+            raise Diverged(f"the test loss is {row['test_loss']} at the end of training.\n{ADVICE}")
         return row
 
     def finished(self, position: Position) -> bool:
@@ -226,19 +239,22 @@ class Loop:
     def _measured(self, epoch: int, before: list[Row]) -> Row:
         """What evaluations give after an epoch; those before it have the rows `before`."""
         row: Row = {}
+        tested = {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
         validated = {} if self.validation is None else self._evaluate(self.validation)
         validated = {f"val_{key}": value for key, value in validated.items()}
         last = epoch + 1 == self.epochs or self._exhausted([*before, validated])
+        best = any(_is_best(key, tested | validated, before) for key in ("test_acc", "val_acc"))
+
+        def due(every: int | str) -> bool:
+            return last or (best if isinstance(every, str) else (epoch + 1) % every == 0)
+
         if self.train_clean_every:
-            due = last or (epoch + 1) % self.train_clean_every == 0
-            clean = self._evaluate(self.train) if due else {"acc": math.nan, "loss": math.nan}
+            measured = due(self.train_clean_every)
+            clean = self._evaluate(self.train) if measured else {"acc": math.nan, "loss": math.nan}
             row |= {"train_acc_clean": clean["acc"], "train_loss_clean": clean["loss"]}
         if self.train_mixed_every:
-            due = last or (epoch + 1) % self.train_mixed_every == 0
-            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due else math.nan
-        row |= {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
-        row |= validated
-        return row
+            row["train_acc_mixed"] = self._mixed_accuracy(epoch) if due(self.train_mixed_every) else math.nan
+        return row | tested | validated
 
     def _evaluate(self, examples: Examples) -> dict[str, float]:
         return evaluate(self.model, examples.eval_batches(self.eval_batch_size), self.autocast, self.ranks)
@@ -249,7 +265,14 @@ class Loop:
             self.mixup(*self.train.batch(fed, None), generator=generator)
             for fed in self.train.feed(self._order(epoch))
         )
-        return mixed_accuracy(self.model, batches, self.autocast, self.ranks)
+        together = max(1, self.eval_batch_size // self.batch_size)
+        return mixed_accuracy(self.model, batches, self.autocast, self.ranks, together)
+
+
+def _is_best(key: str, row: Row, before: Sequence[Row]) -> bool:
+    """Whether a value is higher than in all rows before; as the best epoch is chosen, NaN counts for nothing."""
+    value, others = row.get(key, math.nan), (r.get(key, math.nan) for r in before)
+    return value > max((other for other in others if not math.isnan(other)), default=-math.inf)
 
 
 def _parts(n: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

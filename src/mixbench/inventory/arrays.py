@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.inventory import remembered
 from mixbench.inventory.index import Index
 
@@ -77,7 +78,7 @@ def look(path: str, data_dir: str | os.PathLike[str] | None = None) -> ArrayFile
         raise ConfigError(
             f"dataset.path: is not given; dataset=arrays reads dataset.path=FILE.npz with {LAYOUT}."
         )
-    place = Path(path).expanduser().absolute()
+    place = expanded(path).absolute()
     return remembered(("arrays", place), lambda: _looked(place, data_dir))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.inventory import remembered
 from mixbench.inventory.index import Index
 
@@ -88,7 +89,7 @@ def look(path: str, data_dir: str | os.PathLike[str] | None = None) -> PictureFo
     """
     if not path:
         raise ConfigError(f"dataset.path: is not given; dataset=folder reads {LAYOUT} in dataset.path=DIR.")
-    root = Path(path).expanduser().absolute()
+    root = expanded(path).absolute()
     return remembered(("folder", root), lambda: _looked(root, data_dir))
 
 

@@ -6,7 +6,6 @@ its state, for which it needs its readers. So these follow no signal but a SIGTE
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -14,9 +13,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mixbench.machine.parent import end_with
 from mixbench.machine.signals import SIGNALS
-
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @contextmanager
@@ -34,9 +32,7 @@ def begin_reader(run: int, _number: int) -> None:
     if sys.platform != "linux":  # no telling who has sent a signal
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != run:  # it died before the line above could take effect
-        os._exit(1)
+    end_with(run, signal.SIGKILL)
     threading.Thread(target=_end_with, args=(run,), daemon=True).start()
 
 

@@ -45,14 +45,19 @@ def head(channels: int, num_classes: int, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(*closing, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
 
 
+def chain(stem: nn.Module, stages: list[nn.Sequential], head: nn.Sequential) -> nn.Sequential:
+    """The network as a sequence with the children stem, stage1, stage2, ..., head; its weights are left as they are."""
+    named = {f"stage{i}": module for i, module in enumerate(stages, start=1)}
+    return nn.Sequential(OrderedDict(stem=stem, **named, head=head))
+
+
 def assemble(stem: nn.Module, stages: list[nn.Sequential], head: nn.Sequential) -> nn.Sequential:
     """The network as a sequence with the children stem, stage1, stage2, ..., head, its weights initialised.
 
     Convolutions are normal with variance 2 / fan_out (He et al., Delving Deep into Rectifiers, ICCV 2015,
     eq. 14), biases of linear layers zero; all else keeps torch's defaults (BatchNorm: weight 1, bias 0).
     """
-    named = {f"stage{i}": module for i, module in enumerate(stages, start=1)}
-    model = nn.Sequential(OrderedDict(stem=stem, **named, head=head))
+    model = chain(stem, stages, head)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             # Counted per group, unlike nn.init.kaiming_normal_, which sees C times too many connections in a

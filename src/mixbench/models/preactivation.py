@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mixbench.models.layers import assemble, conv1x1, conv3x3, head, stage
+from mixbench.models.layers import assemble, chain, conv1x1, conv3x3, head, stage
 
 
 class PreActivation(nn.Module):
@@ -46,23 +46,59 @@ def bottleneck(in_channels: int, out_channels: int, stride: int) -> PreActivatio
     return PreActivation(in_channels, convs, stride)
 
 
-def wrn(in_channels: int, num_classes: int, depth: int, width: int, stem_stride: int = 1) -> nn.Sequential:
+class ReleasedByMixupE(nn.Module):
+    """The residual block of the WRN in the code of MixupE (Zou et al., UAI 2023).
+
+    Convolutions have biases, the second one strides, and the 1x1 convolution of the shortcut, where the shape
+    changes, sees the block's input without normalisation and activation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, stride, padding=1),
+        )
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+def wrn(
+    in_channels: int, num_classes: int, depth: int, width: int, stem_stride: int = 1, variant: str = "paper"
+) -> nn.Sequential:
     """Wide residual network WRN-depth-width: (B, in_channels, H, W) -> logits (B, num_classes).
 
     Three stages of (depth - 4) / 6 basic blocks with 16, 32 and 64 times `width` channels; strides 1, 2, 2
     after the stem's; no dropout, no biases in the convolutions. Zagoruyko & Komodakis, BMVC 2016.
 
+    `variant="mixupe"` is the network of the code of MixupE instead: the blocks of `ReleasedByMixupE`, a bias in
+    the stem too, momentum 0.9 in the closing BatchNorm, and torch's initial weights.
+
     Raises:
-        ValueError: if depth is not 6n + 4.
+        ValueError: if depth is not 6n + 4, or there is no such variant.
     """
+    if variant not in ("paper", "mixupe"):
+        raise ValueError(f"variant={variant}: not one of paper, mixupe")
     blocks, remainder = divmod(depth - 4, 6)
     if remainder or blocks < 1:
         raise ValueError(
             f"depth={depth}: a wide residual network has depth 6n + 4 (10, 16, 22, 28, 34, 40, ...)"
         )
     channels = [16, 16 * width, 32 * width, 64 * width]
-    stages = [stage(basic, channels[i], channels[i + 1], blocks, stride=min(i + 1, 2)) for i in range(3)]
-    return assemble(conv3x3(in_channels, 16, stem_stride), stages, head(channels[-1], num_classes, norm=True))
+    block: Callable[[int, int, int], nn.Module] = basic if variant == "paper" else ReleasedByMixupE
+    stages = [stage(block, channels[i], channels[i + 1], blocks, stride=min(i + 1, 2)) for i in range(3)]
+    closing = head(channels[-1], num_classes, norm=True)
+    if variant == "paper":
+        return assemble(conv3x3(in_channels, 16, stem_stride), stages, closing)
+    closing[0] = nn.BatchNorm2d(channels[-1], momentum=0.9)
+    return chain(nn.Conv2d(in_channels, 16, 3, stem_stride, padding=1), stages, closing)
 
 
 # depth: (block, channels of a stage's output relative to 64, 128, 256, 512; blocks per stage)

@@ -1,4 +1,4 @@
-"""The plain update rule, and two tools of the two-pass rules: BatchNorm statistics and dropout masks."""
+"""The plain update rule, and two tools of the two-pass rules: running statistics and dropout masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.seams import Closure
@@ -23,7 +24,8 @@ class Descent:
         base: any torch optimizer over the model's parameters.
         clip_norm: the final gradient is scaled down to this length, over all parameters jointly, where it is longer;
             > 0. None: it is left as it is.
-        scaler: loss scaling for fp16; None for float32 and bf16.
+        scaler: loss scaling for fp16; None for float32 and bf16. A step that it skips leaves the weights and the
+            base optimizer's memory as they are, the first one too.
         ranks: the processes that train the same weights, each on its part of a batch. Gradients are averaged over
             them before they are clipped and the optimizer steps.
 
@@ -44,6 +46,10 @@ class Descent:
     ) -> None:
         if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError(f"clip_norm={clip_norm}: must be a finite number > 0")
+        if scaler is not None and any(g.get("fused") and g.get("dampening") for g in base.param_groups):
+            raise ValueError(
+                "fused SGD with dampening is wrong after a skipped first step: give it fused=False"
+            )
         self.model = model
         self.base = base
         self.clip_norm = clip_norm
@@ -86,10 +92,13 @@ class Descent:
         losses: list[Tensor] = []
         for part in parts:
             each = part()
-            if each.dim() != 1:
+            if not torch.is_tensor(each) or each.dim() != 1:
+                kind = (
+                    f"tensor of shape {tuple(each.shape)}" if torch.is_tensor(each) else type(each).__name__
+                )
                 raise ValueError(
-                    f"the closure returned a tensor of shape {tuple(each.shape)}; expected are the losses of the"
-                    ' examples, of shape (B,), as torch\'s loss functions give with reduction="none"'
+                    f"the closure returned a {kind}; expected are the losses of the examples, of shape (B,), as"
+                    ' torch\'s loss functions give with reduction="none"'
                 )
             if losses and len(each) != len(losses[0]):
                 raise ValueError(
@@ -120,6 +129,7 @@ class Descent:
     def update(self) -> None:
         """One step of the base optimizer; with a scaler, none if the gradient is not finite on any rank."""
         self.ranks.average(self.gradients())
+        self._begin_momentum()
         if self.scaler is None:
             self._clip()
             self.base.step()
@@ -130,6 +140,18 @@ class Descent:
         self.scaler.step(self.base)
         self.scaler.update()
 
+    def _begin_momentum(self) -> None:
+        """Zeros for the parameters that fused SGD is about to meet for the first time, which give its first step.
+
+        Its own momentum begins as uninitialised memory, which is kept when a scaler skips the first step, and it
+        cannot take a parameter whose first gradient comes later than that of the others.
+        """
+        for group in self.base.param_groups:
+            if group.get("fused") and group.get("momentum") and not group["dampening"]:
+                for w in group["params"]:
+                    if w.grad is not None and not self.base.state[w]:
+                        self.base.state[w]["momentum_buffer"] = torch.zeros_like(w.grad)
+
     def _clip(self) -> None:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.weights(), self.clip_norm)
@@ -137,19 +159,25 @@ class Descent:
 
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises with the batch, as in training, but leaves its running statistics as they are.
+    """BatchNorm and InstanceNorm normalise with the batch, as in training, but leave their running statistics alone.
 
     Works for `momentum=None` too, where setting the momentum to zero does not.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, _NormBase)]
     tracking = [m for m in norms if m.training and m.track_running_stats]
+    # InstanceNorm moves what running statistics it has, whatever its switch says.
+    apart = [(m, m.running_mean, m.running_var) for m in tracking if isinstance(m, _InstanceNorm)]
     for module in tracking:
         module.track_running_stats = False
+    for module, _, _ in apart:
+        module.running_mean = module.running_var = None
     try:
         yield
     finally:
         for module in tracking:
             module.track_running_stats = True
+        for module, mean, var in apart:
+            module.running_mean, module.running_var = mean, var
 
 
 def random_state(model: nn.Module) -> Callable[[], None]:

@@ -30,13 +30,14 @@ class SAM(Descent):
         model: the model that the closures run.
         base: a torch optimizer over the model's parameters; its momentum and weight decay act at w.
         rho: length of delta, >= 0. Usual: 0.05 (CIFAR-10), 0.1 (CIFAR-100); 0.5 in Li & Tang.
-        adaptive: ASAM: delta = rho * T^2 g / ||T g|| with T = |w| + eta for the parameters named "weight" and
-            T = 1 for the others, as in the official code.
+        adaptive: ASAM: delta = rho * T^2 g / ||T g|| with T = |w| + eta for the parameters whose full name
+            contains "weight" and T = 1 for the others, as in the official code.
         eta: of `adaptive`, >= 0.
         perturb: "all" parameters, or "no_norm_bias": only those with two or more dimensions.
-        bn_stats: which passes move BatchNorm's running statistics: "first" or "both".
-        decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss (the
-            authors' JAX code). Not around AdamW, whose decay is no part of a loss.
+        bn_stats: which passes move the running statistics of BatchNorm and InstanceNorm: "first" or "both".
+        decay_in_ascent: add weight_decay * w to g in delta, as where the penalty is part of the loss. In the authors'
+            JAX code it is part of the loss in the second pass too, and acts at w + delta in the update: their final
+            gradient has weight_decay * delta more. Not around AdamW, whose decay is no part of a loss.
         ascent: with several `ranks`: "per_device", where each ascends along the gradient of its own part of the batch
             (m-sharpness, as in both papers), or "synchronised", along that of the whole batch, as one process would.
             Rules that select examples select by device or from the whole batch accordingly.
@@ -87,7 +88,7 @@ class SAM(Descent):
         self.bn_stats = bn_stats
         self.decay_in_ascent = decay_in_ascent
         self.ascent = ascent
-        self._named_weight = {p for name, p in model.named_parameters() if "weight" in name.split(".")[-1]}
+        self._named_weight = {p for name, p in model.named_parameters() if "weight" in name}
 
     @property
     def together(self) -> Ranks:

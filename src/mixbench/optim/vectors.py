@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -9,15 +11,18 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def norm(tensors: Tensors) -> Tensor:
-    """Euclidean length, 0-dim, in at least float32, where the squares of float16 gradients do not overflow."""
-    wide = _wide(tensors[0])
+    """Euclidean length, 0-dim, in the widest of the dtypes and at least float32, where the squares of float16 gradients
+    do not overflow.
+    """
+    wide = _wide(tensors)
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors, 2, dtype=wide)))
 
 
 def dot(one: Tensors, other: Tensors) -> Tensor:
-    """Inner product, 0-dim, accumulated in at least float32."""
-    wide = _wide(one[0])
-    return torch.stack([product.sum(dtype=wide) for product in torch._foreach_mul(one, other)]).sum()
+    """Inner product, 0-dim, in the widest of the dtypes and at least float32."""
+    wide = _wide(one)
+    pairs = torch._foreach_mul([t.to(wide) for t in one], [t.to(wide) for t in other])
+    return torch.stack([product.sum() for product in pairs]).sum()
 
 
 def along(product: Tensor, square: Tensor) -> Tensor:
@@ -28,5 +33,5 @@ def along(product: Tensor, square: Tensor) -> Tensor:
     return torch.where(square > 0, product / square, 0.0)
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
+def _wide(tensors: Tensors) -> torch.dtype:
+    return functools.reduce(torch.promote_types, {t.dtype for t in tensors}, torch.float32)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from mixbench.config.library import conf_dir
+from mixbench.config.library import conf_dir, listed
 from mixbench.errors import ConfigError
 from mixbench.papers.parse import parse
 from mixbench.papers.spec import Figure, Table
@@ -31,7 +31,7 @@ def names(kinds: Collection[str] = RUNS) -> list[str]:
         numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
         return PAPERS.index(paper), not name.startswith("table"), numbered
 
-    found = [path for path in (conf_dir() / "paper").glob("*/*.yaml") if kind_of(path) in kinds]
+    found = [path for path in listed(conf_dir() / "paper", "*/*.yaml") if kind_of(path) in kinds]
     return sorted((f"{path.parent.name}/{path.stem}" for path in found), key=place)
 
 

@@ -79,6 +79,8 @@ def _check(spec: Spec) -> None:
     for name, protocol in spec.protocols.items():
         for row in protocol.rows:
             _one_of(row, spec.rows, f"protocols: {name}: rows")
+        for column in protocol.columns:
+            _one_of(column, spec.columns, f"protocols: {name}: columns")
     for note in spec.cell_notes:
         _one_of(note.row, spec.rows, "cell_notes: row")
         _one_of(note.column, spec.columns, "cell_notes: column")
@@ -143,7 +145,9 @@ def _metric(given: dict[str, Any], at: str, columns: Iterable[str] | None) -> Me
 def _protocol(given: Any, at: str) -> Protocol:
     own = _mapping(given, at)
     read: dict[str, Any] = {"base": _overrides(own.get("base", []), f"{at}: base")}
-    return _build(Protocol, own, at, **read, rows=_layers(own.get("rows", {}), f"{at}: rows", empty=True))
+    for layer in ("columns", "rows"):
+        read[layer] = _layers(own.get(layer, {}), f"{at}: {layer}", empty=True)
+    return _build(Protocol, own, at, **read)
 
 
 def _axis(given: Any, at: str) -> Sweep | None:

@@ -19,10 +19,11 @@ from mixbench.schema.knob import nearest
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named variant: further overrides, for all cells (`base`) and for single rows."""
+    """A named variant: further overrides, for all cells (`base`), for single columns and for single rows."""
 
     about: str = ""
     base: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -109,7 +110,7 @@ class Spec:
         variant = self.protocols[name]
         for row, column in itertools.product(self.rows, self.columns):
             shared = [*self.base, *self.columns[column], *self.rows[row]]
-            shared += [*variant.base, *variant.rows.get(row, ()), *extra]
+            shared += [*variant.base, *variant.columns.get(column, ()), *variant.rows.get(row, ()), *extra]
             for x, point in self._points(row):
                 for seed in range(self.seeds if seeds is None else seeds):
                     yield Cell(row, column, seed, _last_of_each([*shared, *point, f"seed={seed}"]), x)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mixbench.papers.cells import STATES, Planned, on_final_weights
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Published, Table
+from mixbench.record.data import mixed
 from mixbench.summarize.statistics import (
     Difference,
     Estimate,
@@ -119,7 +120,10 @@ def assemble(
         changes=list(dict.fromkeys(change for run in planned for change in run.changes)),
         commits=sorted({run.commit for run in finished}),
         devices=sorted({run.device for run in finished}),
-        data_notes=sorted({note for run in finished if (note := run.summary.get("data_note"))}),
+        data_notes=[
+            *sorted({note for run in finished if (note := run.summary.get("data_note"))}),
+            *mixed(finished),
+        ],
         on_final_weights=on_final_weights(spec.metrics, planned),
     )
 

@@ -3,6 +3,7 @@
     config.yaml    the composed config            env.json      commit, versions, device, command line
     epochs.csv     one row per epoch              last.pt       what an exact resume needs
     summary.json   state, selections, times       model.safetensors   final weights
+    best_val.safetensors   those of the best epoch on the validation set, where they are kept
     train.log      what was printed               claim         the process that works here, while it does
     evaluations/   what was measured on the final weights afterwards (see mixbench.analysis.stored)
 

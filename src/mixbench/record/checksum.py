@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # The files whose checksums summary.json holds while nobody works on the run.
-CHECKED = ("config.yaml", "epochs.csv", "model.safetensors")
+CHECKED = ("config.yaml", "epochs.csv", "model.safetensors", "best_val.safetensors")
 
 
 def of_file(path: Path) -> str | None:

@@ -12,8 +12,10 @@ another text and withdraws, and a taker that dies half-way leaves a successor th
 Alive or not. On the same machine (host name, boot and process namespace) the kernel says so at once: process
 number and start time, so a number that was given out again is no sign of life, and a stopped process is alive. Of
 other machines only signs of life count: the owner touches its file every BEAT seconds, and a claim is dead when the
-observer has looked once in POLL seconds for SILENCE seconds and seen no change. No two clocks are ever compared,
-so it does not matter what they show. The file is opened for each look, which makes NFS ask the server.
+observer has looked once in POLL seconds for SILENCE seconds and seen no change. To take a run, no two clocks are ever
+compared, so it does not matter what they show. The file is opened for each look, which makes NFS ask the server. Only
+`holder`, which tells how runs stand and gives no right to any, goes by the clock: nobody waits a minute for a list, and
+a machine that has died, or has been started again, would otherwise be seen to train for ever.
 
 Losing. An owner that was suspended, or cut off from the disk, for longer than SILENCE may find its run taken over.
 `Claim.check` tells it just before each rename of a file that it has written, and it ends without touching the run. If
@@ -48,6 +50,7 @@ log = logging.getLogger(__name__)
 CLAIM = "claim"
 # In seconds. Six beats may be missed: by a long call that keeps Python's threads waiting, or by a slow server.
 BEAT, SILENCE, POLL = 10.0, 60.0, 1.0
+GONE = 300.0  # without a beat, by the observer's clock, which may differ by minutes from that of the disk
 
 
 class RunBusy(MixbenchError):
@@ -58,6 +61,8 @@ class RunBusy(MixbenchError):
 
 class ClaimLost(MixbenchError):
     """Another process has taken this run over while this one was silent."""
+
+    exit_status = RunBusy.exit_status
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,17 @@ def claimed(directory: Path, patience: float = 0.0) -> Iterator[Claim]:
 def holder(directory: Path) -> Holder | None:
     """Who works on the run, without waiting: None where nobody does, or where the owner is known to be dead.
 
-    An owner on another machine counts as alive.
+    An owner on another machine, or on this one before it was started again, counts as alive for GONE seconds after its
+    last sign of life.
     """
     seen = _look(directory / CLAIM)
-    found = _parse(seen.text) if seen is not None else None
-    return found if found is not None and _alive(found) is not False else None
+    if seen is None:
+        return None
+    found = _parse(seen.text)
+    alive = _alive(found)
+    if alive is None:
+        alive = time.time() - seen.touched / 1e9 < GONE
+    return found if alive else None
 
 
 # ---------------------------------------------------------------- taking

@@ -9,15 +9,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mixbench.errors import DataError
 from mixbench.record import checksum
 from mixbench.record.claim import holder
 
 Row = dict[str, Any]
+Found = TypeVar("Found")
 
 STATES = ("running", "finished", "interrupted", "failed")  # that a summary may tell
 
@@ -84,16 +85,9 @@ def read_rows(directory: Path) -> list[Row]:
     Raises DataError naming the file where it is no table of numbers, or another one than summary.json says.
     """
     path = directory / "epochs.csv"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    expected = (read_summary(directory) or {}).get("files", {}).get("epochs.csv")
-    found = hashlib.sha256(content).hexdigest()
-    if expected not in (None, found):
-        raise DataError(checksum.damage(path, expected, found))
+    content, damage = _settled(directory, lambda summary: _checked_rows(path, summary))
+    if damage:
+        raise DataError(damage)
     try:
         lines = csv.DictReader(io.StringIO(content.decode()))
         rows = [{key: _number(value) for key, value in row.items()} for row in lines]
@@ -102,6 +96,31 @@ def read_rows(directory: Path) -> list[Row]:
     if rows and "epoch" not in rows[0]:
         raise DataError(f"{path} is not a table of epochs: it has no column epoch")
     return rows
+
+
+def _checked_rows(path: Path, summary: dict[str, Any]) -> tuple[bytes, str]:
+    """The content of epochs.csv, none where there is no such file, and what is wrong with it by the summary."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b"", ""
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    expected, found = summary["files"].get("epochs.csv"), hashlib.sha256(content).hexdigest()
+    return content, "" if expected in (None, found) else checksum.damage(path, expected, found)
+
+
+def _settled(directory: Path, look: Callable[[dict[str, Any]], tuple[Found, Any]]) -> tuple[Found, Any]:
+    """What `look` finds beside the summary: something, and what is wrong with it by the summary's checksums.
+
+    A process that works on the run replaces files one after another, the summary before the rows when it begins and
+    after them when it ends. So the summary is read first, and what seems wrong is believed if it still is the same.
+    """
+    while True:
+        before = read_summary(directory) or {}
+        found, wrong = look({"files": {}, **before})
+        if not wrong or (read_summary(directory) or {}) == before:
+            return found, wrong
 
 
 def read_environment(directory: Path) -> dict[str, Any]:
@@ -115,15 +134,18 @@ def read_environment(directory: Path) -> dict[str, Any]:
 
 def damages(directory: Path) -> list[str]:
     """A line for each file of a run that is not what summary.json says it is, or summary.json itself."""
-    summary = read_summary(directory) or {}
+    return _settled(directory, lambda summary: (None, _damages(directory, summary)))[1]
+
+
+def _damages(directory: Path, summary: dict[str, Any]) -> list[str]:
     if summary.get("state") == "unreadable":
         return [summary["error"]]
-    lines = []
-    for name, expected in summary.get("files", {}).items():
-        found = checksum.of_file(directory / name)
-        if found != expected:
-            lines.append(checksum.damage(directory / name, expected, found))
-    return lines
+    found = {name: checksum.of_file(directory / name) for name in summary["files"]}
+    return [
+        checksum.damage(directory / name, expected, found[name])
+        for name, expected in summary["files"].items()
+        if found[name] != expected
+    ]
 
 
 def _number(text: str) -> float | int:

@@ -15,16 +15,19 @@ from mixbench.schema.train import Train
 # Numbers of the whole run; an epoch's row has its own times under the same names.
 COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes")
 
+# The files of the weights that a run may keep, by the rule that selects their epoch.
+WEIGHTS = {"last": "model.safetensors", "best_val": "best_val.safetensors"}
+
 
 class SavedRun:
     """The run in `directory`, finished or not, as its files say. Making one reads nothing, and needs no such directory.
 
     A file is read when something in it is first asked for, and kept: to look again, make another SavedRun. A summary
-    that is damaged or not there is a `state`, never an exception.
+    that is damaged or not there is a `state`, never an exception. `weights` is a file to take for its final ones.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, weights: Path | None = None) -> None:
+        self.directory, self._weights = directory, weights
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -45,6 +48,17 @@ class SavedRun:
     def id(self) -> str:
         """The run's id: as the summary has it, else the name of the directory."""
         return str(self.summary.get("id", self.directory.name))
+
+    @property
+    def launch(self) -> str:
+        """The launch that began the run, as `machine.launch` names it; empty where the record does not tell."""
+        return str(self.summary.get("launch") or "")
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The checksums of the data that it was trained on, by name; empty where the record does not tell."""
+        found = self.summary.get("data")
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
     @property
     def values(self) -> dict[str, Any]:
@@ -91,8 +105,8 @@ class SavedRun:
 
     @property
     def weights(self) -> Path:
-        """The file of the final weights; a run that is not finished has none."""
-        return self.directory / "model.safetensors"
+        """The file of the final weights, or of those that it was opened with; a run that is not finished has none."""
+        return self._weights or self.directory / WEIGHTS["last"]
 
     @cached_property
     def environment(self) -> dict[str, Any]:

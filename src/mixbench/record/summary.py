@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,17 @@ def totals(rows: Sequence[Row], images_per_epoch: int) -> dict[str, Any]:
     }
 
 
+def differences(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was not alike in all starts of a run, such as "threads 2, then 1"; `history` as in summary.json."""
+    found = []
+    for key in dict.fromkeys(key for start in history for key in start if key != "at"):
+        values = [str(start.get(key)) for start in history]
+        changes = [value for before, value in zip([None, *values], values, strict=False) if value != before]
+        if len(changes) > 1:
+            found.append(f"{key} {', then '.join(value or 'none' for value in changes)}")
+    return found
+
+
 def table(summary: dict[str, Any], directory: Path) -> str:
     """The table at a run's end: Test_Acc and every Gap for each selection rule, cost, and where the run lies."""
     chosen = {name: row for name, row in summary["selections"].items() if name != "max"}
@@ -45,6 +56,11 @@ def table(summary: dict[str, Any], directory: Path) -> str:
         f"memory  {summary['peak_memory_bytes'] / 2**30:.2f} GiB peak ({summary['peak_memory_of']})",
         f"run     {directory}",
     ]
+    if kept := summary.get("kept"):
+        epochs = " and ".join(f"epoch {epoch} ({rule})" for rule, epoch in kept.items())
+        lines.insert(-1, f"weights of {epochs}")
+    if changed := differences(summary.get("history", [])):
+        lines.insert(-1, f"starts  not alike: {'; '.join(changed)}")
     return "\n".join(lines)
 
 

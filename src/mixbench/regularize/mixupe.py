@@ -29,9 +29,11 @@ class MixupE:
         variant: "paper": q_i = (y_i - softmax f_i) . f_i (equation 5), needs no derivative. "exact":
             q_i = (softmax f_i - y_i) . J_f(x_i) (mean image - x_i) (equation 4), by a vector-Jacobian product
             and a second differentiation; with BatchNorm in training J includes the batch's statistics, as in
-            the official code. "official": the public code's fast version, of the other sign: R is minus the
-            sum of the q_i of equation 5 below `threshold`, without absolute values.
+            the official code (its version 2, but for `detach`). "official": the public code's fast version 3, of
+            the other sign: R is minus the sum of the q_i of equation 5 below `threshold`, without absolute values.
         threshold: of "official".
+        detach: softmax f_i - y_i counts as a constant where R is differentiated, as in versions 1, 2 and 4 of the
+            official code. False: the gradient is that of equation 7.
         samples: on which q is computed: "original", the un-mixed batch (text and official code), or "mixed"
             (algorithm 1, read literally).
         forward: "separate" forwards of mixed and original batch, or "batched", one of both, in which
@@ -53,6 +55,7 @@ class MixupE:
         beta: float | None = None,
         variant: str = "paper",
         threshold: float = 1.0,
+        detach: bool = False,
         samples: str = "original",
         forward: str = "separate",
         rescale: bool = True,
@@ -76,6 +79,7 @@ class MixupE:
         self.mean_weight = alpha * (2 * beta / (alpha + beta)) / (alpha + beta + 1)
         self.variant = variant
         self.threshold = threshold
+        self.detach = detach
         self.samples = samples
         self.forward = forward
         self.rescale = rescale
@@ -123,6 +127,7 @@ class MixupE:
         """R of each example but for the factor E[1-lambda], in at least float32."""
         logits = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         error = targets.to(logits.dtype) - logits.softmax(1)
+        error = error.detach() if self.detach else error
         if self.variant == "exact":
             direction = -error.to(outputs.dtype)
             (product,) = torch.autograd.grad(outputs, probed, direction, create_graph=True, allow_unused=True)

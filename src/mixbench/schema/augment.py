@@ -131,10 +131,10 @@ class PuzzleMix(Mixing):
     beta: float = knob("weight of smooth masks; no shape of the Beta distribution", at_least=0)
     gamma: float = knob("weight of jumps of colour at a mask's border", at_least=0)
     eta: float = knob("weight of the prior that draws the mask's mean to lambda", at_least=0)
-    neigh_size: int = knob("pixels over which colours are averaged at a border", at_least=1)
+    neigh_size: int = knob("pixels over which colours are averaged at a border", at_least=1, at_most=1000)
     n_labels: int = knob("levels of the mask", at_least=2, at_most=4)
     transport: bool = knob("move the images' blocks to where the mask shows them")
-    t_size: int = knob("side of a moved block in pixels", at_least=1)
+    t_size: int = knob("side of a moved block in pixels", at_least=1, at_most=1000)
     t_eps: float = knob("price of moving a block, per squared side of the image", above=0)
     solver: str = knob(
         "mask by belief propagation on the device, or by the graph cut of the package gco-wrapper",
@@ -154,9 +154,12 @@ class ManifoldMixup(Mixup):
     """
 
     name: str = "manifold_mixup"
-    stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0)
+    stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0, at_most=1000)
 
     def conflicts(self, run: Any) -> Iterator[str]:
+        most = getattr(run.model, "num_stages", None)
+        if most is not None and self.stages > most:
+            yield f"augment.stages={self.stages}: model={run.model.name} has {most} stages; allowed: 0 to {most}."
         reason = "manifold_mixup needs every batch whole and alone in a forward"
         if getattr(run.regularizer, "forward", "") == "batched":
             yield f"regularizer.forward=batched: {reason}; allowed here: separate."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 from mixbench.schema.knob import MISSING, knob
 from mixbench.schema.specs import SPECS, DataSpec
 
@@ -61,7 +62,7 @@ class ImageDataset(Dataset):
 
     base_augment: bool = knob("crop and flip the training images at random; false switches both off")
     crop_padding: int = knob(
-        "black pixels added on each side before a random crop to the old size", at_least=0
+        "black pixels added on each side before a random crop to the old size", at_least=0, at_most=1000
     )
     flip: bool = knob("mirror a random half of the training images left to right")
     mean: list[float] | None = knob(
@@ -129,6 +130,7 @@ class OwnImages(ImageDataset):
         "processes that read ahead; null: one less than there are processors, 8 at most",
         default=None,
         at_least=0,
+        at_most=1000,
         scientific=False,
     )
 
@@ -143,7 +145,7 @@ class OwnImages(ImageDataset):
         return dataclasses.replace(self, path=str(found.path), content=self.content or found.content)
 
     def present(self) -> bool:
-        return not self.content or Path(self.path).expanduser().exists()
+        return not self.content or expanded(self.path).exists()
 
     def problems(self) -> Iterator[str]:
         if not self.present():
@@ -208,6 +210,7 @@ class Folder(OwnImages):
         " left as they are, and must be alike",
         default=None,
         at_least=1,
+        at_most=4096,
     )
     grey: bool | None = knob(
         "read pictures as one grey channel; false: as three colours; null: grey if all of them are",

@@ -31,7 +31,8 @@ def knob(
     """A config field with its documentation and limits.
 
     `doc` says what the value means, with its unit. `above`/`below` are exclusive limits, `at_least`/`at_most`
-    inclusive ones; for a list they hold for every element. `choices` lists the allowed strings. A field with
+    inclusive ones; for a list they hold for every element. `choices` lists the allowed strings; a field of numbers or
+    strings, `int | str`, has limits and choices. A field with
     `scientific=False` does not change what is measured and is left out of the run's identity. The value itself
     normally stands in the option's YAML file, so `default` is given only where no YAML file sets it.
     """
@@ -51,7 +52,9 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def allowed(limits: dict[str, float | None]) -> str:
     """The limits in words, for messages and help: `"> 0 and <= 1"`."""
     signs = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
-    return " and ".join(f"{signs[k]} {v:g}" for k, v in limits.items() if v is not None)
+    return " and ".join(
+        f"{signs[k]} {v if isinstance(v, int) else f'{v:g}'}" for k, v in limits.items() if v is not None
+    )
 
 
 def check(node: Any, prefix: str = "") -> Iterator[str]:
@@ -72,10 +75,15 @@ def check(node: Any, prefix: str = "") -> Iterator[str]:
 
 def _problem(value: Any, metadata: Any) -> str:
     choices, limits = metadata.get("choices"), metadata.get("limits", {})
-    if choices is not None and value not in choices:
-        return f"not one of {', '.join(choices)}.{nearest(str(value), choices)}"
+    if isinstance(value, (list, tuple, dict)):
+        return "is nested; each element is one value."
+    if isinstance(value, str) and choices is not None and value not in choices:
+        number = f" or a number {allowed(limits)}" if allowed(limits) else ""
+        return f"not one of {', '.join(choices)}{number}.{nearest(value, choices)}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return f"has more than 64 bits{'; must be ' + allowed(limits) if allowed(limits) else ''}."
     if not math.isfinite(value):
         return f"must be a finite number{' ' + allowed(limits) if allowed(limits) else ''}."
     low, high = limits.get("above"), limits.get("below")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,12 +15,15 @@ class Model:
     """What all networks share.
 
     `kinds` are the kinds of inputs that the network takes, `short` its name in directories and tables, formatted with
-    its knobs, and `least_side` the smallest image, in pixels, that it accepts.
+    its knobs, and `least_side` the smallest image, in pixels, that it accepts. `num_stages` is the number of its
+    modules stage1, stage2, ..., `reduction` the stride of all of them together; None: not known.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     short: ClassVar[str] = "{0.name}"
     least_side: ClassVar[int] = 1
+    num_stages: ClassVar[int | None] = None
+    reduction: ClassVar[int | None] = None
 
     name: str = MISSING
 
@@ -41,14 +45,29 @@ class WideResNet(StemModel):
     """
 
     short: ClassVar[str] = "wrn{0.depth}_{0.width}"
+    num_stages: ClassVar[int | None] = 3
+    reduction: ClassVar[int | None] = 4
 
     name: str = "wrn"
-    depth: int = knob("number of convolutional layers, 6n + 4", at_least=10)
-    width: int = knob("widening factor: 16, 32 and 64 times as many channels in the three stages", at_least=1)
+    depth: int = knob("number of convolutional layers, 6n + 4", at_least=10, at_most=2000)
+    width: int = knob(
+        "widening factor: 16, 32 and 64 times as many channels in the three stages", at_least=1, at_most=100
+    )
+    variant: str = knob(
+        "the network of the paper, or that of MixupE's code: biases, other strides, shortcuts and initial weights",
+        default="paper",
+        choices=["paper", "mixupe"],
+    )
 
     def problems(self) -> Iterator[str]:
         if (self.depth - 4) % 6:
             yield f"model.depth={self.depth}: a wide residual network has depth 6n + 4 (10, 16, 22, 28, ...)."
+
+    def least_weights(self) -> int:
+        """The number of weights in the 3x3 convolutions of the three stages, which are nearly all."""
+        sides = [16, *(c * self.width for c in (16, 32, 64))]
+        layers = (self.depth - 4) // 3
+        return sum(9 * c * (before + (layers - 1) * c) for before, c in itertools.pairwise(sides))
 
 
 @dataclass
@@ -57,6 +76,9 @@ class ResNet18(StemModel):
 
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
     """
+
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 8
 
     name: str = "resnet18"
 
@@ -69,9 +91,11 @@ class CifarResNet(StemModel):
     """
 
     short: ClassVar[str] = "resnet{0.depth}"
+    num_stages: ClassVar[int | None] = 3
+    reduction: ClassVar[int | None] = 4
 
     name: str = "cifar_resnet"
-    depth: int = knob("number of layers, 6n + 2", at_least=8)
+    depth: int = knob("number of layers, 6n + 2", at_least=8, at_most=2000)
 
     def problems(self) -> Iterator[str]:
         if (self.depth - 2) % 6:
@@ -87,6 +111,8 @@ class PreActResNet(StemModel):
     """
 
     short: ClassVar[str] = "preactresnet{0.depth}"
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 8
 
     name: str = "preactresnet"
     depth: int = knob("number of layers: 18 or 34 (basic blocks), 50 or 101 (bottlenecks)")
@@ -104,6 +130,8 @@ class MobileNet(StemModel):
     """
 
     short: ClassVar[str] = "mobilenet_x{0.width:g}"
+    num_stages: ClassVar[int | None] = 5
+    reduction: ClassVar[int | None] = 16
 
     name: str = "mobilenet"
     width: float = knob("channels relative to the original's 32 to 1024", at_least=0.05, at_most=4)
@@ -115,6 +143,9 @@ class SmallCNN(StemModel):
 
     Source: mixbench.
     """
+
+    num_stages: ClassVar[int | None] = 2
+    reduction: ClassVar[int | None] = 2
 
     name: str = "small_cnn"
 
@@ -138,3 +169,10 @@ def label(model: Model) -> str:
 def min_image_size(model: Model) -> int:
     """The smallest image side, in pixels, that the network accepts."""
     return model.least_side * getattr(model, "stem_stride", 1)
+
+
+def last_side(model: Model, side: int) -> int | None:
+    """The side of the last stage's output for images of `side` pixels; None where the network does not say."""
+    stride = getattr(model, "stem_stride", 1)
+    reduction = getattr(model, "reduction", None)
+    return None if reduction is None else -(-side // (stride * reduction))

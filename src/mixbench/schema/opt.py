@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mixbench.schema.knob import knob
@@ -103,6 +103,15 @@ class SAM(SGD):
     def problems(self) -> list[str]:
         """What is wrong with the knobs together."""
         found = super().problems() if self.base == "sgd" else []
+        if self.base == "sgd":
+            own = {
+                field.name: field.default for field in fields(self) if field.name in ("beta1", "beta2", "eps")
+            }
+            found += [
+                f"opt.{name}={getattr(self, name):g}: has no effect with opt.base=sgd; allowed there: {value:g}."
+                for name, value in own.items()
+                if getattr(self, name) != value
+            ]
         if self.decay_in_ascent and self.base == "adamw":
             found.append(
                 "opt.decay_in_ascent=true: AdamW's weight decay is no part of the loss; allowed with opt.base=adamw:"
@@ -155,7 +164,7 @@ class LookSAM(SAM):
 
     name: str = "looksam"
     rho: float = knob("length of the ascent step in weight space", above=0)
-    k: int = knob("one step of k ascends; 1 is SAM", at_least=1)
+    k: int = knob("one step of k ascends; 1 is SAM", at_least=1, at_most=1_000_000)
     alpha: float = knob("length of what the steps between add, relative to the gradient", at_least=0)
 
 

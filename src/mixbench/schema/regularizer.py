@@ -38,6 +38,10 @@ class MixupE:
         choices=["paper", "exact", "official"],
     )
     threshold: float = knob("largest derivative that counts in the official variant")
+    detach: bool = knob(
+        "hold softmax minus label constant in the extra loss's gradient, as most of the official code",
+        default=False,
+    )
     samples: str = knob("batch on which the derivative is taken", choices=["original", "mixed"])
     forward: str = knob(
         "mixed and original batch in two forwards, or in one of twice the size",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mixbench.config.identity import run_dir
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, MixbenchError
+from mixbench.files import expanded, writable
+from mixbench.machine.launch import one_launch
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
+from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 from mixbench.sweep.launch import Launcher
 from mixbench.sweep.together import slots, train_together
 from mixbench.training.frozen import frozen
+from mixbench.training.run import export
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,9 @@ class Job:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something left to do."""
-        return self.config.force or self.run.state != "finished"
+        """Whether there is something left to do. One that was trained on other data says so itself when it starts."""
+        run = self.run
+        return self.config.force or run.state != "finished" or bool(other_data(run, self.config))
 
 
 def train(
@@ -57,7 +63,11 @@ def train(
     Raises ConfigError for a launcher that there is not, or that has a say about `at_once` itself, and Interrupted
     when a signal ends it.
     """
-    waiting = list({job.directory: job for job in jobs if job.waiting}.values())
+    different = {job.directory: job for job in jobs}.values()
+    waiting = [job for job in different if job.waiting]
+    for job in different:
+        if job not in waiting:
+            _exported(job.config)
     if not waiting:
         return
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
@@ -65,6 +75,7 @@ def train(
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
     first = waiting[0].config
     room, sentence = slots(at_once, first.device, first.runs_per_device) if launcher.basic else ([], "")
+    writable(expanded(first.output_dir))
     if sentence:
         print(sentence, flush=True)
 
@@ -74,8 +85,16 @@ def train(
         return launcher([job.directory for job in some], [job.overrides for job in some])
 
     os.environ[LAUNCHER] = str(os.getpid())
-    with frozen(config_dir):
+    with frozen(config_dir), one_launch():
         _each_once(waiting, start)
+
+
+def _exported(config: Train) -> None:
+    """Send the rows of a finished run to the tracker of the sweep, if it has one; a failure stops nothing."""
+    try:
+        export(config)
+    except MixbenchError as error:
+        print(f"tracker {config.tracker.name} has not got {run_dir(config)}: {error}", file=sys.stderr)
 
 
 def _each_once(jobs: Sequence[Job], start: Callable[[Sequence[Job]], list[int]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,26 +12,26 @@ from mixbench.config.compose import Composer, hydra_node
 from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 from mixbench.inventory import looking_once
+from mixbench.record.data import other_data
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
 from mixbench.sweep.execute import Job
+from mixbench.training.run import processes_started
 
-STATES = ("finished", "running", "partial", "failed", "missing", "unreadable")
+STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "other data")
 
 
-def swept(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> list[str] | None:
-    """The overrides of the sweep that is asked for, with those that Hydra's own config adds; None for a single run.
+def is_sweep(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> bool:
+    """Whether a sweep is asked for: by -m, or by hydra.mode=MULTIRUN on the command line.
 
     Raises ConfigError for a sweep in one of several processes that torchrun has started.
     """
-    params: list[str] = []
-    if config_dir is not None or any(map(of_hydra, overrides)):
-        node = hydra_node(expand(overrides)[0], config_dir)
-        multirun = multirun or node.mode == RunMode.MULTIRUN
-        params = [f"{key}={value}" for key, value in (node.sweeper.get("params") or {}).items()]
-    if multirun and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if any(map(of_hydra, overrides)):
+        multirun = multirun or hydra_node(expand(overrides)[0], config_dir).mode == RunMode.MULTIRUN
+    if multirun and processes_started() > 1:
         raise ConfigError("-m: a sweep under torchrun; start torchrun once for each of its runs instead.")
-    return [*params, *overrides] if multirun else None
+    return multirun
 
 
 @looking_once()
@@ -52,16 +51,17 @@ def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
 
 def dry_run(jobs: Sequence[Job]) -> str:
     """Every run with its state, its id and what sets it apart, and the expected time where finished runs tell."""
-    pace = Pace.below(Path(jobs[0].config.output_dir).expanduser())
+    pace = Pace.below(expanded(jobs[0].config.output_dir))
     lines, counts, left = [], dict.fromkeys(STATES, 0), dict[Path, float]()
     for job in jobs:
         run, epochs = job.run, job.config.epochs
-        state, seconds = standing(run), pace.seconds(job.config, epochs_left(run, epochs))
+        state = "other data" if other_data(run, job.config) else standing(run)
+        seconds = pace.seconds(job.config, epochs_left(run, epochs))
         if run.directory not in left:
             left[run.directory] = seconds
             counts[state] += 1
         time = "" if state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
-        lines.append(f"{state:9} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
+        lines.append(f"{state:10} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     known = [seconds for seconds in left.values() if not math.isnan(seconds)]
     time = duration(sum(known)) if known or not left else duration(math.nan)
@@ -78,7 +78,9 @@ def outcome(jobs: Sequence[Job]) -> tuple[str, int]:
     lines = []
     for place, job in places.items():
         run = job.run
-        if run.state != "finished":
+        if words := other_data(run, job.config):
+            lines.append(f"  other data: (seed {job.config.seed}) {words}")
+        elif run.state != "finished":
             state = "not started" if run.state == "missing" else run.state
             lines.append(f"  {state}: {place} (seed {job.config.seed}) {run.error}".rstrip())
     head = f"sweep: {len(places) - len(lines)} of {len(places)} runs finished"

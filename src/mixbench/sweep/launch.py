@@ -18,11 +18,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mixbench.config.check import typed
-from mixbench.config.compose import CONFIG_NAME, hydra_node
-from mixbench.config.library import conf_dir
-from mixbench.config.options import register
-from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine.signals import LAUNCHER, SIGNALS, Interrupted
+from mixbench.config.compose import composed, hydra_node, opened
+from mixbench.config.trust import LAUNCHERS
+from mixbench.errors import MixbenchError, output_error
+from mixbench.machine import process
+from mixbench.machine.signals import LAUNCHER, Interrupted, heeded
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
 from mixbench.training.run import execute
@@ -35,15 +35,13 @@ _stopped = False  # in a worker: its launcher was told to stop, but may still ha
 class Launcher:
     """The Hydra launcher that overrides of Hydra's own config choose; called with directories and overrides of runs.
 
-    Raises ConfigError where there is no such launcher, or where a sweeper is chosen that is not Hydra's own.
+    Raises ConfigError where there is no such launcher.
     """
 
     def __init__(self, hydra: Sequence[str], config_dir: str | None, output_dir: str) -> None:
         self.overrides, self.config_dir, self.output_dir = list(hydra), config_dir, output_dir
         chosen = hydra_node(self.overrides, config_dir)
-        if not chosen.sweeper._target_.endswith(".BasicSweeper"):
-            raise ConfigError("hydra/sweeper: sweeps are Hydra's basic ones; mixbench tune searches.")
-        self.basic = chosen.launcher._target_.endswith(".BasicLauncher")
+        self.basic = chosen.launcher._target_ == LAUNCHERS["basic"]
 
     def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
         """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
@@ -69,28 +67,23 @@ class Launcher:
     @contextlib.contextmanager
     def _plugin(self) -> Iterator[Any]:
         from hydra._internal.callbacks import Callbacks
-        from hydra._internal.hydra import Hydra
-        from hydra._internal.utils import create_config_search_path
-        from hydra.core.global_hydra import GlobalHydra
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext, RunMode
 
-        register()
-        own = [f"hydra.searchpath=[file://{Path(self.config_dir).absolute()}]"] if self.config_dir else []
+        config = composed(self.overrides, self.config_dir, RunMode.MULTIRUN)
+        with open_dict(config):
+            config.output_dir = self.output_dir
+        folder = Path(config.hydra.sweep.dir)
         try:
-            hydra = Hydra.create_main_hydra2("mixbench", create_config_search_path(str(conf_dir())))
-            config = hydra.compose_config(CONFIG_NAME, [*self.overrides, *own], RunMode.MULTIRUN)
-            with open_dict(config):
-                config.output_dir = self.output_dir
-            folder = Path(config.hydra.sweep.dir)
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(config, folder / "multirun.yaml")
+        except OSError as error:
+            raise output_error(folder, error) from None
+        with opened(self.config_dir) as hydra:
             context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
             yield Plugins.instance().instantiate_launcher(
                 config=config, hydra_context=context, task_function=cell
             )
-        finally:
-            GlobalHydra.instance().clear()
 
 
 def _status(directory: Path) -> int:
@@ -107,6 +100,7 @@ def cell(config: DictConfig) -> int:
     if _stopped:
         sys.exit(128 + signal.SIGTERM)
     parent = os.getppid()
+    process.begin()
     try:
         execute(typed(config))
     except Interrupted as stop:
@@ -147,7 +141,7 @@ def _stopped_together(save: Callable[[], None]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {int(number): signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.signal(number, stop) for number in heeded()}
     try:
         yield
     finally:

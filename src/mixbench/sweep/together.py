@@ -7,20 +7,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from signal import SIGTERM
 from subprocess import DEVNULL, Popen
 from typing import IO
 
 from mixbench.errors import ConfigError
 from mixbench.machine.gpus import visible
-from mixbench.machine.signals import Interrupted, StopRequest, stop_on_signals
+from mixbench.machine.signals import LAUNCHER, Interrupted, StopRequest, stop_on_signals
 
 MOST_PER_GPU = 4
 MOST_JOBS = 1000  # side by side on one machine; more is a slip of the finger
 # Of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images.
 GPU_MIB_PER_RUN = 8192
 POLL_SECONDS = 0.1
-TRAIN: Sequence[str] = (sys.executable, "-m", "mixbench", "train")
+# No file of the current folder is imported for a module of Python's; `python -P` would be as good from 3.11 on.
+BEGIN = f"""import sys
+sys.path[:1] = [folder for folder in sys.path[:1] if folder]
+sys.path.append({str(Path(__file__).parents[2])!r})
+from mixbench.machine.parent import end_with_launcher
+end_with_launcher()
+from mixbench.cli import main
+main()"""
+TRAIN: Sequence[str] = (sys.executable, "-c", BEGIN, "train")
 
 
 class Training:
@@ -54,7 +63,7 @@ class Pool:
 
     def __init__(self, slots: Sequence[Sequence[str]], stop: StopRequest) -> None:
         self._free, self._begun, self._stop = list(slots), list[Training](), stop
-        self._environment = dict(os.environ)
+        self._environment = {**os.environ, LAUNCHER: str(os.getpid())}
         # Threads of several processes on one core wait for each other: small networks are then 10 to 100 times slower.
         self._environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(slots))))
 

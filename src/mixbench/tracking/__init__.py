@@ -47,11 +47,7 @@ def require(name: str) -> None:
 @contextlib.contextmanager
 def tracked(config: Train, record: OpenRecord, rows: Sequence[Row]) -> Iterator[Callable[[Row], None]]:
     """Yield what takes each new row of the run; `rows` are those of earlier starts."""
-    tracker = _Guarded(config.tracker.name)
-    if config.tracker.name != "none":
-        tracker.start(lambda: _build(config, record))
-    for row in rows:
-        tracker.call("log", row)
+    tracker = _begun(config, record, rows)
     state = "failed"
     try:
         yield lambda row: tracker.call("log", row)
@@ -61,6 +57,26 @@ def tracked(config: Train, record: OpenRecord, rows: Sequence[Row]) -> Iterator[
         raise
     finally:
         tracker.call("close", state)
+
+
+def export(config: Train, record: OpenRecord, rows: Sequence[Row]) -> bool:
+    """Send the `rows` of a finished run; False where the tracker failed, which has been reported then.
+
+    A tracker that has them already is left, or shows, as it was.
+    """
+    tracker = _begun(config, record, rows)
+    tracker.call("close", "finished")
+    return tracker.tracker is not None
+
+
+def _begun(config: Train, record: OpenRecord, rows: Sequence[Row]) -> _Guarded:
+    """The tracker that the config names, with all rows so far."""
+    tracker = _Guarded(config.tracker.name)
+    if config.tracker.name != "none":
+        tracker.start(lambda: _build(config, record))
+    for row in rows:
+        tracker.call("log", row)
+    return tracker
 
 
 def _build(config: Train, record: OpenRecord) -> Any:

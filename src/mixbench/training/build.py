@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,13 @@ from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
+from mixbench.errors import ConfigError
 from mixbench.losses import LOSSES
 from mixbench.machine.devices import autocast
+from mixbench.machine.memory import free_memory
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.build import build_rule
+from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.seams import Rule
 from mixbench.training.members import member
@@ -34,9 +38,10 @@ def load_splits(config: Train, device: torch.device) -> Splits:
 
 
 def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Module:
-    """The network with the initial weights of the config's seed."""
-    torch.manual_seed(derived_seed("initial weights", config.seed))
+    """The network with the initial weights of the config's seed. Raises ConfigError where memory lacks room for it."""
     spec = splits.spec
+    _check_room(config.model, device)
+    torch.manual_seed(derived_seed("initial weights", config.seed))
     model = build_network(config.model.name, spec.shape, spec.num_classes, **knobs(config.model)).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -44,6 +49,17 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
         model.forward = torch.compile(model.forward)
     return model
+
+
+def _check_room(model: Any, device: torch.device) -> None:
+    """Raise ConfigError for a network whose weights and gradients alone are more than the memory left."""
+    number = model.least_weights() if hasattr(model, "least_weights") else 0
+    free, whose = free_memory(device) if number > 10**9 else (math.inf, "")
+    if 8 * number > free:
+        raise ConfigError(
+            f"model={label(model)}: has more than {number:,} weights; they and their gradients alone take"
+            f" {8 * number / 2**30:,.1f} GiB, {whose} is {free / 2**30:.1f} GiB."
+        )
 
 
 def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:

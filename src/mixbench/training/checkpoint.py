@@ -19,6 +19,8 @@ from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.record.write import OpenRecord
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
+# What a part counts as that the checkpoints of earlier versions lack.
+NEWER: dict[str, Any] = {"starts": {"data": {}, "history": []}, "best": {"epoch": 0, "weights": {}}}
 DIGEST = 64  # hexadecimal characters of a SHA-256
 
 
@@ -60,7 +62,7 @@ class Snapshot:
             )
         try:
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                part.load_state_dict(state[name] if name in state else NEWER[name])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{last} does not fit the run ({type(error).__name__}: {error}): another version of"

@@ -25,7 +25,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """The content of env.json. Outside a git checkout `commit` is null and the version says what ran."""
     return {
         "mixbench": __version__,
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit.decode() if (commit := _git("rev-parse", "HEAD")) else None,
         "uncommitted": _uncommitted(),
         "python": platform.python_version(),
         "plugins": plugins.versions(),
@@ -43,12 +43,11 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> bytes | None:
+    """What git prints; bytes, as a file may hold anything."""
     here = Path(__file__).resolve().parent
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=20
-        )
+        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, timeout=20)
         # An installed package may lie inside somebody else's repository: only a tracked file is ours.
         tracked = subprocess.run(
             ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=20
@@ -61,7 +60,7 @@ def _git(*arguments: str) -> str | None:
 def _uncommitted() -> str | None:
     """SHA-256 of the difference between the working tree and the commit; None where there is none."""
     difference = _git("diff", "HEAD")
-    return hashlib.sha256(difference.encode()).hexdigest() if difference else None
+    return hashlib.sha256(difference).hexdigest() if difference else None
 
 
 def _cpu() -> str:

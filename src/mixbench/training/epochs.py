@@ -13,6 +13,7 @@ from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line
 from mixbench.record.write import OpenRecord
 from mixbench.schema.train import Train
+from mixbench.training.best import Best
 from mixbench.training.checkpoint import Snapshot
 
 log = logging.getLogger("mixbench")
@@ -24,11 +25,13 @@ def run_epochs(
     loop: Loop,
     position: Position,
     snapshot: Snapshot,
+    best: Best,
     stop: StopRequest,
     track: Callable[[Row], None],
 ) -> None:
     """Train epoch after epoch, leaving a checkpoint often enough and a row after each, which `track` gets too."""
     ranks = loop.ranks
+    stop.at_once = False  # from here on there is something to save
     if position.rows and ranks.rank == 0:
         record.write_rows(position.rows)  # a kill may have come between the checkpoint and the rows
     saved = time.monotonic()
@@ -52,6 +55,7 @@ def run_epochs(
                         number,
                     )
             row = loop.close_epoch(position)
+            best.note(position.rows)
             if time.monotonic() - saved > config.checkpoint_seconds or loop.finished(position):
                 snapshot.save()
                 saved = time.monotonic()

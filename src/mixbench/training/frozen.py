@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mixbench.config import plugins
-from mixbench.config.library import conf_dir
+from mixbench.config.library import conf_dir, listed
 
 VARIABLE = "MIXBENCH_SWEEP"  # every launcher hands the environment on
 
@@ -43,8 +43,8 @@ def _fingerprints(config_dir: str | None) -> dict[str, str]:
     package = Path(__file__).resolve().parents[1]
     folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
     return {
-        "source": _digest(sorted(package.rglob("*.py"))),
-        "conf": _digest([path for folder in folders for path in sorted(folder.rglob("*.yaml"))]),
+        "source": _digest(listed(package, "**/*.py")),
+        "conf": _digest([path for folder in folders for path in listed(folder, "**/*.yaml")]),
         "plugins": json.dumps(plugins.versions()),
     }
 
@@ -52,6 +52,9 @@ def _fingerprints(config_dir: str | None) -> dict[str, str]:
 def _digest(paths: list[Path]) -> str:
     found = hashlib.sha256()
     for path in paths:
-        content = path.read_bytes()
-        found.update(f"{path.name} {len(content)}\n".encode() + content)
+        with contextlib.suppress(
+            OSError
+        ):  # an editor is replacing it, or we may not read it; then nor may Hydra
+            content = path.read_bytes()
+            found.update(os.fsencode(path.name) + f" {len(content)}\n".encode() + content)
     return found.hexdigest()

@@ -32,6 +32,9 @@ def first_lines(
     yield f"device   {device} ({reason}), {device_title(device)}; {'; '.join(filter(None, how))}"
     if splits.note:
         yield f"note     {splits.note}"
+    never = config.schedule.never(config.epochs) if hasattr(config.schedule, "never") else ()
+    for words in (*never, *_left_out(config, len(loop.train))):
+        yield f"note     {words}"
     if hint := precision_hint(device, config.precision):
         yield f"hint     {hint}"
 
@@ -40,6 +43,9 @@ def _method(config: Train) -> str:
     """The three seams in words, so that nobody mistakes Gaussian Mixup (gmix) for G-Mix (mixup under sam)."""
     seams = {"augment": config.augment, "regularizer": config.regularizer, "opt": config.opt}
     first_lines = {key: (type(option).__doc__ or "").strip().splitlines()[0] for key, option in seams.items()}
+    base = getattr(config.opt, "base", "sgd")
+    if base != "sgd":
+        first_lines["opt"] += f" With {base} at lr {config.opt.lr:g}."
     return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
 
 
@@ -63,6 +69,16 @@ def _data(config: Train, splits: Splits, train: Examples) -> str:
         readers = {0: "this process", 1: "another process"}.get(train.readers, f"{train.readers} processes")
         lines.append(f"read for every batch by {readers}: {splits.streamed}")
     return "\n         ".join(lines)
+
+
+def _left_out(config: Train, examples: int) -> Iterator[str]:
+    """The images that no batch of an epoch takes, where they are more than a tenth."""
+    left = examples % config.batch_size if config.drop_last else 0
+    if left > examples / 10:
+        yield (
+            f"every epoch leaves out {left} of {examples} training images, other ones each time, which do not fill a"
+            f" batch of {config.batch_size}; drop_last=false trains on them"
+        )
 
 
 def _counts(splits: Splits, shown: int = 10) -> str:

@@ -19,7 +19,9 @@ from mixbench.config.options import schemas
 from mixbench.data import Split, Splits
 from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
+from mixbench.files import expanded
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
+from mixbench.record.data import difference
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
 from mixbench.schema.knob import nearest
@@ -33,7 +35,7 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
 
     Raises DataError where there is neither. What is wrong with them shows when they are used.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         own = place.name == "model.safetensors" and (place.parent / "summary.json").exists()
         return LoadedRun(place.parent) if own else LoadedRun(place.parent, place)
@@ -69,14 +71,11 @@ class LoadedRun(SavedRun):
     """A saved run, and its network. Weights that were copied without their run have a network, but nothing else."""
 
     def __init__(self, directory: Path, weights: Path | None = None) -> None:
-        super().__init__(directory)
-        self._weights = weights
+        super().__init__(directory, weights)
         self._networks: dict[torch.device, RestoredNetwork] = {}
 
-    @property
-    def weights(self) -> Path:
-        """The file of the final weights."""
-        return self._weights or super().weights
+    def __repr__(self) -> str:
+        return f"<run {self._weights or self.directory}: {self.state}>"
 
     @property
     def class_names(self) -> list[str]:
@@ -136,10 +135,13 @@ class LoadedRun(SavedRun):
     def splits(self, data_dir: str | None = None, device: str | torch.device = "cpu") -> Splits:
         """The data that the run was trained and tested on, from the folder `data_dir` if it is given, for a device.
 
-        Raises ConfigError for a config that cannot be read, DataError for data that are missing or damaged.
+        Raises ConfigError for a config that cannot be read, DataError for data that are missing, damaged, or others.
         """
         own = dataclasses.replace(self.config, data_dir=data_dir or self.config.data_dir)
-        return load_splits(own, _device(device))
+        splits = load_splits(own, _device(device))
+        if words := difference(self.directory, own.dataset.label(), self.data, splits.sha256):
+            raise DataError(words)
+        return splits
 
     def examples(
         self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0

@@ -7,9 +7,9 @@ import dataclasses
 import datetime
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixbench import tracking
@@ -17,20 +17,29 @@ from mixbench.config.identity import flat, method, run_dir, run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
 from mixbench.machine.gpus import place
+from mixbench.machine.launch import again, launch
 from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
+from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
+from mixbench.record.siblings import shorter
 from mixbench.record.summary import table
 from mixbench.record.write import OpenRecord, move_aside
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training.frozen import changed_since_start
 from mixbench.training.log import logging_to
+from mixbench.training.weights import initial
 
 if TYPE_CHECKING:
     from mixbench.machine.ranks import Ranks, SeveralRanks
 
 log = logging.getLogger("mixbench")
+
+KEPT = (
+    "data",
+    "history",
+)  # of the summary of the start before, until this one has come far enough to say it itself
 
 
 def execute(config: Train, patience: float = 0.0) -> None:
@@ -52,9 +61,26 @@ def execute(config: Train, patience: float = 0.0) -> None:
             _follow(config, ranks)
 
 
+def processes_started() -> int:
+    """How many processes torchrun has started, of which this is one; 1 without it.
+
+    Raises ConfigError where the environment says so, but not all that torchrun says.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not re.fullmatch(r"[1-9]\d{0,5}", size, re.ASCII):
+        raise ConfigError(f"WORLD_SIZE={size}: is set by torchrun, to a whole number >= 1; unset it.")
+    missing = [key for key in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
+    if int(size) > 1 and missing:
+        raise ConfigError(
+            f"WORLD_SIZE={size}: without {', '.join(missing)}, which torchrun sets as well; start the processes by it,"
+            " or unset WORLD_SIZE."
+        )
+    return int(size)
+
+
 def _check_launch(devices: int) -> None:
     """Raise ConfigError unless as many processes were started as the run has devices."""
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = processes_started()
     if devices == started:
         return
     if started == 1:
@@ -71,47 +97,94 @@ def _check_launch(devices: int) -> None:
 def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     """Train with a record: a process alone, or rank 0."""
     directory = run_dir(config)
-    # Restarted by torchrun, the ranks go on with the run that they began afresh.
-    force = config.force and (ranks is None or ranks.first)
-    if not force and _shown(directory, ranks):
+    # Restarted by torchrun or a scheduler, this goes on with the run that it began afresh.
+    force = config.force and (ranks is None or ranks.first) and not again(SavedRun(directory).launch)
+    if not force and _shown(config, ranks):
+        export(config, patience)
         return
+    if config.init_from is not None and SavedRun(directory).state == "missing":
+        initial(config)  # before torch is loaded
     tracking.require(config.tracker.name)
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory, patience) as claim:
-        if _shown(directory, ranks):  # another process may have finished it in the meantime
+        record = OpenRecord(directory, run_id(config), claim)
+        if _shown(config, ranks):  # another process may have finished it in the meantime
+            _export(config, record)
             return
         remove_leftovers(directory)
-        record = OpenRecord(directory, run_id(config), claim)
         with logging_to(directory):
             log.info(f"run      {directory}")
-            with _recorded(config, record) as summary, _placed(config), stop_on_signals() as stop:
+            if SavedRun(directory).state == "missing" and (other := shorter(config)) is not None:
+                log.info(
+                    f"note     {other.directory} is the same with {other.values['epochs']} epochs, and finished. This"
+                    f" run begins anew; init_from={other.directory} would begin with its weights (another run)."
+                )
+            # A rank that leaves the others before they train would be missed: it stops with them, at the first step.
+            with (
+                _recorded(config, record) as summary,
+                _placed(config),
+                stop_on_signals(at_once=ranks is None) as stop,
+            ):
                 from mixbench.machine.ranks import ALONE
                 from mixbench.train import train
+                from mixbench.training import checkpoint
 
                 ranks = ranks or ALONE
                 ranks.told(True)
-                summary |= train(config, record, stop, ranks)
+                train(config, record, summary, stop, ranks)
+            # Not before the summary says finished: a kill in between would train again.
+            with contextlib.suppress(OutputError, ClaimLost):
+                checkpoint.remove(record)
             log.info(table(summary, directory))
 
 
-def _shown(directory: Path, ranks: Ranks | None) -> bool:
+def _shown(config: Train, ranks: Ranks | None) -> bool:
     """Whether the run is finished; it is then shown, and the other ranks are sent home.
 
-    Raises DataError for one whose summary is damaged.
+    Raises DataError for one whose summary is damaged, and for one that was trained on other data.
     """
-    run = SavedRun(directory)
+    run = SavedRun(run_dir(config))
     if run.state == "unreadable":
         raise DataError(
             f"{run.error}\nDelete that file to go on from the run's last checkpoint, if it has one; force=true"
             " starts over and keeps the directory under another name."
         )
+    if words := other_data(run, config):
+        raise DataError(words)
     if run.state != "finished":
         return False
-    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, directory)}")
+    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
+    asked = {"last", "best_val"} if config.keep == "both" else {config.keep}
+    if missing := asked - run.summary.get("kept", {"last": 0}).keys():
+        print(
+            f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
+        )
     if ranks is not None:
         ranks.told(False)
     return True
+
+
+def export(config: Train, patience: float = 0.0) -> None:
+    """Send the rows of the finished run that `config` describes to its tracker, which may never have seen them.
+
+    Without a tracker there is nothing to do. Raises ConfigError where its package is missing, DataError for rows that
+    are damaged, RunBusy, OutputError.
+    """
+    if config.tracker.name == "none":
+        return
+    tracking.require(config.tracker.name)
+    directory = run_dir(config)
+    with claimed(directory, patience) as claim:
+        _export(config, OpenRecord(directory, run_id(config), claim))
+
+
+def _export(config: Train, record: OpenRecord) -> None:
+    if config.tracker.name == "none":
+        return
+    rows = SavedRun(record.directory).rows
+    if tracking.export(config, record, rows):
+        print(f"tracker {config.tracker.name} has the {len(rows)} epochs of {record.directory}", flush=True)
 
 
 def _follow(config: Train, ranks: SeveralRanks) -> None:
@@ -125,7 +198,7 @@ def _follow(config: Train, ranks: SeveralRanks) -> None:
     silent = dataclasses.replace(config, tracker=NoTracker(), progress=False)
     try:
         with stop_on_signals() as stop:
-            train(silent, OpenRecord(run_dir(config), run_id(config), claim=None), stop, ranks)
+            train(silent, OpenRecord(run_dir(config), run_id(config), claim=None), {}, stop, ranks)
         ranks.await_first()
     except (Interrupted, Diverged) as end:  # rank 0 ends in the same way, and says so
         ranks.await_first()
@@ -160,6 +233,8 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
         "config": flat(config),
         "started": before.get("started", _now()),
         "starts": before.get("starts", 0) + 1,
+        "launch": before.get("launch") or launch(),
+        **{key: before[key] for key in KEPT if key in before},
     }
     if changed := changed_since_start():
         log.warning("note     changed since this sweep was started: %s", " and ".join(changed))

@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixbench import __version__
 from mixbench.config.identity import run_id
-from mixbench.errors import DataError, MixbenchError
+from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.record import checksum
-from mixbench.record.run import SavedRun
+from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.schema.specs import DataSpec
 from mixbench.schema.train import Train
 
@@ -87,6 +88,34 @@ def packed(model: nn.Module, description: Description) -> bytes:
     return safetensors.torch.save(weights, metadata={ENTRY: text})
 
 
+def initial(config: Train) -> bytes:
+    """The file of the weights that a run begins with, for its network and its data as far as the file tells.
+
+    Raises ConfigError where they do not fit, DataError where they are gone or damaged, MixbenchError where their run is
+    not finished.
+    """
+    path = Path(str(config.init_from))
+    content, about = opened(SavedRun(path.parent, path))
+    spec = config.dataset.spec()
+    theirs = about.model["name"], len(about.class_names), about.shape[-1]
+    ours = config.model.name, spec.num_classes, spec.shape[-1]
+    for what, there, here in zip(("the network", "classes", "channels"), theirs, ours, strict=True):
+        if there != here:
+            raise ConfigError(f"init_from={path}: does not fit; {what}: {there} there, {here} in this run.")
+    return content
+
+
+def begin(model: nn.Module, config: Train) -> None:
+    """Put the weights that the run begins with into its network. Raises as `initial` does."""
+    content = initial(config)
+    if hashlib.sha256(content).hexdigest() != config.init_content:
+        raise DataError(f"{config.init_from}: was changed since the run was set up.")
+    try:
+        model.load_state_dict(tensors_in(content))
+    except RuntimeError as error:
+        raise ConfigError(f"init_from={config.init_from}: does not fit the network: {error}") from None
+
+
 def opened(run: SavedRun) -> tuple[bytes, Description]:
     """The file of a run's weights, and what they are.
 
@@ -100,7 +129,9 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     try:
         content = run.weights.read_bytes()
     except OSError as error:
-        raise DataError(f"{run.weights}: there are no weights ({error.strerror}).") from None
+        kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
+        other = f"; kept were those of {', '.join(kept)}" if kept else ""
+        raise DataError(f"{run.weights}: there are no weights ({error.strerror}){other}.") from None
     expected, found = run.summary.get("files", {}).get(run.weights.name), hashlib.sha256(content).hexdigest()
     if expected not in (None, found):
         raise DataError(f"{checksum.damage(run.weights, expected, found)}.")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.record.claim import RunBusy
+from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
 from mixbench.sweep.together import Pool, Training, pool
@@ -28,7 +30,7 @@ class Worker:
     def __init__(self, trial: Trial, config: Train, overrides: Sequence[str]) -> None:
         self.trial = trial
         self.directory, self.epochs = run_dir(config), config.epochs
-        self._overrides = overrides
+        self._config, self._overrides = config, overrides
         self._training: Training | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # the process's standard error, as long as we live
         self._pruned = False
@@ -54,12 +56,18 @@ class Worker:
             return False
         if self._pruned:
             return True
-        if SavedRun(self.directory).state == "finished":
+        run = SavedRun(self.directory)
+        if run.state == "finished":
+            if words := other_data(run, self._config):
+                raise MixbenchError(f"trial {self.trial.number} cannot be trained: {words}")
             self.trial.finish()
             return True
         if self._training is not None and (status := self._training.status) is not None:
             return self._ended(status)
         if self.directory not in taken and time.monotonic() >= self._not_before:
+            if error := self.trial.failed_before:
+                self.trial.fail(error)
+                return True
             self._errors.seek(0)
             self._errors.truncate()
             self._training = places.start(self._overrides, self._errors)
@@ -75,7 +83,7 @@ class Worker:
         if run.state == "failed":
             self.trial.fail(run.error)
             return True
-        if run.state == "running" and status > 0:  # it found that another process works on the run
+        if status == RunBusy.exit_status:  # another process works on the run
             self._training, self._not_before = None, time.monotonic() + BUSY_SECONDS
             return False
         print(f"trial {self.trial.number}: its process was stopped; the same command goes on with it")

@@ -14,6 +14,7 @@ from typing import Any
 from mixbench.config.compose import compose
 from mixbench.config.identity import flat, scientific
 from mixbench.errors import ConfigError
+from mixbench.files import expanded
 from mixbench.schema.train import Train
 from mixbench.tuning.space import Dimension, Interval, parse
 
@@ -57,7 +58,7 @@ class Search:
     @property
     def directory(self) -> Path:
         """`<output_dir>/studies/<id>`, which holds study.db and the claim of the process that searches."""
-        return Path(self.config.output_dir).expanduser() / "studies" / self.id
+        return expanded(self.config.output_dir) / "studies" / self.id
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of the trial with these values by key: a run of `mixbench train` like any other."""

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Transformer
-from hydra.errors import OverrideParseException
 
+from mixbench.config.overrides import check_count, read
 from mixbench.errors import ConfigError
 
 
@@ -71,11 +70,7 @@ def parse(overrides: Sequence[str]) -> tuple[list[str], list[Dimension]]:
 
     Raises ConfigError for what cannot be read or searched, and where nothing is searched.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{error.override}: cannot be read as key=value: {reason}") from None
+    parsed = [read(override) for override in overrides]
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     space = [_dimension(o) for o in parsed if o.is_sweep_override()]
     if not space:
@@ -96,6 +91,7 @@ def _dimension(override: Override) -> Dimension:
     if isinstance(value, Glob) or getattr(value, "shuffle", False):
         raise ConfigError(f"{given}: write the values out, such as {key}=A,B,C.")
     if not isinstance(value, IntervalSweep):
+        check_count(override)
         # Hydra's range and choice; doubled values would count as two to the sampler.
         return Choice(key, tuple(dict.fromkeys(str(v) for v in override.sweep_iterator(Transformer.encode))))
     if value.start is None or value.end is None or not value.start < value.end:

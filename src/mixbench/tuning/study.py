@@ -68,6 +68,14 @@ class Trial:
                 return True
         return False
 
+    @property
+    def failed_before(self) -> str:
+        """The error of another trial with these values, which would fail again; empty for none."""
+        others = (t for t in self._study.get_trials(deepcopy=False) if t.number != self.number)
+        return next(
+            (t.user_attrs[ERROR] for t in others if ERROR in t.user_attrs and t.params == self.values), ""
+        )
+
     def finish(self) -> None:
         """The run is finished; the metric of its last epoch is the trial's value."""
         self._study.tell(self.number, self._value)

@@ -57,6 +57,10 @@ class Handler(BaseHTTPRequestHandler):
             body = b"<html>moved</html>"
         if manner == "garbage":
             body = bytes(len(body))
+        if manner == "drips_head":
+            while not self.server.closing.wait(0.02):
+                self.wfile.write(b"H")
+            return
         start = int(re.fullmatch(r"bytes=(\d+)-", ask)[1]) if ask and manner != "no_ranges" else 0
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body) - start))
@@ -68,6 +72,11 @@ class Handler(BaseHTTPRequestHandler):
         elif manner == "stalls":
             self.wfile.write(body[start : start + 1000])
             self.server.closing.wait(20)
+        elif manner == "drips":
+            for i in range(start, len(body)):
+                self.wfile.write(body[i : i + 1])
+                if self.server.closing.wait(0.02):
+                    break
         elif manner == "slow":
             for i in range(start, len(body), 40_000):
                 self.wfile.write(body[i : i + 40_000])
@@ -94,6 +103,7 @@ def serve(content: dict[str, bytes]) -> Iterator[Server]:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
     monkeypatch.setattr(download, "PAUSES", (0.0, 0.0, 0.0))
     monkeypatch.delenv("MIXBENCH_MIRRORS", raising=False)
     yield from serve({FILE: CONTENT})
@@ -148,6 +158,8 @@ def test_wrong_beginning_from_an_earlier_transfer_is_dropped(tmp_path: Path, ser
     [
         ("short", r"ended at byte 3,000 of 300,000"),  # three rounds, each 1,000 bytes further
         ("stalls", r"broke off at byte 3,000 of 300,000: nothing came for 0\.3 s"),
+        ("drips", r"broke off at byte \d+ of 300,000: \d+ bytes in 0\.\d+ s"),
+        ("drips_head", r"no whole answer in 0\.3 s"),
         ("garbage", r"delivered a file with MD5 [0-9a-f]{32}, expected [0-9a-f]{32}"),
         ("page", r"offers 18 bytes, expected 300,000"),
         ("absent", r"HTTP status 404"),

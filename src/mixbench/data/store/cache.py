@@ -5,13 +5,17 @@
                       test_images.npy, test_labels.npy
                       meta.json          sizes and SHA-256 sums of the four arrays, source, what is inexact
 
-The folder is written under another name and renamed when it is on the disk, so it is complete or not there.
+The folder is written under another name and renamed when it is on the disk, so it is complete or not there. One that
+replaces another waits under the name .<name>.new while that is moved to .<name>.old: whoever finds both, and no set, a
+reader too, does the last rename in the place of the writer.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -57,6 +61,11 @@ class Meta:
     made_by: str
     inexact: dict[str, list[int]]
     files: dict[str, dict]
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """The SHA-256 of each array, by its name."""
+        return {name: entry["sha256"] for name, entry in self.files.items()}
 
 
 def checksum(array: NDArray) -> str:
@@ -129,7 +138,7 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
     state, note = _judge(spec, decoded, sums)
     folder, new, old = root / spec.name, root / f".{spec.name}.new", root / f".{spec.name}.old"
     with readable_errors(root):
-        for leftover in (new, old):
+        for leftover in (old, new):  # in this order: where there is an old one, the new one is whole
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             new.mkdir(parents=True)
@@ -148,10 +157,13 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
             sync(new)
             if folder.exists():
                 folder.rename(old)
-            new.rename(folder)
+            with suppress(FileNotFoundError):  # a reader that came in between has done it, see `read_meta`
+                new.rename(folder)
             sync(root)
         finally:
-            for leftover in (new, old):
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            for leftover in (old, new):
                 shutil.rmtree(leftover, ignore_errors=True)
     return meta
 
@@ -173,6 +185,11 @@ def read_meta(root: Path, name: str) -> Meta | None:
     """The description of the prepared set `name`, or None if it is not there; DataError if it is unreadable."""
     path = root / name / "meta.json"
     content = None
+    if (
+        not (root / name).exists() and (root / f".{name}.old").exists()
+    ):  # a writer was killed between two renames
+        with suppress(OSError):  # another reader was quicker, or this one may not
+            (root / f".{name}.new").rename(root / name)
     with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):
         content = path.read_text()
     try:
@@ -192,23 +209,41 @@ def check_sizes(root: Path, meta: Meta) -> None:
 
 
 def read(root: Path, meta: Meta) -> dict[str, NDArray]:
-    """Memory maps of the four arrays, after their lengths and checksums have been compared with meta.json.
+    """Memory maps of the four arrays, after their files have been compared with meta.json, headers and all.
 
     Raises DataError naming the file with expected and found value.
     """
     check_sizes(root, meta)
-    arrays = {}
+    arrays = dict[str, NDArray]()
     for key, entry in meta.files.items():
         path = root / meta.name / f"{key}.npy"
-        try:
-            with readable_errors(root):
-                arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise _damaged(path, f"no array file ({error})", meta.name) from error
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        size = entry["bytes"] - math.prod(shape) * dtype.itemsize
+        with readable_errors(root):
+            with path.open("rb") as file:
+                header = file.read(max(size, 0))
+            if not _is_header(header, shape, dtype):
+                raise _damaged(path, f"its header is not that of an array {dtype} {shape}", meta.name)
+            # By what meta.json says, never by the header, which the checksum does not cover.
+            arrays[key] = np.memmap(path, dtype, "r", size, shape)
         found = checksum(arrays[key])
         if found != entry["sha256"]:
             raise _damaged(path, f"SHA-256 of the array is {found}, expected {entry['sha256']}", meta.name)
     return arrays
+
+
+def _is_header(header: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether it is, to the last byte, what numpy.save writes before such an array, padded by however many spaces."""
+    written = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(written, fields)
+    expected, start = written.getvalue(), np.lib.format.MAGIC_LEN + 2
+    return (
+        header[: start - 2] == expected[: start - 2]
+        and int.from_bytes(header[start - 2 : start], "little") == len(header) - start
+        and header[-1:] == b"\n"
+        and header[start:-1].rstrip(b" ") == expected[start:-1].rstrip(b" ")
+    )
 
 
 def standing(root: Path, spec: DataSpec) -> tuple[str, str]:

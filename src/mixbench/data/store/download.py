@@ -11,12 +11,15 @@ import hashlib
 import http.client
 import logging
 import os
+import queue
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds without a byte, in connecting and in reading
 PAUSES = (0.0, 1.0, 3.0)  # seconds before each round over the addresses; a dead network shows within 40 s
+SLOWEST, PATIENCE = 1000.0, 30.0  # bytes a second over so many seconds; a server that drips less is given up
 _CHUNK = 1 << 20
 
 
@@ -116,7 +120,7 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
         headers["Range"] = f"bytes={have}-"
     log.info("downloading %s (%.0f of %.0f MB are here)", url, have / 1e6, archive.bytes / 1e6)
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = _answer(urllib.request.Request(url, headers=headers))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _TransferError(_reason(error)) from error
     with response:
@@ -128,6 +132,7 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
         bar = tqdm(
             total=archive.bytes, initial=start, unit="B", unit_scale=True, desc=archive.file, disable=None
         )
+        looked, had = time.monotonic(), start
         with part.open("ab" if resumed else "wb") as file, bar:
             while start < archive.bytes:
                 try:
@@ -141,6 +146,32 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
                 file.write(chunk)
                 start += len(chunk)
                 bar.update(len(chunk))
+                if (passed := time.monotonic() - looked) > PATIENCE:
+                    if start - had < SLOWEST * passed:
+                        raise _TransferError(
+                            f"broke off at byte {start:,} of {archive.bytes:,}: {start - had:,} bytes in {passed:.3g} s"
+                        )
+                    looked, had = time.monotonic(), start
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    """The response, when its head is here. Raises _TransferError after PATIENCE seconds, whatever drips."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=TIMEOUT))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        raise _TransferError(f"no whole answer in {PATIENCE:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _reason(error: Exception) -> str:
