@@ -409,6 +409,35 @@ def test_a_member_that_is_not_there_is_named(mixbench: Callable, workplace: Path
     assert "Traceback" not in done.err
 
 
+def test_a_finished_run_of_another_version_of_a_plugin_says_so(
+    mixbench: Callable, workplace: Path, tint: str
+) -> None:
+    """The knobs are the same, so is the run; the code behind them is not, and both checksums are named."""
+    chosen = ("train", "augment=tint", "--plugin", tint, *TINY)
+    assert mixbench(*chosen).status == 0
+    again = mixbench(*chosen)
+    assert "note: plugin" not in again.out
+    path = Path(tint).with_name("tint_mix.py")
+    path.write_text(path.read_text().replace("x + self", "x - self"))
+    plugins._loaded.clear()
+    done = mixbench(*chosen)
+    assert done.status == 0
+    assert re.search(r"note: plugin tint\.py was sha256:\w{8} then, and is sha256:\w{8} now", done.out)
+
+
+def test_a_plugin_that_raises_in_training_is_a_failed_run_that_is_named(
+    mixbench: Callable, workplace: Path, tint: str
+) -> None:
+    """What is wrong is the traceback's to show; the record's place and what to do stand below it."""
+    path = Path(tint).with_name("tint_mix.py")
+    path.write_text(path.read_text().replace("return x + self.strength, y", "raise ValueError('of theirs')"))
+    with pytest.raises(ValueError, match="of theirs") as raised:
+        mixbench("train", "augment=tint", "--plugin", tint, *TINY)
+    if sys.version_info >= (3, 11):
+        (note,) = raised.value.__notes__
+        assert "is recorded as failed; once that is mended, the same command goes on." in note
+
+
 def test_registering_needs_no_command_line() -> None:
     """In Python, as an import of the plugin does it: the option is there, and has a version."""
 

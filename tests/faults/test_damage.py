@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from whole_runs import RUN, assert_same, forked, only_run, result, train_to_the_end
 
+from mixbench import load_run
+from mixbench.errors import DataError
+
 SPEC = f"""
 kind: KIND
 title: One run
@@ -149,3 +152,25 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
         if list(root.rglob("last.pt")) and list(root.rglob("previous.pt")):
             return root
         shutil.rmtree(root)
+
+
+@pytest.mark.fault("damage")
+@pytest.mark.parametrize("file", ["model.safetensors", "config.yaml"])
+def test_a_finished_run_whose_files_were_changed_is_no_finished_run(
+    mixbench: Callable, workplace: Path, file: str
+) -> None:
+    """Lost weights are said before the run is called finished; a config that was edited afterwards is not the run's."""
+    tiny = ("epochs=1", "dataset.train_size=50", "dataset.test_size=20", "batch_size=50")
+    assert mixbench("train", *tiny).status == 0
+    (path,) = Path("outputs").rglob(file)
+    if file == "model.safetensors":
+        path.unlink()
+        done = mixbench("train", *tiny)
+        assert "force=true trains the run again" in done.err
+    else:
+        path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+        done = mixbench("eval", "outputs", "--on", "test", "--only", "accuracy")
+        with pytest.raises(DataError, match=r"config\.yaml is damaged"):
+            _ = load_run(path.parent).config
+    assert f"{file} is" in done.err
+    assert done.status != 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from mixbench.errors import DataError
+from mixbench.record import checksum
 from mixbench.record.read import Row, damages, read_environment, read_rows, read_summary
 from mixbench.schema.train import Train
 
@@ -67,10 +68,16 @@ class SavedRun:
 
     @cached_property
     def config(self) -> Train:
-        """config.yaml as today's config. Raises ConfigError naming what does not fit, DataError for damaged data."""
+        """config.yaml as today's config. Raises ConfigError naming what does not fit, DataError for damaged data, and
+        for a file that is not the one of the run.
+        """
         from mixbench.config.saved import saved_config
 
-        return saved_config(self.directory / "config.yaml")
+        path = self.directory / "config.yaml"
+        expected, found = self.summary.get("files", {}).get(path.name), checksum.of_file(path)
+        if found is not None and expected not in (None, found):
+            raise DataError(f"{checksum.damage(path, expected, found)}.")
+        return saved_config(path)
 
     @property
     def rows(self) -> list[Row]:

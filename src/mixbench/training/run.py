@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mixbench import tracking
+from mixbench.config import plugins
 from mixbench.config.identity import flat, method, run_dir, run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
@@ -142,7 +143,7 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
 def _shown(config: Train, ranks: Ranks | None) -> bool:
     """Whether the run is finished; it is then shown, and the other ranks are sent home.
 
-    Raises DataError for one whose summary is damaged, and for one that was trained on other data.
+    Raises DataError for one whose summary or weights are damaged, and for one that was trained on other data.
     """
     run = SavedRun(run_dir(config))
     if run.state == "unreadable":
@@ -154,12 +155,22 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
         raise DataError(words)
     if run.state != "finished":
         return False
+    lost = [line for line in run.damages() if ".safetensors" in line]
+    if lost:
+        raise DataError("\n".join([*(f"{line}." for line in lost), "force=true trains the run again."]))
     print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
     asked = {"last", "best_val"} if config.keep == "both" else {config.keep}
     if missing := asked - run.summary.get("kept", {"last": 0}).keys():
         print(
             f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
         )
+    then = run.environment.get("plugins")
+    for name, version in plugins.versions().items():
+        before = str(then.get(name, version)) if isinstance(then, dict) else version
+        if before != version:
+            print(
+                f"note: plugin {name} was {before[:15]} then, and is {version[:15]} now; force=true trains again"
+            )
     if ranks is not None:
         ranks.told(False)
     return True
@@ -256,6 +267,12 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
             raise OutputError(
                 f"{error}\nNothing is lost: with room to write, the same command goes on."
             ) from None
+        if (
+            not isinstance(error, MixbenchError) and not stopped and hasattr(error, "add_note")
+        ):  # from Python 3.11 on
+            error.add_note(
+                f"The run {record.directory} is recorded as failed; once that is mended, the same command goes on."
+            )
         raise
     record.write_summary(summary)
 
