@@ -94,9 +94,11 @@ def wrn(
     channels = [16, 16 * width, 32 * width, 64 * width]
     block: Callable[[int, int, int], nn.Module] = basic if variant == "paper" else ReleasedByMixupE
     stages = [stage(block, channels[i], channels[i + 1], blocks, stride=min(i + 1, 2)) for i in range(3)]
-    closing = head(channels[-1], num_classes, norm=True)
     if variant == "paper":
-        return assemble(conv3x3(in_channels, 16, stem_stride), stages, closing)
+        return assemble(
+            conv3x3(in_channels, 16, stem_stride), stages, head(channels[-1], num_classes, norm=True)
+        )
+    closing = head(channels[-1], num_classes, norm=True)
     closing[0] = nn.BatchNorm2d(channels[-1], momentum=0.9)
     return chain(nn.Conv2d(in_channels, 16, 3, stem_stride, padding=1), stages, closing)
 
