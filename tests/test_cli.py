@@ -44,7 +44,7 @@ def test_windows_is_refused_in_one_sentence() -> None:
         "from mixbench.cli import main; main(['--help'])"
     )
     done = python(code)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("mixbench: does not run on Windows")
     assert len(done.stderr.splitlines()) == 1
     assert not done.stdout

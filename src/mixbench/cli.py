@@ -54,9 +54,10 @@ usage: mixbench COMMAND [...]
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and exit with its status."""
     if sys.platform == "win32":
-        sys.exit(
-            "mixbench: does not run on Windows, whose processes and signals are others; use WSL 2 there."
+        print(
+            "mixbench: does not run on Windows, which lacks POSIX signals; use WSL 2 there.", file=sys.stderr
         )
+        sys.exit(2)
     from mixbench.machine import process
 
     process.begin()
