@@ -110,7 +110,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Train]:
 
 
 @pytest.mark.fault("fuzz")
-@pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [50, pytest.param(2000, marks=pytest.mark.long)])
 def test_overrides(workplace: Path, asked: list, capfd, examples: int, record_property) -> None:
     """A request that is accepted is one config, with an identity that composing it once more gives again."""
     counts = [0, 0]
