@@ -92,6 +92,8 @@ if __name__ == "__main__":
     from mixbench.sweep import together
 
     sys.modules["mixbench.train"] = MODULE
-    os.environ["PYTHONSAFEPATH"] = ""  # the trainings are this script again, which imports from its own folder
+    os.environ["PYTHONSAFEPATH"] = (
+        ""  # the trainings are this script again, which imports from its own folder
+    )
     together.TRAIN = (sys.executable, __file__, "train")
     main(sys.argv[1:])

@@ -82,7 +82,7 @@ def test_a_signal_stops_the_search_and_its_runs(tmp_path: Path, reference: list[
 @pytest.mark.long
 @pytest.mark.parametrize("alone", [True, False], ids=["search", "search and training"])
 def test_a_killed_search_goes_on(tmp_path: Path, reference: list[tuple], alone: bool) -> None:
-    """SIGKILL of the search, whose training goes on, or of both; the same command, the same trials as left alone."""
+    """SIGKILL of the search, whose training then saves and ends, or of both; the same command, the same trials."""
     search = start(tmp_path)
     wait_for_second_trial(search, tmp_path)
     victims = [psutil.Process(search.pid), *([] if alone else psutil.Process(search.pid).children())]
