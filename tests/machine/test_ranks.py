@@ -141,7 +141,9 @@ def test_what_does_not_fit_is_said_before_the_ranks_meet(
     mixbench: Callable, monkeypatch: pytest.MonkeyPatch, overrides: list[str], started: str, words: list[str]
 ) -> None:
     """Status 2 and one message with the key, what was given and what is allowed."""
-    monkeypatch.setenv("WORLD_SIZE", started)
+    there = {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in ({"WORLD_SIZE": started} | there).items():  # as torchrun sets them
+        monkeypatch.setenv(name, value)
     refused = mixbench("train", *overrides)
     assert refused.status == 2
     assert all(word in refused.err for word in words), refused.err
