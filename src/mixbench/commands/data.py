@@ -24,7 +24,9 @@ a missing set by itself.
   mixbench data prepare cifar100                    download the official archive and prepare it
   mixbench data prepare svhn --mirror https://host/folder
   mixbench data import cifar100 ~/archives          from a folder that holds the official archives
-  mixbench data import cifar10 my.npz               from train_images, train_labels, test_images, test_labels
+  mixbench data import cifar10 cifar-10-python.tar.gz                or the folder where torchvision has unpacked it
+  mixbench data import cifar10 my.npz               from train_images, train_labels, test_images, test_labels, or
+                                                    from Keras's x_train, y_train, x_test, y_test
   mixbench data verify                              compare every prepared array with its checksum
 """
 
@@ -71,7 +73,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
     imports = sub.add_parser("import", parents=[common, again], help="prepare from files you have")
     imports.add_argument("name", metavar="NAME", help=", ".join(SPECS))
     imports.add_argument(
-        "path", type=Path, metavar="PATH", help="folder of archives or packed files, or .npz file"
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="archive, folder of archives, unpacked or packed files, .npz file",
     )
     verify = sub.add_parser("verify", parents=[common], help="compare prepared sets with their checksums")
     verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are prepared")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -37,6 +38,52 @@ def test_folder_of_archives_is_imported(tmp_path: Path, monkeypatch: pytest.Monk
     spec = archives.write("kmnist", tmp_path / "elsewhere", expected, monkeypatch)
     meta = import_from(spec, tmp_path / "elsewhere", tmp_path)
     np.testing.assert_array_equal(cache.read(tmp_path, meta)["test_images"], expected["test_images"])
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
+@pytest.mark.parametrize("given", ["root", "folder"])
+def test_a_folder_that_torchvision_has_unpacked(
+    name: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the arrays from which the archive was written; torchvision's root, or the folder that it makes there."""
+    expected = archives.random_arrays(SPECS[name])
+    spec = archives.write(name, tmp_path / "archives", expected, monkeypatch)
+    with tarfile.open(tmp_path / "archives" / spec.archives[0].file) as archive:
+        archive.extractall(tmp_path / "root", filter="data")
+    (folder,) = (tmp_path / "root").iterdir()
+    meta = import_from(spec, folder if given == "folder" else folder.parent, tmp_path / "data")
+    assert meta.source == f"unpacked archive {folder}"
+    for key, array in cache.read(tmp_path / "data", meta).items():
+        np.testing.assert_array_equal(array, expected[key])
+
+
+def test_an_unpacked_file_that_was_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pickle whose MD5 sum is not the published one is not loaded."""
+    spec = archives.write(
+        "cifar10", tmp_path / "archives", archives.random_arrays(SPECS["cifar10"]), monkeypatch
+    )
+    with tarfile.open(tmp_path / "archives" / spec.archives[0].file) as archive:
+        archive.extractall(tmp_path / "root", filter="data")
+    victim = tmp_path / "root/cifar-10-batches-py/data_batch_3"
+    victim.write_bytes(victim.read_bytes() + b".")
+    with pytest.raises(DataError, match="cifar-10-batches-py: cannot be read"):
+        import_from(spec, tmp_path / "root", tmp_path / "data")
+
+
+def test_a_bare_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under any name, as its MD5 sum tells; another file is refused by it."""
+    expected = archives.random_arrays(SPECS["cifar10"])
+    spec = archives.write("cifar10", tmp_path / "archives", expected, monkeypatch)
+    bare = (tmp_path / "archives" / spec.archives[0].file).rename(tmp_path / "cifar (1).tar.gz")
+    meta = import_from(spec, bare, tmp_path / "data")
+    np.testing.assert_array_equal(
+        cache.read(tmp_path / "data", meta)["train_images"], expected["train_images"]
+    )
+    bare.write_bytes(bare.read_bytes()[:-1])
+    with pytest.raises(DataError, match="MD5"):
+        import_from(spec, bare, tmp_path / "other")
 
 
 def test_tiny_imagenet_in_the_order_of_image_folder(tmp_path: Path) -> None:

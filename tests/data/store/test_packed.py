@@ -138,6 +138,26 @@ def test_npz_of_plain_arrays(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, arrays[key])
 
 
+@pytest.mark.parametrize("first", ["channels", "rows"])
+def test_npz_as_keras_has_it(tmp_path: Path, first: str) -> None:
+    """Oracle: the arrays that were saved: names of Keras, labels as a column, images with either order of axes."""
+    arrays = archives.random_arrays(SPECS["cifar10"])
+    saved = {
+        f"{letter}_{split}": arrays[f"{split}_{what}"]
+        for split in ("train", "test")
+        for letter, what in (("x", "images"), ("y", "labels"))
+    }
+    for split in ("train", "test"):
+        saved[f"y_{split}"] = saved[f"y_{split}"].astype(np.uint8)[:, None]
+        if first == "channels":
+            saved[f"x_{split}"] = saved[f"x_{split}"].transpose(0, 3, 1, 2)
+    np.savez(tmp_path / "keras.npz", **saved)
+    meta = import_from(SPECS["cifar10"], tmp_path / "keras.npz", tmp_path / "data")
+    assert meta.source.endswith("channels first") == (first == "channels")
+    for key, array in cache.read(tmp_path / "data", meta).items():
+        np.testing.assert_array_equal(array, arrays[key])
+
+
 def test_npz_without_the_arrays_says_what_it_needs(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x=np.zeros(3), train_images=np.zeros(3))
     with pytest.raises(
@@ -161,7 +181,10 @@ def test_array_under_the_name_of_an_archive(tmp_path: Path) -> None:
 
 
 def test_source_that_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: expected an \.npz file, a folder of packed files, or"):
+    with pytest.raises(
+        DataError,
+        match=r"nowhere: expected an \.npz file, a folder of packed files, cifar-10-python\.tar\.gz, a folder with",
+    ):
         import_from(SPECS["cifar10"], tmp_path / "nowhere", tmp_path / "data")
 
 

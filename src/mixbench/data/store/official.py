@@ -55,6 +55,27 @@ def decode(spec: DataSpec, files: Files, scratch: Path) -> Decoded:
     return Decoded(arrays, source=f"official archive {', '.join(files)}")
 
 
+def unpacked(spec: DataSpec, source: Path) -> Decoded | None:
+    """The data set in a folder where torchvision has unpacked it: `root`, or the folder that it made there.
+
+    None where there is no such folder, or torchvision cannot check the files in it by their MD5 sums (all but CIFAR
+    and STL-10). Raises DataError for files with other sums.
+    """
+    from torchvision import datasets
+
+    found = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}.get(
+        spec.name
+    )
+    root = next((r for r in (source, source.parent) if found and (r / found.base_folder).is_dir()), None)
+    if found is None or root is None or source not in (root, root / found.base_folder):
+        return None
+    try:
+        arrays = _stl10_in(root) if spec.name == "stl10" else _cifar_in(found, root)
+    except _BROKEN as error:
+        raise DataError(f"{root / found.base_folder}: cannot be read ({error}).") from error
+    return Decoded(arrays, source=f"unpacked archive {root / found.base_folder}")
+
+
 def digits(spec: DataSpec) -> Decoded:
     """scikit-learn's digits, grey values 0..16 times 15 as uint8 (N, 8, 8, 1), with a fixed stratified split."""
     from sklearn.datasets import load_digits
@@ -82,7 +103,12 @@ def _cifar(class_name: str, files: Files, scratch: Path) -> Arrays:
     cls = getattr(datasets, class_name)
     wanted = [name for name, _ in cls.train_list + cls.test_list] + [cls.meta["filename"]]
     _unpack(files[cls.filename], {f"{cls.base_folder}/{name}" for name in wanted}, scratch)
-    train, test = cls(scratch, train=True), cls(scratch, train=False)
+    return _cifar_in(cls, scratch)
+
+
+def _cifar_in(cls: Any, root: Path) -> Arrays:
+    """What torchvision's CIFAR10 or CIFAR100 reads below `root`, its pickles once their MD5 sums are right."""
+    train, test = cls(root, train=True), cls(root, train=False)
     return _arrays(*((part.data, part.targets) for part in (train, test)))
 
 
@@ -95,6 +121,19 @@ def _svhn(files: Files, scratch: Path) -> Arrays:
 
 
 def _stl10(files: Files, scratch: Path) -> Arrays:
+    cls = _labelled_stl10()
+    names = [name for name, _ in cls.train_list + cls.test_list]
+    _unpack(files[cls.filename], {f"{cls.base_folder}/{name}" for name in names}, scratch)
+    return _stl10_in(scratch)
+
+
+def _stl10_in(root: Path) -> Arrays:
+    cls = _labelled_stl10()
+    train, test = cls(root, split="train"), cls(root, split="test")
+    return _arrays(*((part.data.transpose(0, 2, 3, 1), part.labels) for part in (train, test)))
+
+
+def _labelled_stl10() -> Any:
     from torchvision.datasets import STL10
 
     class Labelled(STL10):
@@ -102,10 +141,7 @@ def _stl10(files: Files, scratch: Path) -> Arrays:
 
         train_list = STL10.train_list[:2]
 
-    names = [name for name, _ in Labelled.train_list + Labelled.test_list]
-    _unpack(files[STL10.filename], {f"{STL10.base_folder}/{name}" for name in names}, scratch)
-    train, test = Labelled(scratch, split="train"), Labelled(scratch, split="test")
-    return _arrays(*((part.data.transpose(0, 2, 3, 1), part.labels) for part in (train, test)))
+    return Labelled
 
 
 def _mnist_type(class_name: str, files: Files, scratch: Path) -> Arrays:

@@ -61,25 +61,34 @@ def decode_packed(spec: DataSpec, folder: Path) -> Decoded:
     return Decoded(arrays, f"packed files in {folder}", inexact=inexact)
 
 
-def decode_npz(spec: DataSpec, path: Path) -> Decoded:
-    """The data set in an .npz file with the four arrays of `specs.ARRAYS`.
+# As Keras names what its data sets hold.
+_KERAS = dict(zip(ARRAYS, ("x_train", "y_train", "x_test", "y_test"), strict=True))
 
-    Grey images may come without the last axis. Raises DataError if an array is missing or the file is damaged.
+
+def decode_npz(spec: DataSpec, path: Path) -> Decoded:
+    """The data set in an .npz file with the four arrays of `specs.ARRAYS`, or with Keras's x_train, y_train, ...
+
+    Grey images may come without the last axis, labels as a column, and images channels first, which is said in the
+    source. Raises DataError if an array is missing or the file is damaged.
     """
     content = _load(path)
-    missing = [key for key in ARRAYS if key not in content]
+    names = _KERAS if "x_train" in content else {key: key for key in ARRAYS}
+    missing = [name for name in names.values() if name not in content]
     if missing:
         raise DataError(
-            f"{path}: needs the arrays {', '.join(ARRAYS)}; {', '.join(missing)} not found "
+            f"{path}: needs the arrays {', '.join(names.values())}; {', '.join(missing)} not found "
             f"(it holds {', '.join(content) or 'nothing'})."
         )
-    arrays = {key: content[key] for key in ARRAYS}
+    arrays, source = {key: content[name] for key, name in names.items()}, f"file {path}"
+    height, width, channels = spec.shape
     for key, array in arrays.items():
         if key.endswith("labels") and np.issubdtype(array.dtype, np.integer):
-            arrays[key] = array.astype(np.int64)
-        elif array.ndim == 3 and spec.shape[2] == 1:
+            arrays[key] = (array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array).astype(np.int64)
+        elif array.ndim == 3 and channels == 1:
             arrays[key] = array[..., None]
-    return Decoded(arrays, f"file {path}", published=False)
+        elif array.shape[1:] == (channels, height, width) != spec.shape:
+            arrays[key], source = array.transpose(0, 2, 3, 1), f"file {path}, channels first"
+    return Decoded(arrays, source, published=False)
 
 
 def _parts(folder: Path, name: str, split: str) -> list[Path]:

@@ -29,7 +29,8 @@ def prepare(spec: DataSpec, root: Path, mirrors: Sequence[str] = (), *, replace:
 
 
 def import_from(spec: DataSpec, source: Path, root: Path, *, replace: bool = False) -> cache.Meta:
-    """Prepares `spec` below `root` from a folder of official archives or of packed files, or from an .npz file.
+    """Prepares `spec` below `root` from what people have: an official archive or a folder of them, a folder that
+    torchvision has unpacked, a folder of packed files, or an .npz file.
 
     A set that is already prepared is left alone unless `replace`. Raises DataError if `source` is none of these.
     """
@@ -38,14 +39,22 @@ def import_from(spec: DataSpec, source: Path, root: Path, *, replace: bool = Fal
         if source.is_file() and source.suffix == ".npz":
             return packed.decode_npz(spec, source)
         files = {archive.file: source / archive.file for archive in spec.archives}
+        if source.is_file() and len(spec.archives) == 1:
+            files = dict.fromkeys(files, source)
         if files and all(path.is_file() for path in files.values()):
             for archive in spec.archives:
                 check_md5(files[archive.file], archive)
             return official.decode(spec, files, scratch)
         if source.is_dir() and packed.holds_packed(spec, source):
             return packed.decode_packed(spec, source)
-        archives = f" with {' and '.join(files)}" if files else ""
-        raise DataError(f"{source}: expected an .npz file, a folder of packed files, or a folder{archives}.")
+        if source.is_dir() and (found := official.unpacked(spec, source)) is not None:
+            return found
+        names = " and ".join(archive.file for archive in spec.archives)
+        official_ones = (
+            f"{names}, a folder with that, or one where torchvision has unpacked it" if names else ""
+        )
+        forms = ["an .npz file", "a folder of packed files", *filter(None, [official_ones])]
+        raise DataError(f"{source}: expected {', '.join(forms)}.")
 
     return _make(spec, root, decode, replace)
 
