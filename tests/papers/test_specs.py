@@ -563,6 +563,7 @@ METRIC = {"name": "Acc", "column": "test_acc"}
         ({"metrics": [METRIC | {"printed": "Accuracy"}]}, "metrics: Acc: printed: no 'Accuracy'"),
         ({"metrics": []}, "metrics: must have at least one entry"),
         ({"seeds": 0}, "seeds must be at least 1"),
+        ({"seeds": 10**9}, "seeds must be at least 1 and at most"),
         ({"metrics": [METRIC, METRIC]}, "metrics: two are called 'Acc'"),
         ({"protocol": "papr"}, "protocol: no 'papr'. Did you mean 'paper'?"),
         ({"protocols": {"paper": {"rows": {"D": []}}}}, "protocols: paper: rows: no 'D'"),

@@ -6,8 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -18,10 +20,17 @@ def free_memory(device: torch.device) -> tuple[int, str]:
 
     What lies on a GPU goes through the machine's memory on its way, so the smaller one counts.
     """
-    machine = min([_available(), *_allowed()]), "this machine's free memory"
+    machine = machine_memory(), "this machine's free memory"
     if device.type != "cuda":
         return machine
+    import torch
+
     return min(machine, (torch.cuda.mem_get_info(device)[0], "the GPU's free memory"))
+
+
+def machine_memory() -> int:
+    """Bytes that this process may still take."""
+    return min([_available(), *_allowed()])
 
 
 def _available() -> int:

@@ -14,14 +14,13 @@ from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
-from mixbench.papers.spec import Cell, Spec
+from mixbench.papers.spec import MOST_SEEDS, Cell, Spec
 from mixbench.record.read import Row
 from mixbench.record.run import COST, SavedRun, is_number
 from mixbench.record.standing import Pace, epochs_left, standing
 from mixbench.schema.train import Train
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
-MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up before the first one is shown
 
 
 @dataclass(frozen=True)

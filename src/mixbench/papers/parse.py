@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import EPOCH_COLUMNS, EVALUATION_COLUMNS, TRANSFORMS, Metric
-from mixbench.papers.spec import CellNote, Figure, Protocol, Published, Spec, Sweep, Table
+from mixbench.papers.spec import MOST_SEEDS, CellNote, Figure, Protocol, Published, Spec, Sweep, Table
 from mixbench.record.run import COST
 from mixbench.schema.knob import nearest
 
@@ -64,8 +64,8 @@ def _check(spec: Spec) -> None:
     """Names that one part of a spec says of another."""
     _one_of(spec.select, SELECTIONS, "select")
     _one_of(spec.protocol, spec.protocols, "protocol")
-    if spec.seeds < 1:
-        raise ConfigError(f"seeds must be at least 1, not {spec.seeds}.")
+    if not 1 <= spec.seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds must be at least 1 and at most {MOST_SEEDS}, not {spec.seeds}.")
     if not spec.metrics:
         raise ConfigError("metrics: must have at least one entry.")
     names = [metric.name for metric in spec.metrics]

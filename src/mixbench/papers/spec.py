@@ -16,6 +16,8 @@ from mixbench.errors import ConfigError
 from mixbench.papers.metric import Metric
 from mixbench.schema.knob import nearest
 
+MOST_SEEDS = 1000  # of each cell, all of which are composed and looked up before the first one is shown
+
 
 @dataclass(frozen=True)
 class Protocol:

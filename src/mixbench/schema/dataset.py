@@ -104,6 +104,11 @@ class Images(ImageDataset):
     def problems(self) -> Iterator[str]:
         if self.name in SPECS:
             yield from super().problems()
+        if any(re.search(r"//[^/@\s]*:[^/@\s]*@", str(address)) for address in self.mirrors):
+            yield (
+                "dataset.mirrors: an address with a password would stand in the run's record; give it in the"
+                " environment variable MIXBENCH_MIRRORS."
+            )
 
 
 @dataclass

@@ -141,6 +141,22 @@ def test_damaged_meta_is_named(tmp_path: Path, content: str) -> None:
         cache.read_meta(tmp_path, "kmnist")
 
 
+@pytest.mark.fault("data")
+@pytest.mark.parametrize("key", ["files", "sha256", "bytes", "shape", "dtype"])
+def test_meta_that_says_less_is_named(tmp_path: Path, key: str) -> None:
+    """Each thing that reading goes by, taken away: unreadable, and no traceback later."""
+    written(tmp_path)
+    path = tmp_path / "kmnist/meta.json"
+    content = json.loads(path.read_text())
+    if key == "files":
+        content["files"] = {}
+    else:
+        content["files"]["train_images"].pop(key)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"{path}: unreadable"):
+        cache.read_meta(tmp_path, "kmnist")
+
+
 def test_damaged_meta_can_be_replaced(tmp_path: Path) -> None:
     """Oracle: the file as it was before the damage."""
     prepare(SPECS["digits"], tmp_path)

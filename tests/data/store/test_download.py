@@ -19,9 +19,10 @@ import numpy as np
 import official_archives as archives
 import pytest
 
+from mixbench.config.compose import compose
 from mixbench.data.store import cache, download
 from mixbench.data.store.prepare import import_from, prepare
-from mixbench.errors import DataError
+from mixbench.errors import ConfigError, DataError
 from mixbench.schema.specs import SPECS, Archive, DataSpec
 
 FILE = "archive.bin"
@@ -63,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", ask)[1]) if ask and manner != "no_ranges" else 0
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
+        self.send_header("Content-Length", "abc" if manner == "no_number" else str(len(body) - start))
         self.end_headers()
         if manner == "breaks" and not start:
             self.wfile.write(body[: len(body) // 2])
@@ -163,6 +164,7 @@ def test_wrong_beginning_from_an_earlier_transfer_is_dropped(tmp_path: Path, ser
         ("garbage", r"delivered a file with MD5 [0-9a-f]{32}, expected [0-9a-f]{32}"),
         ("page", r"offers 18 bytes, expected 300,000"),
         ("absent", r"HTTP status 404"),
+        ("no_number", r"says that it has 'abc' bytes"),
     ],
 )
 def test_bad_server_leaves_no_file_and_a_message(
@@ -266,3 +268,12 @@ def test_killed_download_leaves_nothing_half_and_is_continued(
     assert not (tmp_path / "data/tiny_imagenet").exists()
     cache.read(tmp_path / "data", prepare(spec, tmp_path / "data"))
     assert server.requests == [(f"/slow/{ZIP}", None), (f"/slow/{ZIP}", f"bytes={have}-")]
+
+
+def test_a_password_is_neither_printed_nor_recorded(tmp_path: Path) -> None:
+    """In an address of dataset.mirrors it is refused, as the record would hold it; messages leave it out."""
+    secret = "http://me:secret@localhost:9/folder"
+    with pytest.raises(ConfigError, match=r"dataset\.mirrors: an address with a password"):
+        compose(["dataset=cifar10", f"dataset.mirrors=['{secret}']"])
+    assert download.shown(f"{secret}/x.tar") == "http://localhost:9/folder/x.tar"
+    assert download.shown("https://host/a@b") == "https://host/a@b"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import official_archives as archives
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from mixbench.data.store import cache
+from mixbench.data.store.official import rgb
 from mixbench.data.store.prepare import import_from, prepare
 from mixbench.errors import DataError
 from mixbench.schema.specs import ARRAYS, SPECS
@@ -205,3 +209,42 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
     config = OmegaConf.load(CONF / "digits.yaml")
     scaled = arrays["train_images"] / 255
     np.testing.assert_allclose([config.mean[0], config.std[0]], [scaled.mean(), scaled.std()], atol=6e-5)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return written.getvalue()
+
+
+@pytest.mark.fault("data")
+@pytest.mark.parametrize("case", ["claims", "bomb", "encrypted", "compression"])
+def test_archives_from_outside(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that claims terabytes, arrays larger than the memory, an encrypted archive, an unknown compression: one
+    message that names the file."""
+    path = tmp_path / "theirs.npz"
+    content = _header((10**13,) if case == "claims" else (100, 100)) + bytes(10_000)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ARRAYS:
+            archive.writestr(f"{name}.npy", content)
+    raw = bytearray(path.read_bytes())
+    if case == "bomb":
+        monkeypatch.setattr("mixbench.data.store.packed.machine_memory", lambda: 39_999)
+    entry = -1
+    while case in ("encrypted", "compression") and (entry := raw.find(b"PK\x01\x02", entry + 1)) >= 0:
+        at, value = (8, 1) if case == "encrypted" else (10, 77)
+        raw[entry + at : entry + at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(raw)
+    words = {"bomb": "bytes of memory, and 39,999 are free", "encrypted": "it is encrypted"}.get(case, "")
+    with pytest.raises(DataError, match=rf"theirs\.npz: damaged, or not of the expected form .*{words}"):
+        import_from(SPECS["kmnist"], path, tmp_path / "data")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "large"])
+def test_pictures_that_are_not_opened(kind: str) -> None:
+    """Oracle: Pillow's own limit; an EPS, for which Pillow looks for a program, is of no allowed format."""
+    picture = io.BytesIO()
+    image = Image.new("L", (2, 2) if kind == "EPS" else (13_400, 13_400))
+    image.save(picture, format="EPS" if kind == "EPS" else "PNG")
+    with pytest.raises(ValueError, match="damaged picture: "):
+        rgb(picture.getvalue())

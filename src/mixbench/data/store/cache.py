@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,9 +194,22 @@ def read_meta(root: Path, name: str) -> Meta | None:
     with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):
         content = path.read_text()
     try:
-        return None if content is None else Meta(**json.loads(content))
-    except (ValueError, TypeError) as error:
+        return None if content is None else _meta(json.loads(content))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, f"unreadable ({error})", name) from error
+
+
+def _meta(content: Any) -> Meta:
+    """What meta.json says. Raises ValueError, TypeError or KeyError where it says less, or something else."""
+    meta = Meta(**content)
+    if not isinstance(meta.files, dict) or set(meta.files) != set(ARRAYS):
+        raise ValueError(f"files must be {', '.join(ARRAYS)}")
+    for name, entry in meta.files.items():
+        shape, size = entry["shape"], entry["bytes"]
+        np.dtype(entry["dtype"])
+        if not all(type(n) is int and n >= 0 for n in (*shape, size)) or not isinstance(entry["sha256"], str):
+            raise ValueError(f"{name}: shape {shape}, bytes {size}, sha256 {entry['sha256']}")
+    return meta
 
 
 def check_sizes(root: Path, meta: Meta) -> None:

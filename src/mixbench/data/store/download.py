@@ -50,6 +50,11 @@ def addresses(spec: DataSpec, archive: Archive, mirrors: Sequence[str] = ()) -> 
     return [f"{base.replace('{name}', spec.name).rstrip('/')}/{archive.file}" for base in bases if base]
 
 
+def shown(url: str) -> str:
+    """An address without the user and password in it, as it may be printed and logged."""
+    return re.sub(r"//[^/@\s]*@", "//", url)
+
+
 def official_archives(spec: DataSpec, root: Path, mirrors: Sequence[str] = ()) -> dict[str, Path]:
     """Paths of the archives of `spec` by file name, all with the right MD5 sum; the missing are fetched.
 
@@ -96,7 +101,7 @@ def _fetch(spec: DataSpec, archive: Archive, path: Path, urls: Sequence[str]) ->
             try:
                 _transfer(url, part, archive)
             except _TransferError as error:
-                failures[url] = str(error)
+                failures[shown(url)] = str(error)
                 continue
             part.replace(path)
             return
@@ -118,7 +123,7 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
     headers = {"User-Agent": f"mixbench/{__version__}"}
     if 0 < have < archive.bytes:
         headers["Range"] = f"bytes={have}-"
-    log.info("downloading %s (%.0f of %.0f MB are here)", url, have / 1e6, archive.bytes / 1e6)
+    log.info("downloading %s (%.0f of %.0f MB are here)", shown(url), have / 1e6, archive.bytes / 1e6)
     try:
         response = _answer(urllib.request.Request(url, headers=headers))
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -127,6 +132,8 @@ def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
         resumed = response.status == 206
         start = have if resumed else 0
         length = response.headers.get("Content-Length")
+        if length is not None and not re.fullmatch(r"\d{1,18}", length.strip()):
+            raise _TransferError(f"says that it has {length[:40]!r} bytes")
         if length is not None and start + int(length) != archive.bytes:
             raise _TransferError(f"offers {start + int(length):,} bytes, expected {archive.bytes:,}")
         bar = tqdm(

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from mixbench.data.store.cache import Arrays, Decoded
 from mixbench.errors import DataError
+from mixbench.inventory.folder import FORMATS
 from mixbench.schema.specs import DataSpec
 
 Files = Mapping[str, Path]
@@ -190,11 +192,16 @@ def _jpegs(archive: zipfile.ZipFile, members: list[tuple[int, str]]) -> tuple[ND
 
 
 def rgb(picture: bytes) -> NDArray[np.uint8]:
-    """The pixels of an encoded picture as uint8 (H, W, 3), grey ones repeated; ValueError if it is damaged."""
+    """The pixels of an encoded picture as uint8 (H, W, 3), grey ones repeated.
+
+    Raises ValueError if it is damaged, too large, or of none of FORMATS: for others Pillow may start a program.
+    """
     try:
-        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
-    except OSError as error:  # what Pillow raises; it is no disk error
-        raise ValueError(f"damaged picture: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return np.asarray(Image.open(io.BytesIO(picture), formats=FORMATS).convert("RGB"))
+    except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"damaged picture: {error}") from error  # an OSError of Pillow is none of the disk's
 
 
 def _unpack(path: Path, wanted: Collection[str], folder: Path) -> None:

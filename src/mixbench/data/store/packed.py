@@ -22,11 +22,24 @@ from mixbench.data.store.cache import Decoded
 from mixbench.data.store.official import rgb
 from mixbench.data.subset import split_off
 from mixbench.errors import DataError
+from mixbench.machine.memory import machine_memory
 from mixbench.schema.specs import ARRAYS, DataSpec
 
 _LABEL_KEY = {"cifar10": "labels", "cifar100": "fine"}
 _TINY_SAMPLE = "tiny_imagenet200_val_sample.npz"
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, AttributeError)
+# What numpy, zipfile and Pillow raise; MemoryError for a header that claims more than its member holds, and a
+# RuntimeError for a compression that Python does not know.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 def holds_packed(spec: DataSpec, folder: Path) -> bool:
@@ -101,8 +114,23 @@ def _parts(folder: Path, name: str, split: str) -> list[Path]:
 
 
 def _load(path: Path) -> dict[str, NDArray]:
-    with _named(path), np.load(path, allow_pickle=False) as content:
-        return {key: content[key] for key in content.files}
+    with _named(path):
+        _check_size(path)
+        with np.load(path, allow_pickle=False) as content:
+            return {key: content[key] for key in content.files}
+
+
+def _check_size(path: Path) -> None:
+    """Raises ValueError for an archive that unpacks to more than fits into memory, or is encrypted: a small file may
+    say that it holds terabytes, and may do so.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.flag_bits & 1 for member in members):
+        raise ValueError("it is encrypted")
+    size, free = sum(member.file_size for member in members), machine_memory()
+    if size > free:
+        raise ValueError(f"its arrays take {size:,} bytes of memory, and {free:,} are free")
 
 
 @contextmanager
