@@ -58,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             "mixbench: does not run on Windows, which lacks POSIX signals; use WSL 2 there.", file=sys.stderr
         )
         sys.exit(2)
-    from mixbench.machine import process
-
-    process.begin()
-    for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is written as \\xNN
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
+        from mixbench.machine import process
+
+        process.begin()
+        for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is written as \\xNN
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
         print("mixbench: stopped by Ctrl-C.", file=sys.stderr)

@@ -80,7 +80,7 @@ def fast(cell: list[str]) -> Train | None:
         return None
 
 
-@settings(deadline=None, max_examples=12, phases=[Phase.explicit, Phase.generate])
+@settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.generate])
 @given(st.one_of(cells, cells, cells, odd_cells))
 @example(["seed=${epochs}", "epochs=3"])
 @example(["opt.rho=0.3", "opt=sam", "opt.rho=0.2"])

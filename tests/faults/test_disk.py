@@ -87,7 +87,7 @@ FAULTS = {
 
 @pytest.mark.slow
 @pytest.mark.fault("disk")
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", ["full", pytest.param("read-only", marks=pytest.mark.long)])
 def test_a_file_system_that_refuses_in_the_middle(
     tmp_path: Path, data_dir: Path, reference: tuple, fault: str
 ) -> None:

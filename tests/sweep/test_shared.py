@@ -171,7 +171,7 @@ def test_workers_end_with_their_launcher(workplace: Path, launcher: tuple, numbe
         assert "Traceback" not in text, text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.fault("workers")
 def test_a_cell_that_kills_its_worker_does_not_end_the_others(workplace: Path) -> None:
     """A worker that is killed from outside: the sweep says so, trains what had not begun, and exits with 1."""
