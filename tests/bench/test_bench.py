@@ -229,7 +229,7 @@ def test_the_command_prints_and_writes(mixbench: Callable) -> None:
     assert json.loads(Path("outputs/bench/methods.env.json").read_text())["device"] == "cpu"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_beside_the_plain_loop(mixbench: Callable) -> None:
     """Each method has two lines, ours first, which the other's ratio refers to."""
     overrides = ["dataset=cifar10", "model=small_cnn", "batch_size=32", "precision=float32"]

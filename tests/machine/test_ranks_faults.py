@@ -100,6 +100,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple
     return result(folder)
 
 
+@pytest.mark.long
 def test_only_rank_0_speaks_and_a_finished_run_is_shown(torchrun: Start, workplace: Path) -> None:
     """One record, every line once; the same command again trains nothing."""
     status, out = end_of(torchrun("out", "epochs=1"))

@@ -144,7 +144,7 @@ def test_a_killed_grid_goes_on_under_another_launcher(workplace: Path, first: tu
     ("launcher", "number"),
     [
         pytest.param(JOBLIB, signal.SIGTERM, marks=pytest.mark.long),
-        (JOBLIB, signal.SIGINT),
+        pytest.param(JOBLIB, signal.SIGINT, marks=pytest.mark.long),
         pytest.param(JOBLIB, signal.SIGKILL, marks=pytest.mark.long),
         (("--jobs=2",), signal.SIGKILL),
     ],

@@ -277,7 +277,7 @@ class Killed(BaseException):
     """Stands in for SIGKILL: no handler of ours may catch it."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_every_write_to_the_study(tune, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Brute force: die before and after the n-th change of the study, n = 1, 2, ..., and start again.
 
