@@ -97,7 +97,7 @@ MISTAKES = {
     "device": (["device=cpu,auto"], ["device", "does not decide the result"]),
     "all of a group": (["augment=glob(*)"], ["write the values out"]),
     "twice": (["opt.lr=0.1,0.2", "opt.lr=0.3"], ["opt.lr", "twice"]),
-    "new key": (["+opt.lr=0.1,0.2"], ["KEY=VALUES"]),
+    "new key": (["+opt.lr=0.1,0.2"], ["nothing can be added"]),
     "force": (["opt.lr=0.1,0.2", "force=true"], ["force=true"]),
     "no value": (["gmix"], ["gmix", "key=value"]),
     "no trials": (["opt.lr=0.1,0.2", "--trials", "0"], ["--trials 0", ">= 1"]),
