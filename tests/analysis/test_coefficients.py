@@ -115,11 +115,3 @@ def test_the_samplers_that_train(method, expected) -> None:
     parts = torch.stack([c.over_offsets(1 - part[:, 0]) for part in masks.split(100)])
     error = parts.std(0) / math.sqrt(len(parts))
     assert ((parts.mean(0) - expected(lam)).abs() <= 5 * error + 1e-9).all()
-
-
-def test_between() -> None:
-    """By hand."""
-    low, high = torch.tensor([0.0, 2.0, 1.0]), torch.tensor([1.0, 1.0, 1.0])
-    value = torch.tensor([0.5, 0.9, 1.0])
-    assert c.between(value, (low, high)).tolist() == [True, False, True]
-    assert c.between(value, (low, high), 0.2).all()

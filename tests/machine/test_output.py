@@ -87,8 +87,8 @@ def test_closed_streams_are_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     outlive_reader()
-    sys.stdout.write("dropped")
-    sys.stderr.write("dropped")
+    assert [stream.write("dropped") for stream in (sys.stdout, sys.stderr)] == [7, 7]
+    assert [stream.name for stream in (sys.stdout, sys.stderr)] == [os.devnull] * 2
 
 
 @pytest.mark.parametrize("output", ["full", "pipe"])

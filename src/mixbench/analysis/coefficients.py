@@ -7,7 +7,7 @@ and bumps are products over the two axes, and so are their a_jk: `joint` matrice
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -96,9 +96,3 @@ def by_enumeration(mask: Callable[[int, int], Tensor], n: int) -> Tensor:
     """The map of a mask that is drawn by a uniform pixel alone: `mask(row, column)` is 1 - M (n, n). All are tried."""
     rows = [over_offsets(torch.stack([mask(row, column) for column in range(n)])) for row in range(n)]
     return torch.stack(rows).mean(0)
-
-
-def between(value: Tensor, ends: Sequence[Tensor], tolerance: Tensor | float = 0.0) -> Tensor:
-    """Where a map lies between two others, up to a tolerance; bool."""
-    low, high = torch.minimum(*ends), torch.maximum(*ends)
-    return (value >= low - tolerance) & (value <= high + tolerance)

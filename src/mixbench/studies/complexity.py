@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
+from mixbench.studies.judging import as_printed
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def theorem_2(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     of = numbers[numbers["part"] == "linear"]
     room = ERRORS * of["error"] + 1e-12
     printed, corrected = of["difference"] <= of["printed"] + room, of["difference"] <= of["corrected"] + room
-    verdict = CONFIRMED if printed.all() else CORRECTED if corrected.all() else REFUTED
+    verdict = as_printed(printed, corrected)
     remark = (
         "With the trace of the covariance it follows from the triangle inequality; the variance of the norms is zero"
         " for points of equal norm."
@@ -138,7 +139,7 @@ def equation_19(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     of = numbers[numbers["part"] == "linear"]
     printed = of["square_sum"] <= of["square_sum_printed"] * (1 + 1e-9)
     equal = np.isclose(of["square_sum"], of["square_sum_corrected"], rtol=1e-9)
-    verdict = CONFIRMED if printed.all() else CORRECTED if equal.all() else REFUTED
+    verdict = as_printed(printed, equal)
     return Judgement(
         verdict,
         f"holds for {_shares(of, printed)}; lambda^2 sum |x|^2 + (1 - lambda^2) n |mean|^2 is equal for"
@@ -152,7 +153,7 @@ def equation_20(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     of = numbers[numbers["part"] == "linear"]
     printed = of["step_20"] <= of["corrected"] * (1 + 1e-9)
     corrected = of["step_20_corrected"] <= of["corrected"] * (1 + 1e-9)
-    verdict = CONFIRMED if printed.all() else CORRECTED if corrected.all() else REFUTED
+    verdict = as_printed(printed, corrected)
     return Judgement(
         verdict,
         f"with the sum of squares as printed it holds for {_shares(of, printed)}; as it must be, for"
@@ -163,21 +164,17 @@ def equation_20(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 def figure_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The difference of complexities falls with the number of examples, as a power of it."""
-    return _power(numbers, "linear", "difference of complexities", -0.5)
-
-
-def _power(numbers: pd.DataFrame, part: str, what: str, expected: float) -> Judgement:
-    of = numbers[numbers["part"] == part]
+    of = numbers[numbers["part"] == "linear"]
     slopes = []
     for _, group in of.groupby(["d", "shift", "lam", "sample"]):
         positive = group[group["difference"] > 0]
         if len(positive) > 2:
             slopes.append(np.polyfit(np.log(positive["n"]), np.log(positive["difference"]), 1)[0])
     low, high = np.quantile(slopes, [0.025, 0.975])
-    verdict = CONFIRMED if low < high < 0 and low <= expected <= high else UNDECIDED if high > 0 else REFUTED
+    verdict = CONFIRMED if low <= -0.5 <= high < 0 else UNDECIDED if high > 0 else REFUTED
     return Judgement(
         verdict,
-        f"{what} ~ n^a with a = {np.median(slopes):.2f} (95 % of samples: {low:.2f} to {high:.2f})",
+        f"difference of complexities ~ n^a with a = {np.median(slopes):.2f} (95 % of samples: {low:.2f} to {high:.2f})",
         ""
         if verdict == CONFIRMED
         else "The power differs with the mean: far from the origin the complexities hardly differ.",
@@ -189,7 +186,7 @@ def theorem_3(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     of = numbers[numbers["part"] == "network"]
     printed = of["difference"] <= of["printed"] * (1 + 1e-9)
     corrected = of["difference"] <= of["corrected"] * (1 + 1e-9)
-    verdict = CONFIRMED if printed.all() else CORRECTED if corrected.all() else REFUTED
+    verdict = as_printed(printed, corrected)
     return Judgement(
         verdict,
         f"with the noise around the population's mean it holds for {_shares(of, printed)}; around the sample's mean for"

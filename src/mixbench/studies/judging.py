@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
-from mixbench.studies.study import UNDECIDED
+from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED
 
 RESAMPLES = 2_000
 
@@ -18,13 +19,24 @@ def agreed(verdicts: Sequence[str]) -> str:
     return verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED
 
 
+def as_printed(printed: ArrayLike, corrected: ArrayLike) -> str:
+    """The verdict on a statement that was tried many times as it is printed, and with a correction; both bool."""
+    return CONFIRMED if np.all(printed) else CORRECTED if np.all(corrected) else REFUTED
+
+
 def interval(values: ArrayLike, statistic: Callable[..., Any], share: float = 0.95) -> tuple[float, float]:
-    """The percentile bootstrap interval of a statistic over seeds; the same each time it is asked for."""
+    """The percentile bootstrap interval of a statistic over seeds; the same each time it is asked for.
+
+    `statistic` takes an `axis`, as numpy's do.
+    """
     given = np.asarray(values, dtype=float)
-    drawn = np.random.default_rng(0).integers(0, len(given), (RESAMPLES, len(given)))
-    found = np.array([statistic(given[row]) for row in drawn])
-    low, high = np.quantile(found, [(1 - share) / 2, (1 + share) / 2])
-    return float(low), float(high)
+    if np.ptp(given) == 0:  # the bootstrap of a constant is that constant
+        return float(given[0]), float(given[0])
+    found = stats.bootstrap(
+        (given,), statistic, n_resamples=RESAMPLES, confidence_level=share, method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
 
 
 def quantile_of(value: float, among: ArrayLike) -> float:

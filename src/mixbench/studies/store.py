@@ -59,11 +59,6 @@ def stored(folder: Path, spec: Spec) -> pd.DataFrame | None:
     return _numbers(content) if complete else None
 
 
-def seconds(folder: Path, spec: Spec) -> float:
-    """What all parts took together."""
-    return sum(_kept(place(folder, spec), spec)[0]["seconds"].values())
-
-
 def _numbers(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
