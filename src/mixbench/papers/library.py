@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mixbench.config.library import conf_dir, listed
+from mixbench.config.yaml_files import text_of
 from mixbench.errors import ConfigError
 from mixbench.papers.parse import parse
 from mixbench.papers.spec import Figure, Table
@@ -43,8 +44,8 @@ def file_of(key: str) -> Path:
 def kind_of(path: Path) -> str:
     """The kind that a spec file names in a line of its own; empty where there is none, or no such file."""
     try:
-        found = re.search(r"^kind: *(\w+) *$", path.read_text(), re.MULTILINE)
-    except (OSError, ValueError):
+        found = re.search(r"^kind: *(\w+) *$", text_of(path), re.MULTILINE)
+    except ConfigError:
         return ""
     return found[1] if found else ""
 
