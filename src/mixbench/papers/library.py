@@ -25,12 +25,16 @@ RUNS = ("table", "figure")  # kinds that are made from runs
 
 
 def names(kinds: Collection[str] = RUNS) -> list[str]:
-    """The keys of the specs of these kinds that come with mixbench: by paper, tables before figures, by number."""
+    """The keys of the specs of these kinds that come with mixbench: by paper, tables before figures, by number.
 
-    def place(key: str) -> tuple[int, bool, list[str | int]]:
+    Papers that are not among PAPERS come last.
+    """
+
+    def place(key: str) -> tuple[int, str, bool, list[str | int]]:
         paper, name = key.split("/")
         numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-        return PAPERS.index(paper), not name.startswith("table"), numbered
+        order = PAPERS.index(paper) if paper in PAPERS else len(PAPERS)
+        return order, paper, not name.startswith("table"), numbered
 
     found = [path for path in listed(conf_dir() / "paper", "*/*.yaml") if kind_of(path) in kinds]
     return sorted((f"{path.parent.name}/{path.stem}" for path in found), key=place)
