@@ -56,7 +56,7 @@ report: env ## one HTML page about all runs: report.html in outputs
 bench: env ## measure a training step of every method on this machine
 	$(BIN)/mixbench bench
 
-numbers: env ## put the measured numbers in results/ into README.md and docs
+numbers: env ## put the measured numbers in results/ into docs
 	$(BIN)/python scripts/measured.py
 
 lint: env ## ruff (lint and format) and mypy

@@ -5,7 +5,7 @@
 
 A refactoring changes nothing here. What is compared: the final weights and the rows of short runs on digits, one for
 each method, precision and schedule, trained in both checkouts by the same command line; the id of every run of every
-published table and figure, under every protocol; and the tables that README shows, from the records in results/. One
+published table and figure, under every protocol; and the tables that docs/measured.md shows, from the records in results/. One
 thread, CPU. Takes some four minutes on two cores. The exit status is 1 where something differs.
 """
 
@@ -104,7 +104,7 @@ def _checks(other: Path, scratch: Path) -> Iterator[tuple[str, Callable[[], list
                 f"output_dir={scratch / 'no'}",
             ]
             yield f"ids of {key}, {protocol}", lambda c=command: _text_differences(other, c, scratch)
-    for block in re.findall(r"<!-- table: (.+?) -->", (ROOT / "README.md").read_text()):
+    for block in re.findall(r"<!-- table: (.+?) -->", (ROOT / "docs" / "measured.md").read_text()):
         yield f"tables {block[:60]}", lambda b=block: _text_differences(other, ["table", *shlex.split(b)])
 
 

@@ -1,4 +1,4 @@
-"""Put the measured numbers in results/ into README.md and docs/performance.md.
+"""Put the measured numbers in results/ into docs/measured.md and docs/performance.md.
 
     python scripts/measured.py
 
@@ -20,7 +20,7 @@ from mixbench.commands import table
 from mixbench.summarize.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+DOCUMENTS = (ROOT / "docs" / "measured.md", ROOT / "docs" / "performance.md")
 BLOCK = re.compile(r"(<!-- (sheet|table): (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
