@@ -232,14 +232,16 @@ def test_at_best_measures_what_the_selections_need(mixbench: Callable) -> None:
 
 
 def test_mixed_accuracy_is_that_of_single_batches() -> None:
-    """Oracle: the batches of an epoch one by one, each mixed by its own ratio, from the same draws."""
+    """Oracle: the batches of an epoch one by one, each example mixed by its own ratio, from the same draws."""
     loop = loop_of("batch_size=16", "drop_last=false")
     generator = step_generator(CPU, 0, 0, 0, "train_acc_mixed")
     loop.model.eval()
-    weight = 0.0
+    weight, ratios = 0.0, set[float]()
     for indices in epoch_order(50, 16, 0, 0, drop_last=False):
         x, y = loop.mixup(*loop.train.batch((indices,), None), generator=generator)
+        ratios |= {*y.max(1).values.tolist()}
         weight += y.gather(1, loop.model(x).argmax(1, keepdim=True)).sum().item()
+    assert len(ratios) > 25
     calls: list[int] = []
     loop.model.register_forward_pre_hook(lambda model, inputs: calls.append(len(inputs[0])))
     assert loop._mixed_accuracy(0) == pytest.approx(100 * weight / 50, rel=1e-6)

@@ -66,8 +66,8 @@ def mixed_accuracy(
     """Percent of soft-target weight on the predicted class, in evaluation mode.
 
     `batches` yields mixed images (B,C,H,W) and soft targets (B,K), on all ranks the same ones, of which `together` go
-    through the model at once: that is faster for small ones and gives the same.
-    The reading of "train accuracy" that fits every Gap published by Li & Tang, also for methods that do not mix.
+    through the model at once: that is faster for small ones and gives the same. It is the reading of "train accuracy"
+    that Li & Tang's published Gaps point to, also for methods that do not mix (`mixbench figure li2023/gap`).
     """
     model.eval()
     sums: list[Tensor] = []

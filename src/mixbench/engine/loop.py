@@ -67,7 +67,7 @@ class Loop:
     objective: Objective
     rule: Rule
     loss: Loss
-    mixup: Augment  # Mixup(alpha=1), for train_acc_mixed
+    mixup: Augment  # Mixup(alpha=1) with a ratio for each example, for train_acc_mixed
     metrics: TrainMetrics
     train: Examples
     test: Examples

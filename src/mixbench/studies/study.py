@@ -56,6 +56,10 @@ STUDIES = {
     "complexity": "mixbench.studies.complexity",
     "approximation": "mixbench.studies.approximation",
     "coefficients": "mixbench.studies.coefficients",
+    "selection": "mixbench.studies.selection",
+    "lipschitz": "mixbench.studies.lipschitz",
+    "gap": "mixbench.studies.gap",
+    "printed": "mixbench.studies.printed",
 }
 
 

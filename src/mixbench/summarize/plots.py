@@ -59,7 +59,8 @@ class Line:
     """Means over seeds against x, with their deviations (NaN: no band), and the paper's points (x, y).
 
     `style` counts the lines of a picture: the same number looks the same in all its panels. `flat` is a line
-    across a panel, without markers. `low` and `high` are the ends of a band that is not the deviation.
+    across a panel, without markers; `points` are not joined, and have no band. `low` and `high` are the ends of a band
+    that is not the deviation.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Line:
     std: Sequence[float]
     printed: Sequence[tuple[float, float]] = ()
     flat: bool = False
+    points: bool = False
     low: Sequence[float] = ()
     high: Sequence[float] = ()
 
@@ -175,7 +177,7 @@ def _look(line: Line) -> dict[str, Any]:
     """Colour, dashes and marker of a line, as matplotlib's keywords."""
     look: dict[str, Any] = {
         "color": COLOURS[line.style % len(COLOURS)],
-        "linestyle": DASHES[line.style % len(DASHES)],
+        "linestyle": "none" if line.points else DASHES[line.style % len(DASHES)],
     }
     return look if line.flat else look | {"marker": MARKERS[line.style % len(MARKERS)]}
 
@@ -209,21 +211,24 @@ def _draw(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         x, mean, std = (np.asarray(v, dtype=float) for v in (line.x, line.mean, line.std))
         look = _look(line)
-        if len(x) > 20:  # a marker here and there, not at the same epochs for all lines
+        if len(x) > 20 and not line.points:  # a marker here and there, not at the same epochs for all lines
             look["markevery"] = (line.style * len(x) // 40, max(1, len(x) // 6))
         axes.plot(x, mean, **look)
         low, high = (line.low, line.high) if len(line.low) else (mean - std, mean + std)
+        if line.points:
+            continue
         if len(x) > 1:
             axes.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
         else:
             axes.errorbar(x, mean, std, color=look["color"], capsize=2)
         if line.printed:
             axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)
-    if panel.log_y:
-        plain = FuncFormatter(lambda value, _: f"{value:g}")  # powers of ten would be markup
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_formatter(plain)
-        axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
+    for axis, log in ((axes.xaxis, panel.log and not panel.ticks), (axes.yaxis, panel.log_y)):
+        if log:
+            plain = FuncFormatter(lambda value, _: f"{value:g}")  # powers of ten would be markup
+            low, high = axis.get_view_interval()
+            axis.set_major_formatter(plain)
+            axis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
 
 
 def _limits(ticks: Sequence[float], log: bool) -> tuple[float, float]:

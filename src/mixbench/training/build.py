@@ -105,7 +105,9 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         objective=regularizer(**mean_too, **knobs(config.regularizer)),
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
-        mixup=Mixup(splits.spec.num_classes, alpha=1.0),
+        # A ratio for each example: one for each batch of 128 alone spreads train_acc_mixed by 0.7 points over the 391
+        # batches of CIFAR-10, and by 3.3 over 20 batches.
+        mixup=Mixup(splits.spec.num_classes, alpha=1.0, per_sample=True),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
         test=examples(splits.test),
