@@ -158,15 +158,15 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
     lost = [line for line in run.damages() if ".safetensors" in line]
     if lost:
         raise DataError("\n".join([*(f"{line}." for line in lost), "force=true trains the run again."]))
-    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
+    print(f"finished {run.summary.get('ended', '')}; force=true starts over\n{table(run.summary, run.directory)}")
     asked = {"last", "best_val"} if config.keep == "both" else {config.keep}
     if missing := asked - run.summary.get("kept", {"last": 0}).keys():
         print(
             f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
         )
-    then = run.environment.get("plugins")
+    then = run.environment.get("plugins", {})
     for name, version in plugins.versions().items():
-        before = str(then.get(name, version)) if isinstance(then, dict) else version
+        before = then.get(name, version)
         if before != version:
             print(
                 f"note: plugin {name} was {before[:15]} then, and is {version[:15]} now; force=true trains again"

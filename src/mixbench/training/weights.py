@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mixbench import __version__
 from mixbench.config.identity import run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError
+from mixbench.files import read_bounded
 from mixbench.record import checksum
 from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.schema.specs import DataSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # The metadata have one entry, as safetensors writes several in an order that changes from process to process: two runs
 # of the same weights would not have the same file.
 ENTRY = "mixbench"
+MOST_WEIGHTS = 2**36  # bytes, of which a file is read that somebody else may have left
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     if run.state not in ("finished", "missing"):
         raise MixbenchError(_unfinished(run))
     try:
-        content = run.weights.read_bytes()
+        content = read_bounded(run.weights, MOST_WEIGHTS)
     except OSError as error:
         kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
         other = f"; kept were those of {', '.join(kept)}" if kept else ""
