@@ -24,7 +24,9 @@ floats = st.floats(allow_nan=True, allow_infinity=True)
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(1, 10**9), floats, floats), min_size=1, max_size=5, unique_by=lambda v: v[0])
+    st.lists(
+        st.tuples(st.integers(1, 10**9), floats, floats), min_size=1, max_size=5, unique_by=lambda v: v[0]
+    )
 )
 def test_rows_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, values: list) -> None:
     """Oracle: identity. Every float, infinities and NaN included, survives epochs.csv."""

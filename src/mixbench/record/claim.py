@@ -158,8 +158,7 @@ def holder(directory: Path) -> Holder | None:
         return None
     except OSError:  # not for us to read; when it was touched last shows all the same
         with contextlib.suppress(OSError):
-            alive = time.time() - path.lstat().st_mtime < GONE
-            return _parse(b"") if alive else None
+            return _parse(b"") if time.time() - path.lstat().st_mtime < GONE else None
         return None
     if seen is None:
         return None
@@ -264,7 +263,12 @@ def _look(path: Path) -> _Seen | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESTALE):  # stale: another machine deleted it under our eyes
             return None
-        if error.errno in (errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO):  # folder, link, pipe, socket
+        if error.errno in (
+            errno.EISDIR,
+            errno.ELOOP,
+            errno.EINVAL,
+            errno.ENXIO,
+        ):  # folder, link, pipe, socket
             raise NoClaim(
                 f"{path} is in the way: it is no file, and so no claim of a process. Delete it, and the same command"
                 " goes on."

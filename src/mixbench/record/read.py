@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 
 
 def directories(root: Path, skipped: list[str] | None = None) -> Iterator[Path]:
-    """Every run directory below `root`, each once, in a stable order; those that were moved aside (*.old1) are left out.
+    """Every run directory below `root`, each once, in a stable order, but for those that were moved aside (*.old1).
 
     Links to folders are followed after all that is no link, so that a run is found where it lies, and no loop is walked
     twice. A line about each folder that cannot be read is added to `skipped`. Walks by os.scandir and stops at a run:

@@ -154,9 +154,13 @@ def listing(each: Check) -> Check:
     return check
 
 
+# The types that are all that such a check asks for.
+QUICK: Mapping[Any, frozenset[Any]] = {number: NUMBERS, anything: SCALARS, text: frozenset((str,))}
+
+
 def mapping(each: Check, known: Mapping[str, Check] | None = None, name: Check | None = None) -> Check:
     """An object whose values fit: some, by their names, what is `known`. `name` checks the names."""
-    quick = {number: NUMBERS, anything: SCALARS, text: frozenset((str,))}.get(each, frozenset[type]())
+    quick = QUICK.get(each, frozenset())
     known = known or {}
 
     def check(value: Any) -> None:
