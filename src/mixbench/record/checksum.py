@@ -14,15 +14,17 @@ from mixbench.files import opened_regular
 # The files whose checksums summary.json holds while nobody works on the run.
 CHECKED = ("config.yaml", "epochs.csv", "model.safetensors", "best_val.safetensors")
 
+MOST_BYTES = 2**36  # of a file of weights, which is read to its end
+
 
 def of_file(path: Path) -> str | None:
     """The SHA-256 of a regular file in hexadecimal; None where there is no such file.
 
-    Raises DataError for anything else, such as a device or a link, which may lead out of the run's folder.
+    Raises DataError for anything else: a device, a link, which may lead out of the run's folder, over MOST_BYTES.
     """
     found = hashlib.sha256()
     try:
-        with open(opened_regular(path, follow=False), "rb") as file:
+        with open(opened_regular(path, MOST_BYTES, follow=False), "rb") as file:
             while part := file.read(1 << 20):
                 found.update(part)
     except FileNotFoundError:

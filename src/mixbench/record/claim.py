@@ -45,6 +45,7 @@ from typing import NamedTuple
 
 from mixbench.errors import MixbenchError, OutputError, output_error
 from mixbench.files import opened_regular
+from mixbench.record.checksum import MOST_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ def _beat(handle: int, ended: threading.Event) -> None:
 def _look(path: Path) -> _Seen | None:
     """What is there; None where nothing is. Raises NoClaim for what nobody can have claimed a run with, or OSError."""
     try:
-        with open(opened_regular(path, follow=False), "rb") as file:
+        with open(opened_regular(path, MOST_BYTES, follow=False), "rb") as file:
             return _Seen(file.read(4096), os.fstat(file.fileno()).st_mtime_ns)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESTALE):  # stale: another machine deleted it under our eyes

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # The metadata have one entry, as safetensors writes several in an order that changes from process to process: two runs
 # of the same weights would not have the same file.
 ENTRY = "mixbench"
-MOST_WEIGHTS = 2**36  # bytes, of which a file is read that somebody else may have left
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     if run.state not in ("finished", "missing"):
         raise MixbenchError(_unfinished(run))
     try:
-        content = read_bounded(run.weights, MOST_WEIGHTS)
+        content = read_bounded(run.weights, checksum.MOST_BYTES)
     except OSError as error:
         kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
         other = f"; kept were those of {', '.join(kept)}" if kept else ""
