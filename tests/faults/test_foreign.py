@@ -200,14 +200,17 @@ def test_what_we_may_not_read(workplace: Path, monkeypatch: pytest.MonkeyPatch, 
     changed(other, state="running")
     (other.directory / CLAIM).touch()
     secret = other.directory / name if name != "folder" else other.directory
-    for call in ("open", "scandir"):
 
-        def refused(path: object, *more: object, call: Callable = getattr(os, call)) -> object:
+    def refusing(call: Callable) -> Callable:
+        def refused(path: object, *more: object) -> object:
             if Path(str(path)) == secret:
                 raise PermissionError(13, "Permission denied", str(path))
             return call(path, *more)
 
-        monkeypatch.setattr(os, call, refused)
+        return refused
+
+    for name_of in ("open", "scandir"):
+        monkeypatch.setattr(os, name_of, refusing(getattr(os, name_of)))
     skipped = list[str]()
     found = {directory: SavedRun(directory) for directory in directories(Path("outputs"), skipped)}
     assert found[whole.directory].state == "finished"
@@ -221,7 +224,7 @@ def test_what_we_may_not_read(workplace: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_links_are_followed_once(workplace: Path) -> None:
-    """Each real run is found once, where it lies: beside a loop, a link that comes first, and one that leads nowhere."""
+    """Each real run is found once, where it lies: beside loops, a link that comes first, and one to nowhere."""
     runs = [run_of(), run_of("seed=1")]
     shutil.move("outputs", "there")
     Path("outputs").mkdir()

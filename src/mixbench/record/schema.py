@@ -130,6 +130,8 @@ def anything(value: Any, depth: int = DEPTH) -> None:
     """A value of any type, with containers in containers down to a depth."""
     if type(value) in SCALARS:
         return
+    if type(value) not in (list, dict):
+        raise misfit(value, "plain")
     if not depth:
         raise Misfit(f"has more than {DEPTH} lists and objects in each other")
     for key, entry in value.items() if type(value) is dict else enumerate(value):
