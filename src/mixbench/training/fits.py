@@ -111,7 +111,10 @@ def _tensor(found: Any, shape: tuple[int, ...], dtype: torch.dtype | None, infin
 
 
 def _finite(found: Any) -> None:
-    if type(found) not in (int, float) or not math.isfinite(found):
+    """A number; a whole one of at most 63 bits."""
+    if not (type(found) is float and math.isfinite(found)) and not (
+        type(found) is int and abs(found) < 2**63
+    ):
         raise misfit(found, "a finite number")
 
 
@@ -135,8 +138,10 @@ def _optimizer(found: Any, part: torch.optim.Optimizer) -> dict[str, Any]:
                 if isinstance(value, Tensor):
                     shape = () if key == "step" else tuple(parameters[index].shape)
                     _tensor(value, shape, None, infinite=True)  # squares of large gradients may be
-                elif not (value is None and key == "momentum_buffer"):
+                elif key == "step" or names is None:
                     _finite(value)
+                elif value is not None or key != "momentum_buffer":
+                    raise misfit(value, "a tensor").at(key)
         except Misfit as error:
             raise error.at(index).at("state") from None
     return {"state": state, "param_groups": own}
