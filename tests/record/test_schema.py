@@ -34,7 +34,8 @@ from mixbench.summarize.frame import frame
 pytestmark = pytest.mark.fault("fuzz")
 VALUES = st.sampled_from(
     [None, True, -1, 0, 1, 1.5, 10**18, -(10**30), 10**4000, math.nan, math.inf, -math.inf, 1e308, "", "finished",
-     "text", "\x1b[2J", "\ud800", "\u202e", [], {}, [[]], ["a"], [1, None], {"": {}}, {"a": [1]}, {"epoch": 1}, {"last": {}}]
+     "text", "\x1b[2J",
+     "\ud800", "\u202e", [], {}, [[]], ["a"], [1, None], {"": {}}, {"a": [1]}, {"epoch": 1}, {"last": {}}]
 )  # fmt: skip
 
 
