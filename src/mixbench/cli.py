@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
-from mixbench.machine.output import check_printed
+from mixbench.machine.output import check_printed, printable
 
 COMMANDS = {
     "train": "train one model, or sweep: mixbench train augment=gmix opt=sam",
@@ -82,7 +82,7 @@ def run(argv: list[str]) -> int:
             check_printed()
         return status
     except MixbenchError as error:
-        print(f"mixbench {' '.join(argv[:1])}: {error}", file=sys.stderr)
+        print(printable(f"mixbench {' '.join(argv[:1])}: {error}"), file=sys.stderr)
         return error.exit_status
 
 

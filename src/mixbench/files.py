@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,42 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(f"{path}: {Path(path).parts[0]} is nobody's home folder on this machine.") from None
+
+
+def opened_regular(path: Path, most: int, *, follow: bool = True) -> int:
+    """A descriptor of the regular file `path` of at most `most` bytes; of a link to one only with `follow`.
+
+    Raises OSError, for anything else too: a pipe or a device would be waited for, or never end.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    about = os.fstat(handle)
+    if stat.S_ISREG(about.st_mode) and about.st_size <= most:
+        return handle
+    os.close(handle)
+    if stat.S_ISREG(about.st_mode):
+        raise _too_large(path, most)
+    if stat.S_ISDIR(about.st_mode):
+        raise OSError(errno.EISDIR, "it is a folder", str(path))
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    return OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB", str(path))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes. Raises OSError; of a larger one nothing is kept."""
+    handle = opened_regular(path, most)
+    try:
+        at_once, left, parts = min(os.fstat(handle).st_size + 1, 1 << 24), most + 1, list[bytes]()
+        while left > 0 and (part := os.read(handle, min(at_once, left))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(handle)
+    if left <= 0:
+        raise _too_large(path, most)  # it has grown
+    return b"".join(parts)
 
 
 def writable(folder: Path) -> None:

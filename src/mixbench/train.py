@@ -76,7 +76,7 @@ def train(
     parts |= {"scaler": rule.scaler} if rule.scaler is not None else {}
     parts |= {"rule": rule} if rule.state_dict() else {}
     parts |= {"average": loop.average} if loop.average is not None else {}
-    snapshot = checkpoint.Snapshot(record, ranks, **parts)
+    snapshot = checkpoint.Snapshot(record, ranks, epochs=config.epochs, steps=loop.steps, **parts)
     damaged = snapshot.restore()
     if damaged is not None:
         for line in damaged:

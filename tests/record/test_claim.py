@@ -398,7 +398,7 @@ def test_one_wins_in_any_order_of_file_operations(
 
 WRITE = """
 for number in range(10**6):
-    record.write_rows([{"epoch": number, "by": 1}])
+    record.write_rows([{"epoch": number + 1, "by": 1}])
     time.sleep(0.01)
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mixbench.config.identity import flat, run_dir
 from mixbench.errors import DataError
 from mixbench.papers.cells import Planned
 from mixbench.papers.spec import Cell
+from mixbench.record import checksum, read
 from mixbench.record.run import COST, SavedRun
 from mixbench.record.standing import epochs_left, progress, standing
 
@@ -117,10 +119,10 @@ def test_no_summary_is_an_exception(tmp_path_factory: pytest.TempPathFactory, co
 @pytest.mark.parametrize(
     ("summary", "words"),
     [
-        ({"config": {}}, "it has no state, one of running, finished"),
-        ({"state": "done", "config": {}}, "it has no state, one of running, finished"),
+        ({"config": {}}, "it has no state"),
+        ({"state": "done", "config": {}}, "state is 'done'; expected is one of running, finished"),
         ({"state": "failed"}, "it has no config"),
-        ({"state": "failed", "config": {}, "selections": []}, "it has no selections of epochs"),
+        ({"state": "failed", "config": {}, "selections": []}, "selections is a list; expected is an object"),
         ({"state": "finished", "config": {}, "selections": {"last": {}}}, "selections last and best_test"),
     ],
 )
@@ -172,20 +174,24 @@ def test_a_reader_beside_a_writer_sees_no_damage(
     with opened(saved.directory) as record:
         record.write_rows(before)
         record.write_summary(going_on if ends else {**saved.summary, "state": "interrupted"})
-        read, written = Path.read_bytes, []
+        written = list[Path]()
 
-        def read_bytes(path: Path) -> bytes:
-            content = read(path)
-            if path.name == name and not written:
-                written.append(path)
-                if not ends:
-                    record.write_summary(going_on)
-                record.write_rows(after)
-                if ends:
-                    record.write_summary(saved.summary)
-            return content
+        def beside(look: Callable) -> Callable:
+            def looked(path: Path, *more: int) -> object:
+                found = look(path, *more)
+                if path.name == name and not written:
+                    written.append(path)
+                    if not ends:
+                        record.write_summary(going_on)
+                    record.write_rows(after)
+                    if ends:
+                        record.write_summary(saved.summary)
+                return found
 
-        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+            return looked
+
+        monkeypatch.setattr(read, "read_bounded", beside(read.read_bounded))
+        monkeypatch.setattr(checksum, "of_file", beside(checksum.of_file))
         assert SavedRun(saved.directory).rows in (before, after)
         assert SavedRun(saved.directory).rows == after
         written.clear()

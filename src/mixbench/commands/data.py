@@ -12,6 +12,7 @@ from pathlib import Path
 from mixbench.data.store import cache
 from mixbench.errors import ConfigError, DataError
 from mixbench.inventory.paths import data_dir
+from mixbench.machine.output import printable
 from mixbench.schema.knob import nearest
 from mixbench.schema.specs import SPECS, DataSpec, find
 
@@ -93,7 +94,7 @@ def _list(root: Path, _: argparse.Namespace) -> int:
         sizes = f"{spec.num_classes:7} {spec.train_size:7} {spec.test_size:6}"
         print(f"{spec.name:14} {state:9} {sizes}  {image:8}  {spec.title}")
         for line in textwrap.wrap(remark, 95):
-            print(f"{'':14} {line}")
+            print(printable(f"{'':14} {line}"))
     return 0
 
 
@@ -128,7 +129,7 @@ def _report(root: Path, meta: cache.Meta) -> None:
     )
     print(f"{meta.name}: {meta.state}, {sizes} images in {root / meta.name}")
     if meta.note:
-        print(f"  {meta.note}")
+        print(printable(f"  {meta.note}"))
 
 
 def _verify(root: Path, arguments: argparse.Namespace) -> int:
@@ -140,11 +141,11 @@ def _verify(root: Path, arguments: argparse.Namespace) -> int:
             if found is None and specs:
                 raise DataError(f"{root / spec.name}: {spec.name} is not prepared.")
         except DataError as error:
-            print(f"{spec.name}: {error}", file=sys.stderr)
+            print(printable(f"{spec.name}: {error}"), file=sys.stderr)
             status = DataError.exit_status
             continue
         if found is not None:
-            print(f"{spec.name}: {found}")
+            print(printable(f"{spec.name}: {found}"))
     return status
 
 

@@ -12,6 +12,7 @@ from mixbench.analysis.evaluators import EVALUATORS, known
 from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
 from mixbench.errors import DataError, MixbenchError
+from mixbench.machine.output import printable
 from mixbench.record.read import directories
 from mixbench.record.run import WEIGHTS
 
@@ -54,13 +55,13 @@ def main(argv: list[str]) -> int:
             lacks = isinstance(error, NoSuchPart)
             without += lacks
             failures += not lacks
-            print(f"mixbench eval: {error}", file=sys.stderr)
+            print(printable(f"mixbench eval: {error}"), file=sys.stderr)
             continue
         found.append({"run": str(directory), "evaluations": measured})
         if arguments.format == "text":
             known_before = [e["name"] for e in measured if e["name"] not in new]
-            print(f"{directory}" + (f" (measured before: {', '.join(known_before)})" if known_before else ""))
-            print("\n".join(text(evaluation) for evaluation in measured), flush=True)
+            head = f"{directory}" + (f" (measured before: {', '.join(known_before)})" if known_before else "")
+            print(printable("\n".join([head, *map(text, measured)])), flush=True)
     if arguments.format == "json":
         print(json.dumps(found, indent=1))
     return 1 if failures or without == len(runs) else 0

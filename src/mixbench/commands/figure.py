@@ -9,6 +9,7 @@ from mixbench.commands import analyze
 from mixbench.commands.table import add_run_options, hydra_overrides, planned_runs
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
+from mixbench.machine.output import printable
 from mixbench.papers.execute import counts, dry_run, train
 from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
     planned = planned_runs(spec, arguments)
     if arguments.dry_run:
-        print(dry_run(spec, planned))
+        print(printable(dry_run(spec, planned)))
         return 0
     status = 0
     if arguments.run:
@@ -63,7 +64,8 @@ def main(argv: list[str]) -> int:
         drawing.panels, drawing.per_row, drawing.title, drawing.caption, path.suffix[1:].lower()
     )
     _write(path, content)
-    print("\n".join([f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]))
+    lines = [f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]
+    print(printable("\n".join(lines)))
     return status
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mixbench.errors import MixbenchError
 from mixbench.files import write_atomic
+from mixbench.machine.output import printable
+from mixbench.record.run import left_out
 
 EPILOG = """examples:
   mixbench report                                   all runs below outputs/, into report.html
@@ -25,10 +28,13 @@ def main(argv: list[str]) -> int:
     from mixbench.report.runs import collect
 
     places = [Path(place) for place in arguments.runs]
-    runs = collect(places)
+    skipped = list[str]()
+    runs = collect(places, skipped)
+    if unread := left_out(skipped, [run.error for run in runs if run.state == "unreadable"]):
+        print(printable(unread), file=sys.stderr)
     if not runs:
         raise MixbenchError(f"no runs in {', '.join(map(str, places))}; `mixbench train` makes one.")
-    content = page(runs).encode()
+    content = printable(page(runs)).encode()
     write_atomic(Path(arguments.out), content)
     print(f"written: {arguments.out} ({len(runs)} run{'s' * (len(runs) > 1)}, {len(content) / 1e6:.1f} MB)")
     return 0

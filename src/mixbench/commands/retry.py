@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mixbench.commands.runs import tell_left_out
 from mixbench.errors import ConfigError, DataError
+from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
 from mixbench.sweep.execute import Job, train
@@ -25,7 +27,9 @@ A run goes on from its last checkpoint; one that failed because of its own value
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench retry ARGV`: 1 where a run is still not finished."""
     arguments = parser().parse_args(argv)
-    runs = frame(Path(arguments.output_dir))
+    folders = list[str]()
+    runs = frame(Path(arguments.output_dir), skipped=folders)
+    tell_left_out(folders, runs)
     if not runs.empty:
         runs = query(runs, arguments.conditions)
         runs = runs[runs["state"].isin(("failed", "interrupted"))]
@@ -38,14 +42,14 @@ def main(argv: list[str]) -> int:
             jobs.append(job(SavedRun(Path(directory))))
         except (ConfigError, DataError) as error:
             refused += 1
-            print(f"mixbench retry: {error}", file=sys.stderr)
+            print(printable(f"mixbench retry: {error}"), file=sys.stderr)
     if arguments.dry_run and jobs:
-        print(dry_run(jobs))
+        print(printable(dry_run(jobs)))
     elif jobs:
         print(f"{len(jobs)} runs to retry", flush=True)
         train(jobs, at_once=arguments.jobs)
         sentence, status = outcome(jobs)
-        print(sentence)
+        print(printable(sentence))
         return 1 if refused else status
     return 1 if refused else 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
 
 from mixbench.errors import ConfigError
-from mixbench.record.run import SavedRun
+from mixbench.machine.output import printable
+from mixbench.record.run import SavedRun, left_out
 from mixbench.summarize.frame import column, frame, query
 
 COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
@@ -30,7 +32,9 @@ def main(argv: list[str]) -> int:
     keys = arguments.columns.split(",")
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise ConfigError(f"--columns {arguments.columns}: {twice[0]} is there twice.")
-    runs = frame(Path(arguments.output_dir), arguments.select)
+    folders = list[str]()
+    runs = frame(Path(arguments.output_dir), arguments.select, folders)
+    tell_left_out(folders, runs)
     if runs.empty:
         print(f"no runs below {arguments.output_dir}; `mixbench train` makes one.")
         return 0
@@ -76,9 +80,18 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def tell_left_out(folders: list[str], runs: pd.DataFrame) -> None:
+    """Say on standard error which of the folders and of the `runs` of a frame could not be read."""
+    unreadable = [] if runs.empty else runs[runs["state"] == "unreadable"].to_dict("records")
+    records = [run["error"] for run in unreadable]
+    if words := left_out(folders, records):
+        print(printable(words), file=sys.stderr)
+
+
 def _verify(runs: pd.DataFrame) -> int:
     lines = [line for directory in runs["dir"] for line in SavedRun(Path(directory)).damages()]
-    print("\n".join([*lines, f"{len(runs)} runs, {len(lines)} damaged files"]))
+    print(printable("\n".join(lines)), end="\n" * bool(lines))
+    print(f"{len(runs)} runs, {len(lines)} damaged files")
     return 1 if lines else 0
 
 
@@ -93,14 +106,16 @@ def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:
 
 def _print(runs: pd.DataFrame, form: str) -> None:
     if form == "csv":
-        print(runs.to_csv(index=False), end="")
+        print(printable(runs.to_csv(index=False)), end="")
     elif form == "json":
-        print(runs.to_json(orient="records", indent=1))
+        print(
+            runs.to_json(orient="records", indent=1).replace("\x7f", "\\u007f")
+        )  # the rest is escaped already
     elif form == "md":
         cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
-        print("\n".join(f"| {' | '.join(row)} |" for row in cells))
+        print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
-        print(runs.to_string(index=False, na_rep="-", float_format=_short))
+        print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
 
 
@@ -111,7 +126,7 @@ def _texts(runs: pd.DataFrame) -> list[list[str]]:
             if value is None or value != value
             else _short(value)
             if isinstance(value, float)
-            else str(value)
+            else str(value).replace("\n", " ")
         )
 
     return [[text(value) for value in row] for row in runs.itertuples(index=False)]

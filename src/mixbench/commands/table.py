@@ -8,6 +8,7 @@ from pathlib import Path
 from mixbench.config.overrides import of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
+from mixbench.machine.output import printable
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.execute import dry_run, train
 from mixbench.papers.library import load
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{arguments.key}: is a figure; use mixbench figure {arguments.key}.")
     planned = planned_runs(spec, arguments)
     if arguments.dry_run:
-        print(dry_run(spec, planned))
+        print(printable(dry_run(spec, planned)))
         return 0
     status = 0
     if arguments.run:
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
         write_atomic(Path(arguments.out), content.encode())
         print(f"written: {arguments.out}")
     else:
-        print(content, end="")
+        print(printable(content), end="")
     return status
 
 

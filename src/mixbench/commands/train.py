@@ -12,6 +12,7 @@ from mixbench.config.compose import by_hydra, compose, hydra_answers
 from mixbench.config.overrides import canonical, expand, has_several, of_hydra
 from mixbench.config.saved import from_saved
 from mixbench.errors import ConfigError
+from mixbench.machine.output import printable
 from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, grid, is_sweep, outcome
 from mixbench.training.run import execute
@@ -79,12 +80,12 @@ def _sweep(overrides: list[str], config_dir: str | None, own: argparse.Namespace
     """Check every run before the first one starts, train them, count how they ended."""
     jobs = grid(overrides, config_dir)
     if own.dry_run:
-        print(dry_run(jobs))
+        print(printable(dry_run(jobs)))
         return 0
     different = {job.directory: job for job in jobs}
     finished = sum(not job.waiting for job in different.values())
     print(f"sweep: {len(jobs)} runs, {len(different)} different, {finished} already finished", flush=True)
     train(jobs, at_once=own.jobs, hydra=[o for o in overrides if of_hydra(o)], config_dir=config_dir)
     sentence, status = outcome(jobs)
-    print(sentence)
+    print(printable(sentence))
     return status

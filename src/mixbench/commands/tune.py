@@ -7,6 +7,7 @@ import importlib.util
 
 from mixbench.config.overrides import canonical
 from mixbench.errors import ConfigError
+from mixbench.machine.output import printable
 from mixbench.record.claim import claimed
 from mixbench.sweep.together import slots
 from mixbench.tuning.search import PRUNERS, SAMPLERS, Search, search
@@ -108,10 +109,13 @@ def tune(asked: Search, limit: int, jobs: int | None) -> int:
         if before:
             print(f"resume  {before} trials are there", flush=True)
         execute(
-            study, limit, places, lambda number: print(report.line(asked, study.trials()[number]), flush=True)
+            study,
+            limit,
+            places,
+            lambda number: print(printable(report.line(asked, study.trials()[number])), flush=True),
         )
         trials = study.trials()
-    print(report.table(asked, trials, limit))
+    print(printable(report.table(asked, trials, limit)))
     return 0 if report.complete(trials) else 1
 
 
@@ -123,5 +127,5 @@ def show(asked: Search, limit: int) -> int:
     print(report.head(asked))
     with storage_errors(asked.directory):
         trials = Study(asked).trials() if made(asked) else []
-    print(report.table(asked, trials, limit))
+    print(printable(report.table(asked, trials, limit)))
     return 0

@@ -17,8 +17,9 @@ from mixbench.config.compose import compose
 from mixbench.config.explain import unknown_key, wrong_type
 from mixbench.config.identity import flat
 from mixbench.config.options import Option, options, schemas
-from mixbench.config.yaml_files import text_of
+from mixbench.config.yaml_files import MOST_BYTES, text_of
 from mixbench.errors import ConfigError
+from mixbench.files import read_bounded
 from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, Train
 
@@ -112,9 +113,9 @@ def _leaves(saved: dict[str, Any], config: Any, prefix: str = "") -> Iterator[tu
 def _made_with(directory: Path) -> str:
     """Which plugins the run in a directory was made with; empty for none."""
     try:
-        made = json.loads((directory / "env.json").read_bytes())["plugins"]
+        made = json.loads(read_bounded(directory / "env.json", MOST_BYTES))["plugins"]
         plugins = ", ".join(f"{name} ({version})" for name, version in made.items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return ""
     return (
         f" The run was made with the plugins {plugins}; load them with --plugin, or import them."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import sys
 from pathlib import Path
@@ -16,6 +17,17 @@ READER_GONE = (
     errno.EPIPE,
     errno.EIO,
 )  # of a pipe, such as head, or a terminal: what it wanted to see, it saw
+
+
+# What moves the cursor or hides and turns text: controls but for tab and newline, marks of direction; half characters.
+UNPRINTABLE = re.compile(
+    r"[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text of a record, or of any file, as a terminal may get it: what is no character to see, as \\xNN."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Lossy(io.FileIO):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from mixbench.analysis.evaluate import evaluations
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine.output import printable
 from mixbench.papers.cells import STATES, Planned, overrides, seconds_left
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Spec
@@ -81,8 +82,8 @@ def _evaluate(planned: Sequence[Planned], metrics: Sequence[Metric]) -> bool:
         assert run.config is not None  # it is finished
         try:
             evaluations(directory, run.lacks(metrics), device=run.config.device, data_dir=run.config.data_dir)
-            print(f"evaluated: {directory}", flush=True)
+            print(printable(f"evaluated: {directory}"), flush=True)
         except MixbenchError as error:
             well = False
-            print(f"not evaluated: {error}", file=sys.stderr)
+            print(printable(f"not evaluated: {error}"), file=sys.stderr)
     return well

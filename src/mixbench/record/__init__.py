@@ -11,6 +11,9 @@ summary.json ends with a checksum of itself and, while nobody works on the run, 
 and the weights: a number that has changed on the disk is found, and never gets into a table. Records of versions that
 wrote no checksums are read as they are.
 
+A record may come from somebody else: `schema` says of which types its values are, and what does not fit is a run whose
+state is `unreadable`, or rows that are refused.
+
 Training writes it through `write.OpenRecord`, everything else reads it through `run.SavedRun`. Nothing here imports
 torch; tables can be made where torch is not installed.
 """

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from mixbench.errors import DataError
+from mixbench.files import opened_regular
+
 # The files whose checksums summary.json holds while nobody works on the run.
 CHECKED = ("config.yaml", "epochs.csv", "model.safetensors", "best_val.safetensors")
 
+MOST_BYTES = 2**36  # of a file of weights, which is read to its end
+
 
 def of_file(path: Path) -> str | None:
-    """The SHA-256 of a file in hexadecimal; None where there is no such file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    """The SHA-256 of a regular file in hexadecimal; None where there is no such file.
+
+    Raises DataError for anything else: a device, a link, which may lead out of the run's folder, over MOST_BYTES.
+    """
+    found = hashlib.sha256()
+    try:
+        with open(opened_regular(path, MOST_BYTES, follow=False), "rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise DataError(f"{path} cannot be read: {why}") from None
+    return found.hexdigest()
 
 
 def of_summary(summary: dict[str, Any]) -> str:

@@ -43,7 +43,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mixbench.errors import MixbenchError, output_error
+from mixbench.errors import MixbenchError, OutputError, output_error
+from mixbench.files import opened_regular
+from mixbench.record.checksum import MOST_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,12 @@ class ClaimLost(MixbenchError):
     """Another process has taken this run over while this one was silent."""
 
     exit_status = RunBusy.exit_status
+
+
+class NoClaim(MixbenchError):
+    """What lies in the place of a claim is none."""
+
+    exit_status = OutputError.exit_status
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def claimed(directory: Path, patience: float = 0.0) -> Iterator[Claim]:
     """Hold the run for this process until the block ends; creates its directory.
 
     Waits up to SILENCE seconds to see whether an owner on another machine is alive, and `patience` seconds for a
-    live one to end. Raises RunBusy naming the owner, OutputError where the directory cannot be written.
+    live one to end. Raises RunBusy naming the owner, OutputError where the directory cannot be written, NoClaim.
     """
     path, text = directory / CLAIM, json.dumps(asdict(_myself())).encode()
     try:
@@ -132,9 +140,8 @@ def claimed(directory: Path, patience: float = 0.0) -> Iterator[Claim]:
         ended.set()
         beating.join()
         os.close(handle)
-        with contextlib.suppress(
-            OSError
-        ):  # a disk that has become read-only: the claim dies with the process
+        # A disk that has become read-only: the claim dies with the process.
+        with contextlib.suppress(OSError, NoClaim):
             if _is(path, text):
                 path.unlink()
 
@@ -145,7 +152,15 @@ def holder(directory: Path) -> Holder | None:
     An owner on another machine, or on this one before it was started again, counts as alive for GONE seconds after its
     last sign of life.
     """
-    seen = _look(directory / CLAIM)
+    path = directory / CLAIM
+    try:
+        seen = _look(path)
+    except NoClaim:
+        return None
+    except OSError:  # not for us to read; when it was touched last shows all the same
+        with contextlib.suppress(OSError):
+            return _parse(b"") if time.time() - path.lstat().st_mtime < GONE else None
+        return None
     if seen is None:
         return None
     found = _parse(seen.text)
@@ -242,12 +257,23 @@ def _beat(handle: int, ended: threading.Event) -> None:
 
 
 def _look(path: Path) -> _Seen | None:
+    """What is there; None where nothing is. Raises NoClaim for what nobody can have claimed a run with, or OSError."""
     try:
-        with open(path, "rb") as file:
+        with open(opened_regular(path, MOST_BYTES, follow=False), "rb") as file:
             return _Seen(file.read(4096), os.fstat(file.fileno()).st_mtime_ns)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESTALE):  # stale: another machine deleted it under our eyes
             return None
+        if error.errno in (
+            errno.EISDIR,
+            errno.ELOOP,
+            errno.EINVAL,
+            errno.ENXIO,
+        ):  # folder, link, pipe, socket
+            raise NoClaim(
+                f"{path} is in the way: it is no file, and so no claim of a process. Delete it, and the same command"
+                " goes on."
+            ) from None
         raise
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
-import json
 import math
 import os
 import re
@@ -14,69 +14,92 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mixbench.errors import DataError
+from mixbench.files import read_bounded
 from mixbench.record import checksum
 from mixbench.record.claim import holder
+from mixbench.record.schema import (
+    MOST_JSON,
+    MOST_ROWS,
+    Misfit,
+    check_environment,
+    check_rows,
+    check_summary,
+    misfit,
+    parsed,
+    shown,
+    whole_number,
+)
 
 Row = dict[str, Any]
 Found = TypeVar("Found")
 
-STATES = ("running", "finished", "interrupted", "failed")  # that a summary may tell
 
+def directories(root: Path, skipped: list[str] | None = None) -> Iterator[Path]:
+    """Every run directory below `root`, each once, in a stable order, but for those that were moved aside (*.old1).
 
-def directories(root: Path) -> Iterator[Path]:
-    """Every run directory below `root`, in a stable order; those that were moved aside (*.old1) are left out.
-
-    Walks by os.scandir and stops at a run: 10,000 runs take 0.2 s, rglob 3 s.
+    Links to folders are followed after all that is no link, so that a run is found where it lies, and no loop is walked
+    twice. A line about each folder that cannot be read is added to `skipped`. Walks by os.scandir and stops at a run:
+    10,000 runs take 0.2 s, rglob 3 s.
     """
+    links, seen = [(root, os.path.realpath(root))], set[str]()
+    while links:
+        yield from _below(*links.pop(0), seen, links, [] if skipped is None else skipped)
+
+
+def _below(
+    folder: Path, real: str, seen: set[str], links: list[tuple[Path, str]], skipped: list[str]
+) -> Iterator[Path]:
+    """The runs in a folder, without those behind links, which are added to `links`. `real`: its path without any."""
+    if real in seen:
+        return
+    seen.add(real)
     try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        skipped.append(f"{folder}: {error.strerror}")
+        return
     if any(entry.name == "summary.json" for entry in entries):
-        if not re.search(r"\.old\d+$", root.name):
-            yield root
+        if not re.search(r"\.old\d+$", folder.name):
+            yield folder
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=True):
-            yield from directories(Path(entry.path))
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(folder / entry.name, os.path.join(real, entry.name), seen, links, skipped)
+        elif entry.is_symlink() and os.path.isdir(entry.path):  # false for a link in a loop
+            links.append((folder / entry.name, os.path.realpath(entry.path)))
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
     """summary.json of a run, or None where there is none. One `running` that no process holds is `interrupted`.
 
-    Of one that is damaged, or no summary of a run, nothing is left but the state `unreadable`, and in `error` the file
-    and what is wrong.
+    Its values are those of `schema.SUMMARY`. Of one that is damaged, or no summary of a run, nothing is left but the
+    state `unreadable`, and in `error` the file and what is wrong.
     """
     path = directory / "summary.json"
     try:
-        summary = json.loads(path.read_bytes())
+        summary = parsed(read_bounded(path, MOST_JSON))
+        if not isinstance(summary, dict):
+            raise misfit(summary, "an object")
         expected, found = summary.pop("sha256", None), checksum.of_summary(summary)
-        summary["files"] = dict(summary.get("files", {}))
+        if expected not in (None, found):
+            return {"state": "unreadable", "error": checksum.damage(path, shown(expected), found)}
+        check_summary(summary)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        return {"state": "unreadable", "error": f"{path} cannot be read: {error}"}
-    if expected not in (None, found):
-        return {"state": "unreadable", "error": checksum.damage(path, expected, found)}
-    if lacking := _lacking(summary):
-        return {"state": "unreadable", "error": f"{path} is no summary of a run: it has no {lacking}"}
+    except Misfit as error:
+        return {"state": "unreadable", "error": f"{path} is no summary of a run: {error}"}
+    except (OSError, ValueError, RecursionError) as error:
+        return {"state": "unreadable", "error": f"{path} cannot be read: {_reason(error)}"}
+    summary.setdefault("files", {})
     if summary["state"] == "running" and holder(directory) is None:
         summary["state"] = "interrupted"
     return summary
 
 
-def _lacking(summary: dict[str, Any]) -> str:
-    """What every summary has, and this one has not; empty where it has all."""
-    if summary.get("state") not in STATES:
-        return f"state, one of {', '.join(STATES)}"
-    if not isinstance(summary.get("config"), dict):
-        return "config"
-    chosen = summary.get("selections", {})
-    if not isinstance(chosen, dict) or not all(isinstance(row, dict) for row in chosen.values()):
-        return "selections of epochs"
-    if summary["state"] == "finished" and not {"last", "best_test"} <= chosen.keys():
-        return "selections last and best_test"
-    return ""
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def read_rows(directory: Path) -> list[Row]:
@@ -91,21 +114,22 @@ def read_rows(directory: Path) -> list[Row]:
     try:
         lines = csv.DictReader(io.StringIO(content.decode()))
         rows = [{key: _number(value) for key, value in row.items()} for row in lines]
+        if rows and "epoch" not in rows[0]:
+            raise ValueError("it has no column epoch")
+        check_rows(rows)
     except (ValueError, AttributeError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is not a table of epochs: {error}") from None
-    if rows and "epoch" not in rows[0]:
-        raise DataError(f"{path} is not a table of epochs: it has no column epoch")
     return rows
 
 
 def _checked_rows(path: Path, summary: dict[str, Any]) -> tuple[bytes, str]:
     """The content of epochs.csv, none where there is no such file, and what is wrong with it by the summary."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MOST_ROWS)
     except FileNotFoundError:
         return b"", ""
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {_reason(error)}") from None
     expected, found = summary["files"].get("epochs.csv"), hashlib.sha256(content).hexdigest()
     return content, "" if expected in (None, found) else checksum.damage(path, expected, found)
 
@@ -124,31 +148,49 @@ def _settled(directory: Path, look: Callable[[dict[str, Any]], tuple[Found, Any]
 
 
 def read_environment(directory: Path) -> dict[str, Any]:
-    """env.json of a run; empty where it cannot be read."""
+    """env.json of a run, with values as in `schema.ENVIRONMENT`; empty where it is not there or cannot be read."""
+    with contextlib.suppress(DataError):
+        return _environment(directory)
+    return {}
+
+
+def _environment(directory: Path) -> dict[str, Any]:
+    """The same. Raises DataError naming the file where it cannot be read."""
+    path = directory / "env.json"
     try:
-        content = json.loads((directory / "env.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parsed(read_bounded(path, MOST_JSON))
+        check_environment(content)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {_reason(error)}") from None
+    return content
 
 
 def damages(directory: Path) -> list[str]:
-    """A line for each file of a run that is not what summary.json says it is, or summary.json itself."""
+    """A line for each file of a run that cannot be read, or is not what summary.json says it is; that one included."""
     return _settled(directory, lambda summary: (None, _damages(directory, summary)))[1]
 
 
 def _damages(directory: Path, summary: dict[str, Any]) -> list[str]:
     if summary.get("state") == "unreadable":
         return [summary["error"]]
-    found = {name: checksum.of_file(directory / name) for name in summary["files"]}
-    return [
-        checksum.damage(directory / name, expected, found[name])
-        for name, expected in summary["files"].items()
-        if found[name] != expected
-    ]
+    lines = list[str]()
+    for name, expected in summary["files"].items():
+        try:
+            found = checksum.of_file(directory / name)
+        except DataError as error:
+            lines.append(str(error))
+        else:
+            lines += [checksum.damage(directory / name, expected, found)] if found != expected else []
+    try:
+        _environment(directory)
+    except DataError as error:
+        lines.append(str(error))
+    return lines
 
 
 def _number(text: str) -> float | int:
     if text == "":
         return math.nan
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    return whole_number(text) if text.lstrip("-").isdigit() else float(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,6 +19,8 @@ COST = ("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes
 
 # The files of the weights that a run may keep, by the rule that selects their epoch.
 WEIGHTS = {"last": "model.safetensors", "best_val": "best_val.safetensors"}
+
+SHOWN = 10  # of what could not be read
 
 
 class SavedRun:
@@ -138,6 +141,17 @@ class SavedRun:
     def damages(self) -> list[str]:
         """A line for each file that is not what the summary says it is, or for the summary itself; read anew."""
         return damages(self.directory)
+
+
+def left_out(folders: Sequence[str], records: Sequence[str]) -> str:
+    """How many folders and records could not be read, and which, from a line about each; empty where all could."""
+    lines = list[str]()
+    for what, found in (("folder", folders), ("record", records)):
+        if found:
+            lines.append(f"{len(found)} {what}{'s' * (len(found) > 1)} could not be read:")
+            lines += [f"  {line}" for line in found[:SHOWN]]
+            lines += [f"  and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "\n".join(lines)
 
 
 def is_number(value: Any) -> TypeGuard[float]:

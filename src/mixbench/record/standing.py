@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,16 +47,17 @@ class Pace:
         for directory in directories(root):
             run = SavedRun(directory)
             if run.state == "finished":
-                with contextlib.suppress(KeyError, TypeError):  # a summary from elsewhere, without times
-                    pace.learn(run.values, run.summary)
+                pace.learn(run.values, run.summary)
         return pace
 
     def learn(self, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Take a finished run into account: its values by their keys, and its summary."""
-        done = summary["selections"]["last"]["epoch"]  # fewer than planned, where it stopped early
-        seconds = (summary["train_seconds"] + summary["eval_seconds"]) / done
+        """Take a finished run into account: its values by their keys, and its summary, where that tells the times."""
+        done = summary["selections"]["last"].get("epoch")  # fewer than planned, where it stopped early
+        train, evaluation = summary.get("train_seconds"), summary.get("eval_seconds")
+        if done is None or train is None or evaluation is None:
+            return
         for kind in _kinds(config):
-            self._rates.setdefault(kind, []).append(seconds)
+            self._rates.setdefault(kind, []).append((train + evaluation) / done)
 
     def seconds(self, config: Train, epochs: int) -> float:
         """Estimate for so many epochs, in seconds; NaN where no finished run tells."""

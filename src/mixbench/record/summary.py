@@ -41,19 +41,27 @@ def differences(history: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def table(summary: dict[str, Any], directory: Path) -> str:
-    """The table at a run's end: Test_Acc and every Gap for each selection rule, cost, and where the run lies."""
+    """The table at a run's end: Test_Acc and every Gap for each selection rule, cost, and where the run lies.
+
+    What a summary from elsewhere does not tell is a dash.
+    """
     chosen = {name: row for name, row in summary["selections"].items() if name != "max"}
     head = f"{'selection':10} {'epoch':>5} {'Test_Acc':>9} {'Top-5':>7} {'Test loss':>9}"
     gaps = [key for key in GAPS if key in summary["selections"]["last"]]
     lines = [head + "".join(f"  {GAPS[key]:>16}" for key in gaps)]
     for name, row in chosen.items():
-        line = f"{name:10} {row['epoch']:5d} {row['test_acc']:9.2f} {row['test_top5']:7.2f} {row['test_loss']:9.4f}"
-        lines.append(line + "".join(f"  {_number(row[key]):>16}" for key in gaps))
-    seconds = f"train {summary['train_seconds']:.1f} s, evaluation {summary['eval_seconds']:.1f} s"
+        cells = [f"{name:10} {_known(row.get('epoch'), 'd'):>5}"]
+        for key, width, form in (("test_acc", 9, ".2f"), ("test_top5", 7, ".2f"), ("test_loss", 9, ".4f")):
+            cells.append(f"{_known(row.get(key), form):>{width}}")
+        lines.append(" ".join(cells) + "".join(f"  {_number(row.get(key)):>16}" for key in gaps))
+    train, evaluation = (_known(summary.get(f"{part}_seconds"), ".1f") for part in ("train", "eval"))
+    memory = summary.get("peak_memory_bytes")
+    peak = f"{memory / 2**30:.2f} GiB peak ({summary.get('peak_memory_of')})" if memory is not None else "-"
     lines += [
         "Test_Acc in %; Gap = Test_Acc - train accuracy, in points; best_test is chosen on the test set.",
-        f"time    {seconds}; {summary['images_per_second']:.0f} training images/s",
-        f"memory  {summary['peak_memory_bytes'] / 2**30:.2f} GiB peak ({summary['peak_memory_of']})",
+        f"time    train {train} s, evaluation {evaluation} s;"
+        f" {_known(summary.get('images_per_second'), '.0f')} training images/s",
+        f"memory  {peak}",
         f"run     {directory}",
     ]
     if kept := summary.get("kept"):
@@ -62,6 +70,10 @@ def table(summary: dict[str, Any], directory: Path) -> str:
     if changed := differences(summary.get("history", [])):
         lines.insert(-1, f"starts  not alike: {'; '.join(changed)}")
     return "\n".join(lines)
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _number(value: float | None) -> str:

@@ -50,13 +50,16 @@ class Run(SavedRun):
         return super().error
 
 
-def collect(places: Sequence[Path]) -> list[Run]:
-    """The runs in and below `places`, each once. Raises ConfigError for a place that does not exist."""
+def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Run]:
+    """The runs in and below `places`, each once; a line about each folder that cannot be read is added to `skipped`.
+
+    Raises ConfigError for a place that does not exist.
+    """
     found: dict[Path, Run] = {}
     for place in places:
         if not place.exists():
             raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
-        for directory in directories(place):
+        for directory in directories(place, skipped):
             found.setdefault(directory.resolve(), Run(directory))
     return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
 

@@ -27,13 +27,14 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
 
 
-def frame(root: Path, select: str = "last") -> pd.DataFrame:
+def frame(root: Path, select: str = "last", skipped: list[str] | None = None) -> pd.DataFrame:
     """The runs below `root`: state, config values by their keys, times, and the metrics of the selected epoch.
 
     `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no
-    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception.
+    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception; a line about each
+    folder that cannot be read is added to `skipped`.
     """
-    return pd.DataFrame([_row(SavedRun(directory), select) for directory in directories(root)])
+    return pd.DataFrame([_row(SavedRun(directory), select) for directory in directories(root, skipped)])
 
 
 def _row(run: SavedRun, select: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.files import expanded, writable
 from mixbench.machine.launch import one_launch
+from mixbench.machine.output import printable
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
 from mixbench.record.data import other_data
@@ -94,7 +95,8 @@ def _exported(config: Train) -> None:
     try:
         export(config)
     except MixbenchError as error:
-        print(f"tracker {config.tracker.name} has not got {run_dir(config)}: {error}", file=sys.stderr)
+        words = f"tracker {config.tracker.name} has not got {run_dir(config)}: {error}"
+        print(printable(words), file=sys.stderr)
 
 
 def _each_once(jobs: Sequence[Job], start: Callable[[Sequence[Job]], list[int]]) -> None:

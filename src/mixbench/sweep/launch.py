@@ -23,6 +23,7 @@ from mixbench.config.compose import composed, hydra_node, opened
 from mixbench.config.trust import LAUNCHERS
 from mixbench.errors import MixbenchError, output_error
 from mixbench.machine import process
+from mixbench.machine.output import printable
 from mixbench.machine.signals import LAUNCHER, Interrupted, heeded
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
@@ -117,7 +118,7 @@ def cell(config: DictConfig) -> int:
             handler(stop.exit_status - 128, None)  # submitit's: it puts the job into the queue again
         sys.exit(stop.exit_status)
     except MixbenchError as error:
-        print(f"mixbench train: {error}", file=sys.stderr)
+        print(printable(f"mixbench train: {error}"), file=sys.stderr)
         return error.exit_status
     except Exception:
         traceback.print_exc()

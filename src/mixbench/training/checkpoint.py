@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mixbench.errors import MixbenchError
+from mixbench.files import read_bounded
 from mixbench.machine.ranks import ALONE, Ranks
+from mixbench.record import checksum
 from mixbench.record.write import OpenRecord
+from mixbench.training import fits
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 # What a part counts as that the checkpoints of earlier versions lack.
@@ -32,11 +35,15 @@ class Snapshot:
     """The parts of a run that change while it trains, saved and restored together.
 
     Every part has `state_dict()` and `load_state_dict(state)`. A checkpoint of another run than the record's is
-    refused. Of several `ranks`, which are all in one state, rank 0 alone writes and reads files.
+    refused, and one that does not fit the parts of a run of so many `epochs` of `steps`. Of several `ranks`, which are
+    all in one state, rank 0 alone writes and reads files.
     """
 
-    def __init__(self, record: OpenRecord, ranks: Ranks = ALONE, **parts: Any) -> None:
+    def __init__(
+        self, record: OpenRecord, ranks: Ranks = ALONE, *, epochs: int = 1, steps: int = 1, **parts: Any
+    ) -> None:
         self.record, self.ranks, self.parts = record, ranks, parts
+        self.epochs, self.steps = epochs, steps
 
     def save(self) -> None:
         """Write all parts to last.pt. Raises OutputError, with the checkpoint before still in place."""
@@ -61,8 +68,12 @@ class Snapshot:
                 " the directory was copied or renamed. force=true starts the run over."
             )
         try:
+            fitting = {
+                name: fits.fitting(name, {**NEWER, **state}[name], part, self.epochs, self.steps)
+                for name, part in self.parts.items()
+            }
             for name, part in self.parts.items():
-                part.load_state_dict(state[name] if name in state else NEWER[name])
+                part.load_state_dict(fitting[name])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{last} does not fit the run ({type(error).__name__}: {error}): another version of"
@@ -100,9 +111,13 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     damaged: list[str] = []
     for name in (NEXT, LAST, PREVIOUS):
         path = directory / name
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
-        data = path.read_bytes()
+        try:
+            data = read_bounded(path, checksum.MOST_BYTES)
+        except OSError as error:
+            damaged.append(f"{path} cannot be read: {error.strerror}")
+            continue
         content, expected = data[:-DIGEST], data[-DIGEST:].decode(errors="replace")
         found = hashlib.sha256(content).hexdigest()
         if found == expected:
@@ -123,9 +138,10 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
     """The content of a whole file. A checksum says nothing of who wrote it, so no code in it is run."""
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a pickle of somebody else raises
+        why = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} is no checkpoint of mixbench, and is not loaded: {str(error).splitlines()[0]}"
+            f"{path} is no checkpoint of mixbench, and is not loaded: {why}\nforce=true starts the run over."
         ) from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of mixbench: it holds a {type(state).__name__}.")

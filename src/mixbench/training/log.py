@@ -10,8 +10,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mixbench.errors import output_error
+from mixbench.machine.output import printable
 
 log = logging.getLogger("mixbench")
+
+
+class _Printable(logging.Formatter):
+    """Lines as a terminal may get them, also from the file, whatever record or error they quote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _TqdmHandler(logging.Handler):
@@ -43,6 +51,7 @@ def logging_to(directory: Path) -> Iterator[None]:
     log.setLevel(logging.INFO)
     propagate, log.propagate = log.propagate, False
     for handler in handlers:
+        handler.setFormatter(_Printable())
         log.addHandler(handler)
     try:
         yield

@@ -19,6 +19,7 @@ from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
 from mixbench.machine.gpus import place
 from mixbench.machine.launch import again, launch
+from mixbench.machine.output import printable
 from mixbench.machine.signals import Interrupted, stop_on_signals
 from mixbench.record.claim import ClaimLost, claimed
 from mixbench.record.data import other_data
@@ -158,19 +159,19 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
     lost = [line for line in run.damages() if ".safetensors" in line]
     if lost:
         raise DataError("\n".join([*(f"{line}." for line in lost), "force=true trains the run again."]))
-    print(f"finished {run.summary['ended']}; force=true starts over\n{table(run.summary, run.directory)}")
+    told = f"finished {run.summary.get('ended', '')}; force=true starts over\n{table(run.summary, run.directory)}"
+    print(printable(told))
     asked = {"last", "best_val"} if config.keep == "both" else {config.keep}
     if missing := asked - run.summary.get("kept", {"last": 0}).keys():
         print(
             f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
         )
-    then = run.environment.get("plugins")
+    then = run.environment.get("plugins", {})
     for name, version in plugins.versions().items():
-        before = str(then.get(name, version)) if isinstance(then, dict) else version
+        before = then.get(name, version)
         if before != version:
-            print(
-                f"note: plugin {name} was {before[:15]} then, and is {version[:15]} now; force=true trains again"
-            )
+            was = printable(before[:15])
+            print(f"note: plugin {name} was {was} then, and is {version[:15]} now; force=true trains again")
     if ranks is not None:
         ranks.told(False)
     return True

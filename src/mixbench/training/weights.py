@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mixbench import __version__
 from mixbench.config.identity import run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError
+from mixbench.files import read_bounded
 from mixbench.record import checksum
 from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.schema.specs import DataSpec
@@ -127,7 +128,7 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     if run.state not in ("finished", "missing"):
         raise MixbenchError(_unfinished(run))
     try:
-        content = run.weights.read_bytes()
+        content = read_bounded(run.weights, checksum.MOST_BYTES)
     except OSError as error:
         kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
         other = f"; kept were those of {', '.join(kept)}" if kept else ""
