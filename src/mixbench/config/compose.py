@@ -54,7 +54,9 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> Train:
     not compose, or is not allowed.
     """
     run = (_ours() if config_dir is None else Composer(config_dir))(overrides)
-    parts = {key: copy.copy(part) for key, part in vars(run).items() if dataclasses.is_dataclass(part)}
+    parts: dict[str, Any] = {
+        key: copy.copy(part) for key, part in vars(run).items() if dataclasses.is_dataclass(part)
+    }
     return dataclasses.replace(run, **parts)
 
 
