@@ -98,6 +98,37 @@ def write_atomic(path: Path, data: bytes, before_rename: Callable[[], None] | No
             temporary.unlink()
 
 
+def append(path: Path, data: bytes, inode: int, size: int, before_writing: Callable[[], None]) -> bool:
+    """Write `data` behind the `size` bytes of the file with this inode number; False where `path` is another file.
+
+    `before_writing` may refuse by an exception of its own. Raises OutputError when the file cannot be written; it is
+    then as it was.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise output_error(path, error) from None
+    try:
+        found = os.fstat(handle)
+        if (found.st_ino, found.st_size) != (inode, size):
+            return False
+        before_writing()
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(handle, data[written:], size + written)
+            os.fsync(handle)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, size)
+            raise output_error(path, error) from None
+        return True
+    finally:
+        os.close(handle)
+
+
 def remove_leftovers(directory: Path) -> None:
     """Delete what killed writers left beside their files; nobody may be writing into `directory` meanwhile."""
     for path in directory.iterdir():

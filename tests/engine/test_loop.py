@@ -169,7 +169,7 @@ def test_the_average_is_what_is_evaluated() -> None:
 def test_early_stopping_waits_for_validation_accuracy() -> None:
     """By hand: of accuracies 3, 5, 4, 5, 4 the highest came first in epoch 2; patience 2 ends after 4, 3 after 5."""
     accuracies = [3.0, 5.0, 4.0, 5.0, 4.0]
-    rows = [{"val_acc": accuracy} for accuracy in accuracies]
+    rows = [{"epoch": epoch, "val_acc": accuracy} for epoch, accuracy in enumerate(accuracies, 1)]
     for patience, ends in ((1, 3), (2, 4), (3, 5), (4, None), (0, None)):
         loop = loop_of("batch_size=16", "dataset.val_size=10")
         loop.early_stopping = patience

@@ -25,15 +25,15 @@ def test_a_run_whose_claim_is_lost_is_taken_up_again(
     mixbench: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process works on it then, so it is busy, not failed: once it is free the sweep goes on with it."""
-    write, lost = OpenRecord.write_rows, list[Path]()
+    add, lost = OpenRecord.add_row, list[Path]()
 
     def lose_once(self: OpenRecord, rows: list) -> None:
         if not lost:
             lost.append(self.directory)
             (self.directory / CLAIM).unlink()
-        write(self, rows)
+        add(self, rows)
 
-    monkeypatch.setattr(OpenRecord, "write_rows", lose_once)
+    monkeypatch.setattr(OpenRecord, "add_row", lose_once)
     done = mixbench("train", "-m", "seed=0,1", *TINY)
     assert done.status == 0, done.err
     assert "the claim on the run is gone" in done.err

@@ -25,9 +25,9 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, torch.Tensor]
     found = dict[int, dict[str, torch.Tensor]]()
     measured = Loop._measured
 
-    def noted(self, epoch, before):
-        found[epoch + 1] = {k: v.clone() for k, v in self.model.state_dict().items()}
-        return measured(self, epoch, before)
+    def noted(self, position):
+        found[position.epoch + 1] = {k: v.clone() for k, v in self.model.state_dict().items()}
+        return measured(self, position)
 
     monkeypatch.setattr(Loop, "_measured", noted)
     return found

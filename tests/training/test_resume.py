@@ -27,13 +27,16 @@ def test_stopped_at_every_file_operation(
     Oracle: the run that was never stopped, bit for bit. The process dies anew after every restart, so one run
     dies as often as there are operations between two steps forward.
     """
-    operations = {name: getattr(os, name) for name in ("replace", "fsync")}
+    operations = {name: getattr(os, name) for name in ("replace", "fsync", "pwrite")}
     countdown = [0]
 
     def counted(name: str):
         def operation(*arguments):
             countdown[0] -= 1
             if countdown[0] == 0:
+                if name == "pwrite":
+                    handle, line, place = arguments
+                    operations[name](handle, line[: len(line) // 2], place)
                 raise Killed(name)
             return operations[name](*arguments)
 

@@ -48,19 +48,23 @@ def test_a_difference_between_starts_is_said_in_log_and_table(
 
 
 def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(mixbench, workplace: Path) -> None:
-    """Without the part about starts: the run goes on, and its record begins with this start."""
+    """Without the part about starts, and with the rows themselves, which epochs.csv then need not have: the run goes
+    on, and its record begins with this start.
+    """
     with stopped_after(1):
         mixbench("train", *RUN, "checkpoint_seconds=0")
     directory = only_run(workplace / "outputs")
     state, _ = checkpoint.read(directory)
     assert state is not None
     assert len(state.pop("starts")["history"]) == 1
+    first, _ = state["position"]["rows"], (directory / "epochs.csv").unlink()
     with opened(directory) as record:
         checkpoint.write(record, state | {"identity": directory.name})
     done = mixbench("train", *RUN)
     assert done.status == 0, done.err
     assert "resume   after epoch 1" in done.out
     assert len(SavedRun(directory).summary["history"]) == 1
+    assert SavedRun(directory).rows[:1] == first
 
 
 @given(st.lists(st.fixed_dictionaries({"at": st.integers(), "a": st.integers(0, 2), "b": st.booleans()})))

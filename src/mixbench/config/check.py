@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
-from mixbench.inventory import looking_once
+from mixbench.inventory import looking_once, remembered_of
 from mixbench.inventory.weights import look
 from mixbench.schema.dataset import Dataset
 from mixbench.schema.knob import MISSING, check
@@ -42,11 +42,12 @@ def checked(run: Train) -> Train:
     Raises ConfigError with one line for each value that is not allowed, DataError for damaged data.
     """
     with looking_once():
-        if (
-            isinstance(run.dataset, Dataset)
-            and (dataset := run.dataset.resolved(run.data_dir)) != run.dataset
-        ):
-            run = dataclasses.replace(run, dataset=dataset)
+        if isinstance(run.dataset, Dataset):
+            dataset = remembered_of(
+                run.dataset, f"resolved in {run.data_dir}", lambda: run.dataset.resolved(run.data_dir)
+            )
+            if dataset != run.dataset:
+                run = dataclasses.replace(run, dataset=dataset)
         run = _with_weights(run)
         problems = list(_problems(run))
     if problems:
@@ -88,17 +89,30 @@ def _problems(run: Train) -> Iterator[str]:
                 f" 'defaults: [/schema/{group}/<name>@_here_]'."
             )
         return
-    problems = list(check(run))
+    problems = list(check(run, nested=_of_values))
     for group in GROUPS:
         option = getattr(run, group)
-        if type(option)().name not in (option.name, MISSING):
-            problems.append(f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME.")
-        problems += option.problems() if hasattr(option, "problems") else []
+        problems += _of_option(group, option)
         problems += option.conflicts(run) if hasattr(option, "conflicts") else []
     if problems or not run.dataset.present():
         yield from problems
     else:
         yield from size_problems(run, run.dataset.spec())
+
+
+def _of_values(option: Any, prefix: str) -> list[str]:
+    return remembered_of(option, "values", lambda: list(check(option, prefix)))
+
+
+def _of_option(group: str, option: Any) -> list[str]:
+    """What is wrong with an option whatever else the run has."""
+
+    def problems() -> Iterator[str]:
+        if type(option)().name not in (option.name, MISSING):
+            yield f"{group}.name={option.name}: is fixed; choose another option with {group}=NAME."
+        yield from option.problems() if hasattr(option, "problems") else []
+
+    return remembered_of(option, "problems", lambda: list(problems()))
 
 
 def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:

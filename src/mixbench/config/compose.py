@@ -13,7 +13,7 @@ import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import hydra
 from hydra import version
@@ -53,13 +53,18 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> Train:
     `config_dir` is a user's folder with groups of their own, searched besides ours. Raises ConfigError for what does
     not compose, or is not allowed.
     """
-    return (_ours() if config_dir is None else Composer(config_dir))(overrides)
+    run = (_ours() if config_dir is None else Composer(config_dir))(overrides)
+    parts: dict[str, Any] = {
+        key: copy.copy(part) for key, part in vars(run).items() if dataclasses.is_dataclass(part)
+    }
+    return dataclasses.replace(run, **parts)
 
 
 class Composer:
     """`compose` for many cells that have much in common, exactly as Hydra composes them: 0.2 ms where Hydra takes 40.
 
-    Options are composed once, each value is converted by its schema once; a cell is a copy with its values set. That is
+    Options are composed once, each value is converted by its schema once; a cell is a copy with its values set, and
+    shares its options with the cells that have the same, so nobody may change them. That is
     what Hydra does, too, as long as no value refers to another. A cell with an interpolation, or with overrides that
     are neither choices nor values, is composed by Hydra itself.
     """
@@ -71,6 +76,10 @@ class Composer:
         self._run: dict[str, Any] = {}  # what the run has besides its options
         self._options: dict[tuple[str, str], Any] = {}  # by group and choice; no choice: the default
         self._schemas = functools.cache(OmegaConf.structured)
+        self._types = functools.cache(get_type_hints)
+        self._parts: dict[
+            tuple[int, tuple[str | None, ...]], Any
+        ] = {}  # options by the one they change, and overrides
         self._values: dict[tuple[type, str], Any] = {}  # by the schema that converts them, and the override
 
     def __call__(self, overrides: Sequence[str]) -> Train:
@@ -85,26 +94,42 @@ class Composer:
         return requested(typed(by_hydra(own, self.config_dir)) if run is None else checked(run))
 
     def _changed(self, base: Train | None, values: Iterable[Override]) -> Train | None:
-        """A copy with the values set; None where only Hydra can tell, or say what is wrong."""
+        """A copy with the values set; None where only Hydra can tell, or say what is wrong.
+
+        Options that are alike are one object, in all cells.
+        """
         if base is None:
             return None
-        run = copy.copy(base)
-        parts = {key: copy.copy(part) for key, part in vars(run).items() if dataclasses.is_dataclass(part)}
-        vars(run).update(parts)
-        parts[""] = run
+        given: dict[str, list[tuple[str, Override]]] = {"": []}
         for override in values:
             group, _, key = override.key_or_group.rpartition(".")
-            if group not in parts:
-                return None
-            try:
-                setattr(parts[group], key, self._value(type(parts[group]), key, override))
-            except OmegaConfBaseException:
-                return None
+            given.setdefault(group, []).append((key, override))
+        try:
+            run = self._with(base, given.pop(""))
+            for group, own in given.items():
+                option = vars(base).get(group)
+                if not dataclasses.is_dataclass(option):
+                    return None
+                kind = id(option), tuple(override.input_line for _, override in own)
+                if kind not in self._parts:
+                    self._parts[kind] = self._with(option, own)
+                setattr(run, group, self._parts[kind])
+        except OmegaConfBaseException:
+            return None
         return run
+
+    def _with(self, node: Any, values: Iterable[tuple[str, Override]]) -> Any:
+        """A copy of a dataclass with the values set."""
+        node = copy.copy(node)
+        for key, override in values:
+            setattr(node, key, self._value(type(node), key, override))
+        return node
 
     def _value(self, schema: type, key: str, override: Override) -> Any:
         """The value of an override, converted or refused as the schema says."""
-        line = override.input_line or ""
+        line, value = override.input_line or "", override.value()
+        if type(value) is int and self._types(schema).get(key) is int:
+            return value  # as the schema would say, too
         if (schema, line) not in self._values:
             node = self._schemas(schema)
             OmegaConf.update(node, key, override.value(), merge=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from mixbench.files import expanded
+from mixbench.inventory import remembered_of
 from mixbench.schema.train import Train
 
 
@@ -34,7 +36,7 @@ def scientific(node: Any) -> dict[str, Any]:
         if not field.metadata.get("scientific", True):
             continue
         if dataclasses.is_dataclass(value):
-            part = scientific(value)
+            part = remembered_of(value, "scientific", functools.partial(scientific, value))
             kept |= {field.name: part} if part else {}
         elif field.name == "name" or value != field.default:
             kept[field.name] = _unsigned(value)

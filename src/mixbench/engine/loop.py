@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -27,7 +27,7 @@ from mixbench.errors import MixbenchError
 from mixbench.machine.devices import synchronize
 from mixbench.machine.ranks import Ranks
 from mixbench.record.read import Row
-from mixbench.record.select import with_gaps
+from mixbench.record.select import Highest, with_gaps
 from mixbench.seams import Augment, Examples, Fed, Loss, Objective, Rule
 
 ADVICE = (
@@ -49,13 +49,24 @@ class Position:
     rows: list[Row] = field(default_factory=list)
     train_seconds: float = 0.0  # of the epoch under way
 
+    def __post_init__(self) -> None:
+        self.best = {key: Highest(key, self.rows) for key in ("test_acc", "val_acc")}
+
+    def add(self, row: Row) -> None:
+        """Take the row of the epoch that is done, and go to the start of the next one."""
+        self.rows.append(row)
+        for best in self.best.values():
+            best.note(row)
+        self.epoch, self.step, self.train_seconds = self.epoch + 1, 0, 0.0
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain containers, for a checkpoint."""
-        return dict(vars(self))
+        """Plain containers, for a checkpoint. The rows are not in it: they are on the disk already, in epochs.csv."""
+        return {"epoch": self.epoch, "step": self.step, "train_seconds": self.train_seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved position."""
+        """Go on from a saved position and the rows so far."""
         vars(self).update(state)
+        self.__post_init__()
 
 
 @dataclass
@@ -211,12 +222,11 @@ class Loop:
         row |= self.metrics.read()
         started = time.perf_counter()
         with self.evaluated():
-            row |= self._measured(epoch, position.rows)
+            row |= self._measured(position)
         row = with_gaps(row)
         row["train_seconds"] = position.train_seconds
         row["eval_seconds"] = time.perf_counter() - started
-        position.rows.append(row)
-        position.epoch, position.step, position.train_seconds = epoch + 1, 0, 0.0
+        position.add(row)
         self.metrics.reset()
         if self.finished(position) and not math.isfinite(row["test_loss"]):
             raise Diverged(f"the test loss is {row['test_loss']} at the end of training.\n{ADVICE}")
@@ -224,29 +234,29 @@ class Loop:
 
     def finished(self, position: Position) -> bool:
         """Whether all epochs are done, or validation accuracy has not risen for `early_stopping` of them."""
-        return position.epoch >= self.epochs or self._exhausted(position.rows)
+        return position.epoch >= self.epochs or self._exhausted(
+            position.epoch, position.best["val_acc"].epoch
+        )
 
-    def _exhausted(self, rows: Sequence[Row]) -> bool:
-        if not self.early_stopping or not rows:
-            return False
-        accuracies = [row["val_acc"] for row in rows]
-        return len(rows) - 1 - accuracies.index(max(accuracies)) >= self.early_stopping
+    def _exhausted(self, epoch: int, best: int) -> bool:
+        return bool(self.early_stopping) and epoch - best >= self.early_stopping
 
     def evaluated(self) -> AbstractContextManager[None]:
         """The weights that are evaluated and kept, in the model's place."""
         return nullcontext() if self.average is None else self.average.in_place()
 
-    def _measured(self, epoch: int, before: list[Row]) -> Row:
-        """What evaluations give after an epoch; those before it have the rows `before`."""
-        row: Row = {}
+    def _measured(self, position: Position) -> Row:
+        """What evaluations give after the epoch at `position`."""
+        epoch, row = position.epoch, dict[str, Any]()
         tested = {f"test_{key}": value for key, value in self._evaluate(self.test).items()}
         validated = {} if self.validation is None else self._evaluate(self.validation)
         validated = {f"val_{key}": value for key, value in validated.items()}
-        last = epoch + 1 == self.epochs or self._exhausted([*before, validated])
-        best = any(_is_best(key, tested | validated, before) for key in ("test_acc", "val_acc"))
+        best = {key for key, so_far in position.best.items() if so_far.beaten_by(tested | validated)}
+        best_val = epoch + 1 if "val_acc" in best else position.best["val_acc"].epoch
+        last = epoch + 1 == self.epochs or self._exhausted(epoch + 1, best_val)
 
         def due(every: int | str) -> bool:
-            return last or (best if isinstance(every, str) else (epoch + 1) % every == 0)
+            return last or (bool(best) if isinstance(every, str) else (epoch + 1) % every == 0)
 
         if self.train_clean_every:
             measured = due(self.train_clean_every)
@@ -267,12 +277,6 @@ class Loop:
         )
         together = max(1, self.eval_batch_size // self.batch_size)
         return mixed_accuracy(self.model, batches, self.autocast, self.ranks, together)
-
-
-def _is_best(key: str, row: Row, before: Sequence[Row]) -> bool:
-    """Whether a value is higher than in all rows before; as the best epoch is chosen, NaN counts for nothing."""
-    value, others = row.get(key, math.nan), (r.get(key, math.nan) for r in before)
-    return value > max((other for other in others if not math.isnan(other)), default=-math.inf)
 
 
 def _parts(n: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

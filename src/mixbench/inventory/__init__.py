@@ -36,3 +36,8 @@ def remembered(key: Any, look: Callable[[], Found]) -> Found:
     if key not in seen:
         seen[key] = look()
     return seen[key]
+
+
+def remembered_of(part: Any, what: str, look: Callable[[], Found]) -> Found:
+    """The same of one object, such as the options that many cells of a sweep share; nobody changes it meanwhile."""
+    return remembered((what, id(part)), lambda: (part, look()))[1]  # kept, so that no other gets its id

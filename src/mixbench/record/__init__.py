@@ -1,7 +1,7 @@
 """The run directory: the only door between training and everything that reads results.
 
     config.yaml    the composed config            env.json      commit, versions, device, command line
-    epochs.csv     one row per epoch              last.pt       what an exact resume needs
+    epochs.csv     one row per epoch, added       last.pt       what an exact resume needs besides the rows
     summary.json   state, selections, times       model.safetensors   final weights
     best_val.safetensors   those of the best epoch on the validation set, where they are kept
     train.log      what was printed               claim         the process that works here, while it does

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mixbench.record.read import Row
+
+
+class Highest:
+    """The highest value of a column so far, and the first epoch that has it; NaN counts for nothing."""
+
+    def __init__(self, key: str, rows: Iterable[Row] = ()) -> None:
+        self.key, self.value, self.epoch = key, -math.inf, 0
+        for row in rows:
+            self.note(row)
+
+    def note(self, row: Row) -> None:
+        """Take the next epoch's row into account."""
+        if self.beaten_by(row):
+            self.value, self.epoch = row[self.key], row["epoch"]
+
+    def beaten_by(self, row: Row) -> bool:
+        """Whether the row has a higher value than all before."""
+        return row.get(self.key, math.nan) > self.value
 
 
 def with_gaps(row: Row) -> Row:
@@ -31,7 +49,8 @@ def selections(rows: Sequence[Row]) -> dict[str, Row]:
     if not math.isnan(rows[-1].get("val_acc", math.nan)):
         chosen["best_val"] = _highest(rows, "val_acc")
     chosen["max"] = {
-        key: max((r[key] for r in rows if not math.isnan(r[key])), default=math.nan) for key in rows[-1]
+        key: max((r[key] for r in rows if not math.isnan(r.get(key, math.nan))), default=math.nan)
+        for key in rows[-1]
     }
     return chosen
 

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mixbench.errors import output_error
-from mixbench.files import plain, write_atomic, write_json
+from mixbench.files import append, plain, write_atomic, write_json
 from mixbench.record import checksum
 from mixbench.record.claim import CLAIM, Claim, claimed
 from mixbench.record.read import Row
+from mixbench.record.rows import Written, columns_of, lines
 
 
 class OpenRecord:
     """The record of a run that this process holds, in `directory`; `id` names the run.
 
-    Every file is whole or not there, and the claim is asked just before each rename: a process that has lost the run
-    writes nothing. All methods raise ClaimLost then, and OutputError where the disk refuses, with the file before
-    still in place.
+    Every file is whole or not there, and the claim is asked just before each rename, or line of epochs.csv: a process
+    that has lost the run writes nothing. All methods raise ClaimLost then, and OutputError where the disk refuses, with
+    the file before still in place.
 
     `claim` is None on the ranks above 0, which keep no record: to write is a mistake there (RuntimeError).
     """
 
     def __init__(self, directory: Path, id: str, claim: Claim | None) -> None:
         self.directory, self.id, self._claim = directory, id, claim
+        self._rows, self._inode = Written([], 0, b""), 0  # of epochs.csv, as this process has written it
 
     @property
     def claim(self) -> Claim:
@@ -48,14 +47,31 @@ class OpenRecord:
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Replace epochs.csv. Floats are written so that reading them back gives the same bits."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {k: "" if isinstance(v, float) and math.isnan(v) else repr(v) for k, v in row.items()}
-            )
-        self.write("epochs.csv", text.getvalue().encode())
+        columns = columns_of(rows)
+        text = lines(rows, columns, head=True)
+        self.write("epochs.csv", text)
+        self._rows = Written(columns, len(rows), text)
+        self._inode = os.stat(self.directory / "epochs.csv").st_ino
+
+    def add_row(self, rows: Sequence[Row]) -> None:
+        """Add the last of `rows` to epochs.csv, in a time that does not depend on how many there are.
+
+        All are written where the row has a new column, or the file is not the one with the others any more. A file is
+        known by its inode: who takes a run over replaces it, so a line that comes late is in nobody's way.
+        """
+        *_, row = rows
+        line = lines([row], self._rows.columns)
+        known = row.keys() <= set(self._rows.columns) and self._rows.count == len(rows) - 1
+        place = self.directory / "epochs.csv"
+        if known and append(place, line, self._inode, self._rows.size, self.claim.check):
+            self._rows.add(line)
+        else:
+            self.write_rows(rows)
+
+    @property
+    def rows_mark(self) -> dict[str, Any]:
+        """What a checkpoint holds of the rows that were written; `rows.marked` finds them again."""
+        return self._rows.mark()
 
     def write_config(self, config: Any) -> None:
         """Replace config.yaml by the composed config, a dataclass."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from omegaconf import MISSING
@@ -57,30 +58,40 @@ def allowed(limits: dict[str, float | None]) -> str:
     )
 
 
-def check(node: Any, prefix: str = "") -> Iterator[str]:
+def check(
+    node: Any, prefix: str = "", nested: Callable[[Any, str], Iterable[str]] | None = None
+) -> Iterator[str]:
     """One message for each knob of the dataclass instance `node` whose value is not allowed.
 
-    Numbers must be finite even where no limit is given. `None` (an unset optional) is always allowed.
+    Numbers must be finite even where no limit is given. `None` (an unset optional) is always allowed. `nested` tells
+    those of a dataclass in it, which many nodes may share; without it they are checked here.
     """
-    for field in dataclasses.fields(node):
-        key, value = f"{prefix}{field.name}", getattr(node, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from check(value, f"{key}.")
+    for name, metadata in _knobs(type(node)):  # type: ignore[arg-type]  # a type is hashable
+        value = getattr(node, name)
+        if hasattr(type(value), "__dataclass_fields__"):
+            yield from (nested or check)(value, f"{prefix}{name}.")
         elif value is not None:
-            for item in value if isinstance(value, (list, tuple)) else [value]:
-                problem = _problem(item, field.metadata)
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                problem = _problem(item, metadata)
                 if problem:
-                    yield f"{key}={item}: {problem}"
+                    yield f"{prefix}{name}={item}: {problem}"
+
+
+@functools.cache
+def _knobs(schema: Hashable) -> tuple[tuple[str, Any], ...]:
+    return tuple((field.name, field.metadata) for field in dataclasses.fields(schema))  # type: ignore[arg-type]
 
 
 def _problem(value: Any, metadata: Any) -> str:
+    if isinstance(value, bool):
+        return ""
     choices, limits = metadata.get("choices"), metadata.get("limits", {})
     if isinstance(value, (list, tuple, dict)):
         return "is nested; each element is one value."
     if isinstance(value, str) and choices is not None and value not in choices:
         number = f" or a number {allowed(limits)}" if allowed(limits) else ""
         return f"not one of {', '.join(choices)}{number}.{nearest(value, choices)}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)):
         return ""
     if isinstance(value, int) and abs(value) >= 2**63:
         return f"has more than 64 bits{'; must be ' + allowed(limits) if allowed(limits) else ''}."

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mixbench.config.identity import run_dir
@@ -33,7 +34,7 @@ class Job:
     config: Train
     label: str
 
-    @property
+    @cached_property
     def directory(self) -> Path:
         """Where the run lies."""
         return run_dir(self.config)
@@ -65,9 +66,11 @@ def train(
     when a signal ends it.
     """
     different = {job.directory: job for job in jobs}.values()
-    waiting = [job for job in different if job.waiting]
+    waiting = []
     for job in different:
-        if job not in waiting:
+        if job.waiting:
+            waiting.append(job)
+        else:
             _exported(job.config)
     if not waiting:
         return

@@ -9,7 +9,6 @@ from pathlib import Path
 from hydra.types import RunMode
 
 from mixbench.config.compose import Composer, hydra_node
-from mixbench.config.identity import run_id
 from mixbench.config.overrides import expand, of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
@@ -49,6 +48,7 @@ def grid(overrides: Sequence[str], config_dir: str | None = None) -> list[Job]:
     return jobs
 
 
+@looking_once()
 def dry_run(jobs: Sequence[Job]) -> str:
     """Every run with its state, its id and what sets it apart, and the expected time where finished runs tell."""
     pace = Pace.below(expanded(jobs[0].config.output_dir))
@@ -61,7 +61,7 @@ def dry_run(jobs: Sequence[Job]) -> str:
             left[run.directory] = seconds
             counts[state] += 1
         time = "" if state == "finished" else "?" if math.isnan(seconds) else duration(seconds)
-        lines.append(f"{state:10} {run_id(job.config)} {time:>8}  {job.label}{progress(run, epochs)}")
+        lines.append(f"{state:10} {job.directory.name} {time:>8}  {job.label}{progress(run, epochs)}")
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     known = [seconds for seconds in left.values() if not math.isnan(seconds)]
     time = duration(sum(known)) if known or not left else duration(math.nan)

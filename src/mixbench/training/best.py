@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mixbench.engine.loop import Loop
+from mixbench.engine.loop import Loop, Position
 from mixbench.record.read import Row
 from mixbench.record.run import WEIGHTS
 from mixbench.record.select import selections
@@ -28,13 +28,12 @@ class Best:
         self.loop, self.wanted = loop, wanted
         self.epoch, self.weights = 0, dict[str, Tensor]()
 
-    def note(self, rows: Sequence[Row]) -> None:
-        """Take a copy of what was evaluated for the last of `rows` if that is the best of them."""
-        *before, last = rows
-        if self.wanted and all(last["val_acc"] > row["val_acc"] for row in before):
+    def note(self, position: Position) -> None:
+        """Take a copy of what was evaluated for the epoch that is just done if it is the best so far."""
+        if self.wanted and position.best["val_acc"].epoch == position.epoch:
             with self.loop.evaluated():
                 self.weights = {k: v.detach().cpu().clone() for k, v in self.loop.model.state_dict().items()}
-            self.epoch = last["epoch"]
+            self.epoch = position.epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors, for a checkpoint."""

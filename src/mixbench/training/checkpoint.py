@@ -2,6 +2,9 @@
 
 A file is torch.save's bytes followed by their SHA-256 in hexadecimal (torch.load does not mind the tail), so a
 truncated or bit-flipped file is found before a number is read from it.
+
+The rows of the epochs are not in it but in epochs.csv, to which one is added after each: a checkpoint holds how many
+there were, and a checksum of them.
 """
 
 from __future__ import annotations
@@ -14,14 +17,17 @@ from typing import Any
 
 import torch
 
-from mixbench.errors import MixbenchError
+from mixbench.errors import DataError, MixbenchError
 from mixbench.files import read_bounded
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.record import checksum
+from mixbench.record.read import read_rows
+from mixbench.record.rows import marked
 from mixbench.record.write import OpenRecord
 from mixbench.training import fits
 
 LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
+ROWS = "epochs.csv"  # the key of what is held of this file, to which a checkpoint belongs
 # What a part counts as that the checkpoints of earlier versions lack.
 NEWER: dict[str, Any] = {"starts": {"data": {}, "history": []}, "best": {"epoch": 0, "weights": {}}}
 DIGEST = 64  # hexadecimal characters of a SHA-256
@@ -50,7 +56,7 @@ class Snapshot:
         if self.ranks.rank > 0:
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        write(self.record, {"identity": self.record.id, **state})
+        write(self.record, {"identity": self.record.id, ROWS: self.record.rows_mark, **state})
 
     def restore(self) -> list[str] | None:
         """Set all parts to the newest whole checkpoint; None where there is none yet.
@@ -120,11 +126,14 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
             continue
         content, expected = data[:-DIGEST], data[-DIGEST:].decode(errors="replace")
         found = hashlib.sha256(content).hexdigest()
-        if found == expected:
-            return _state(path, content), damaged
-        damaged.append(
-            f"{path} is damaged ({len(data)} bytes; checksum expected {expected[:12]}..., found {found[:12]}...)"
-        )
+        if found != expected:
+            damaged.append(
+                f"{path} is damaged ({len(data)} bytes; checksum expected {expected[:12]}..., found {found[:12]}...)"
+            )
+        elif lacking := _take_rows(directory, state := _state(path, content)):
+            damaged.append(f"{path} cannot be gone on from: {lacking}")
+        else:
+            return state, damaged
     if damaged:
         raise CheckpointError(
             "\n".join(damaged)
@@ -132,6 +141,26 @@ def read(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
             " directory under another name)."
         )
     return None, damaged
+
+
+def _take_rows(directory: Path, state: dict[str, Any]) -> str:
+    """Put the rows that a checkpoint was saved with into its position; returns what is wrong with epochs.csv, if so.
+
+    Earlier versions have the rows there already.
+    """
+    mark = state.pop(ROWS, None)
+    if mark is None:
+        return ""
+    try:
+        rows = marked(read_rows(directory), mark)
+        if rows is None:
+            return f"{directory / 'epochs.csv'} has not the rows any more that it was saved with"
+        state.setdefault("position", {})["rows"] = rows
+    except DataError as error:
+        return str(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # somebody else's
+        return f"it names no rows of epochs.csv ({type(error).__name__}: {error})"
+    return ""
 
 
 def _state(path: Path, content: bytes) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def run_epochs(
     ranks = loop.ranks
     stop.at_once = False  # from here on there is something to save
     if position.rows and ranks.rank == 0:
-        record.write_rows(position.rows)  # a kill may have come between the checkpoint and the rows
+        record.write_rows(position.rows)  # there may be more, of the time between the checkpoint and a kill
     saved = time.monotonic()
     with Progress(
         config.epochs, position.epoch, loop.steps, config.batch_size, shown=config.progress
@@ -55,12 +55,12 @@ def run_epochs(
                         number,
                     )
             row = loop.close_epoch(position)
-            best.note(position.rows)
+            best.note(position)
+            if ranks.rank == 0:
+                record.add_row(position.rows)  # before the checkpoint that counts on it
             if time.monotonic() - saved > config.checkpoint_seconds or loop.finished(position):
                 snapshot.save()
                 saved = time.monotonic()
-            if ranks.rank == 0:
-                record.write_rows(position.rows)
             track(row)
             progress.end_epoch(row["test_acc"])
             log.info(epoch_line(row, config.epochs))
