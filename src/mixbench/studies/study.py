@@ -60,6 +60,10 @@ STUDIES = {
     "lipschitz": "mixbench.studies.lipschitz",
     "gap": "mixbench.studies.gap",
     "printed": "mixbench.studies.printed",
+    "directions": "mixbench.studies.directions",
+    "expansion": "mixbench.studies.expansion",
+    "protection": "mixbench.studies.protection",
+    "capacity": "mixbench.studies.capacity",
 }
 
 
