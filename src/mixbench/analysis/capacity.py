@@ -7,6 +7,7 @@ MixupE (UAI 2023), Theorem 2. The generalized linear model is logistic regressio
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, roots_jacobi
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 def coefficient(alpha: float) -> float:

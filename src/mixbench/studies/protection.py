@@ -239,9 +239,9 @@ def constant_radius(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     vacuous, true = falls.mean() > 0.95, bool(holds.all())
     verdict = CORRECTED if vacuous and true else CONFIRMED if true else REFUTED
     remark = (
-        "Theta holds weights without training error alone, along which the quadratic form falls to zero at last: it has no"
-        " minimiser there, and Assumption 3.1 speaks of none. For those of Mixup's loss the constant does not depend on"
-        " n."
+        "Theta holds weights without training error alone, along which the quadratic form falls to zero at last: it has"
+        " no minimiser there, and Assumption 3.1 speaks of none. For those of Mixup's loss the constant does not depend"
+        " on n."
     )
     return Judgement(verdict, words, remark if verdict == CORRECTED else "")
 
