@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from mixbench.schema.knob import knob
 from mixbench.studies.judging import interval, spread
-from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
+from mixbench.studies.study import CONFIRMED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,8 +106,9 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     return plots
 
 
-def _by_network(of: pd.DataFrame, column: str, statistic: Callable[..., pd.Series[float]]) -> np.ndarray:
-    return statistic(of[of["iteration"] > 0].groupby("seed")[column]).to_numpy()
+def _by_network(of: pd.DataFrame, column: str) -> np.ndarray:
+    """Means over all looks but the first, which is before training."""
+    return of[of["iteration"] > 0].groupby("seed")[column].mean().to_numpy()
 
 
 def negative(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -125,30 +125,26 @@ def negative(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             " alpha are negative"
         )
     verdict = CONFIRMED if all(always) else UNDECIDED if any(always) else REFUTED
-    remark = "It is no effect of Mixup: without it the least alpha is as far below zero, and half of all are negative."
+    remark = "It is no effect of Mixup: without it the least alpha is as far below zero, and nearly half of all are."
     return Judgement(verdict, "; ".join(words), remark if verdict == CONFIRMED else "")
 
 
 def unintended(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """Whether Mixup's first-order term, whose sign decides, is below zero for more than half of the images."""
-    words, more, less = [], [], []
+    """Whether Mixup's first-order term is below zero on average over images and looks, so that it grows the norms."""
+    words, below, above = [], [], []
     for model in parameters.models:
-        of = numbers[numbers["part"] == f"{model}, mixup"]
-        share, mean = (
-            _by_network(of, "q_negative", lambda g: g.mean()),
-            _by_network(of, "q", lambda g: g.mean()),
-        )
-        low, high = interval(share, np.mean)
-        below, above = interval(mean, np.mean)
-        more.append(above < 0)
-        less.append(below > 0)
+        of = {method: numbers[numbers["part"] == f"{model}, {method}"] for method in METHODS}
+        share, mean = (_by_network(of["mixup"], column) for column in ("q_negative", "q"))
+        low, high = interval(mean, np.mean)
+        below.append(high < 0)
+        above.append(low > 0)
         words.append(
-            f"{NAMES[model]}: q < 0 for {share.mean():.0%} of the images ({low:.0%} to {high:.0%}), mean q"
-            f" {mean.mean():+.3f} ({below:+.3f} to {above:+.3f})"
+            f"{NAMES[model]}: q < 0 for {share.mean():.0%} of the images, mean q {mean.mean():+.2f} ({low:+.2f} to"
+            f" {high:+.2f}), without Mixup {_by_network(of['none'], 'q').mean():+.2f}"
         )
-    verdict = CONFIRMED if all(more) else CORRECTED if all(less) and parameters.seeds > 1 else UNDECIDED
-    remark = "For single images, not on average: the mean of q is positive, and Mixup shrinks it."
-    return Judgement(verdict, "; ".join(words), remark if verdict == CORRECTED else "")
+    verdict = CONFIRMED if all(below) else REFUTED if all(above) else UNDECIDED
+    remark = "What Mixup minimises has q in it as a summand, which becomes smaller below zero too."
+    return Judgement(verdict, "; ".join(words), remark if verdict == CONFIRMED else "")
 
 
 STUDY = Study(
