@@ -61,8 +61,8 @@ STUDIES = {
     "gap": "mixbench.studies.gap",
     "printed": "mixbench.studies.printed",
     "directions": "mixbench.studies.directions",
-    "expansion": "mixbench.studies.expansion",
-    "protection": "mixbench.studies.protection",
+    "orders": "mixbench.studies.orders",
+    "upper_bound": "mixbench.studies.upper_bound",
     "capacity": "mixbench.studies.capacity",
 }
 

@@ -55,7 +55,7 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
 
 
 def _training(p: Parameters, part: str, generator: Generator) -> Iterator[dict[str, Any]]:
-    from mixbench.analysis.protection import examples, without_biases
+    from mixbench.analysis.upper_bound import examples, without_biases
     from mixbench.analysis.radius import initial, trained
 
     distance = SHIFT if part == "uncentred" else 0.0
@@ -72,7 +72,7 @@ def _sides(p: Parameters, weights: list[Tensor], problem: Problem, generator: Ge
     import torch
 
     from mixbench.analysis import approximation as a
-    from mixbench.analysis import protection as t
+    from mixbench.analysis import upper_bound as t
 
     inputs, labels = problem.inputs, problem.labels
     output, _ = a.biased(weights, inputs)
@@ -104,7 +104,7 @@ def _minimisers(p: Parameters, part: str, generator: Generator) -> Iterator[dict
     import torch
     from torch.nn import functional as F
 
-    from mixbench.analysis import protection as t
+    from mixbench.analysis import upper_bound as t
     from mixbench.analysis.approximation import attacked_second_order, moments
     from mixbench.analysis.radius import Problem
 

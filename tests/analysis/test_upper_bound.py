@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixbench.analysis import protection as t
+from mixbench.analysis import upper_bound as t
 from mixbench.analysis.approximation import attacked, attacked_second_order, mixup
 from mixbench.analysis.radius import initial, problems, trained
 
