@@ -40,9 +40,7 @@ def grouped(found: Sequence[tuple[Run, Evaluation]]) -> dict[str, list[Group]]:
     result = {run.directory: evaluation["result"] for run, evaluation in found}
     places = {}
     for title, each in settings(run for run, _ in found).items():
-        groups = [
-            Group(s, {int(run.values["seed"]): result[run.directory] for run in s.runs}) for s in each
-        ]
+        groups = [Group(s, {int(run.values["seed"]): result[run.directory] for run in s.runs}) for s in each]
         places[title] = sorted(groups, key=lambda group: group.setting.method != PLAIN)
     return places
 
@@ -76,14 +74,13 @@ def sheets(title: str, groups: Sequence[Group], command: str) -> list[Sheet]:
     head = ["", *(group.label for group in groups)]
     rows = [[key, *(_text(estimate([*g.values(key).values()])) for g in groups)] for key in keys(groups)]
     counts = ", ".join(f"{group.label} {len(group.results)}" for group in groups)
-    whole = Sheet(
-        title, f"mean and standard deviation over seeds; runs: {counts}", command, head, rows
-    )
+    whole = Sheet(title, f"mean and standard deviation over seeds; runs: {counts}", command, head, rows)
     if len(groups) < 2:
         return [whole]
     first, *others = groups
     differences = [
-        [key, *(_difference(group.values(key), first.values(key)) for group in others)] for key in keys(groups)
+        [key, *(_difference(group.values(key), first.values(key)) for group in others)]
+        for key in keys(groups)
     ]
     words = (
         f"the same numbers less those of {first.label}, of the same seeds: mean and standard deviation of the"

@@ -28,7 +28,8 @@ def _line(group: Group, style: int, x: Sequence[float], values: Iterable[Sequenc
 
 def _by_key(groups: Sequence[Group], x: Sequence[float], key_of: Callable[[float], str]) -> list[Line]:
     return [
-        _line(group, i, x, ([*group.values(key_of(at)).values()] for at in x)) for i, group in enumerate(groups)
+        _line(group, i, x, ([*group.values(key_of(at)).values()] for at in x))
+        for i, group in enumerate(groups)
     ]
 
 
@@ -65,10 +66,7 @@ def _reliability(diagrams: Sequence[list[dict[str, Any]]], bins: int) -> tuple[l
     entries = [[e for diagram in diagrams for e in diagram if e["bin"] == i] for i in range(bins)]
     entries = [of_bin for of_bin in entries if of_bin]
     return tuple(  # type: ignore[return-value]
-        [
-            float(np.average([e[what] for e in of_bin], weights=[e["n"] for e in of_bin]))
-            for of_bin in entries
-        ]
+        [float(np.average([e[what] for e in of_bin], weights=[e["n"] for e in of_bin])) for of_bin in entries]
         for what in ("confidence", "acc")
     )
 
@@ -92,40 +90,36 @@ def _robustness(groups: Sequence[Group], options: Options) -> list[Plot]:
 
 def _corruptions(groups: Sequence[Group], _: Options) -> list[Plot]:
     """Accuracy against severity, one panel for each corruption, after the mean of all."""
-    names = list(next(iter(groups[0].results.values()))["severities"])
     severities = [1.0, 2.0, 3.0, 4.0, 5.0]
 
-    def panel(title: str, of_result: Callable[[dict[str, list[float]]], Sequence[float]]) -> Panel:
+    def panel(name: str) -> Panel:
         lines = []
         for i, group in enumerate(groups):
-            rows = [of_result(result["severities"]) for result in group.results.values()]
+            of_each = [result["severities"] for result in group.results.values()]
+            rows = [np.mean([*found.values()], 0) if name == "mean" else found[name] for found in of_each]
             lines.append(_line(group, i, severities, zip(*rows, strict=True)))
-        return Panel(title, "severity", "accuracy (%)", lines)
+        return Panel(name.replace("_", " "), "severity", "accuracy (%)", lines)
 
-    panels: list[Plot] = [panel("mean of all", lambda found: np.mean([*found.values()], 0).tolist())]
-    return panels + [panel(name.replace("_", " "), lambda found, name=name: found[name]) for name in names]
+    return [panel(name) for name in ("mean", *next(iter(groups[0].results.values()))["severities"])]
 
 
 def _sharpness(groups: Sequence[Group], options: Options) -> list[Plot]:
     radii = sorted(map(float, options["rho"]))
     titles = {"one_step": "one step along the gradient", "ascent": f"{options['steps']} steps in the ball"}
-    return [
-        Panel(
-            title,
+
+    def panel(kind: str) -> Panel:
+        lines = _by_key(groups, radii, lambda radius: f"{kind}_{radius:g}")
+        return Panel(
+            titles[kind],
             "rho",
             "rise of the training loss (nats)",
-            _by_key(groups, radii, lambda radius, kind=kind: f"{kind}_{radius:g}"),
+            lines,
             log=True,
-            log_y=_positive(groups, f"{kind}_"),
+            log_y=all(mean > 0 for line in lines for mean in line.mean),
             ticks=radii,
         )
-        for kind, title in titles.items()
-    ]
 
-
-def _positive(groups: Sequence[Group], start: str) -> bool:
-    values = [v for g in groups for k in keys(groups) if k.startswith(start) for v in g.values(k).values()]
-    return min(values, default=0) > 0
+    return [panel(kind) for kind in titles]
 
 
 def _slices(groups: Sequence[Group], _: Options) -> list[Plot]:
@@ -145,7 +139,9 @@ def _slices(groups: Sequence[Group], _: Options) -> list[Plot]:
     high = float(min(max(v.max() for v in values), low + 3))
     for group, plane, value in zip(groups, planes, values, strict=True):
         title = f"{group.label}: log10 of the loss"
-        panels.append(HeatMap(title, "first direction", "second direction", plane["x"], plane["y"], value, low, high))
+        panels.append(
+            HeatMap(title, "first direction", "second direction", plane["x"], plane["y"], value, low, high)
+        )
     return panels
 
 
