@@ -250,6 +250,19 @@ def test_jobs_of_a_launcher_have_it(workplace: Path, tint: str, launcher: str) -
     assert states() == ["finished"] * 2
 
 
+def test_a_folder_that_hides_pythons_modules(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """Our workers search it last; a launcher's jobs would be hit, and are refused before anything begins."""
+    Path(tint).with_name("random.py").write_text("raise SystemExit('their random')")
+    sweep = ("train", "-m", "augment=tint", "seed=0,1", *TINY, "--plugin", tint)
+    done = mixbench(*sweep, "hydra/launcher=joblib")
+    assert done.status == 2
+    assert "random.py would hide Python's own module random from the launcher's jobs" in done.err
+    assert not Path("outputs").exists()
+    done = mixbench(*sweep, "--jobs", "2")
+    assert done.status == 0, done.err
+    assert states() == ["finished"] * 2
+
+
 # --- installed packages -------------------------------------------------------------------------
 
 

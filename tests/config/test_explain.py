@@ -14,7 +14,8 @@ HEAD = "defaults: [/schema/augment/mixup@_here_, /augment/mixup@_here_]\n"
 FILES = {
     "alhpa: 0.7": "In 'augment/mine': Key 'alhpa' not in 'Mixup' (full_key: augment.alhpa).",
     "alpha: far": "In 'augment/mine': Value 'far' of type 'str' could not be converted to Float (full_key:",
-    "alpha: [": "a file cannot be read as YAML: ",
+    "alpha: [": "mine.yaml: cannot be read: line 3: did not find expected node content.",
+    "alpha: 1\nalpha: 2": "a file cannot be read as YAML: ",
 }  # fmt: skip
 
 

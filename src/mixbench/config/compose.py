@@ -30,7 +30,7 @@ from yaml import YAMLError
 
 from mixbench.config.check import checked, typed
 from mixbench.config.explain import in_words
-from mixbench.config.folder import config_folder
+from mixbench.config.folder import address
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
 from mixbench.config.overrides import EXPERIMENT, is_choice, is_value, of_hydra, read
@@ -189,7 +189,7 @@ def opened(config_dir: str | None = None) -> Iterator[Hydra]:
     register()
     places = create_config_search_path(str(conf_dir()))
     if config_dir is not None:
-        places.prepend("--config-dir", f"file://{config_folder(config_dir)}", SearchPathQuery("schema"))
+        places.prepend("--config-dir", address(config_dir), SearchPathQuery("schema"))
     version.setbase("1.3")
     before = get_gh_backup()
     try:

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.plugins.config_source import ConfigResult
+
 from mixbench.config import library, options
+from mixbench.config.yaml_files import text_of
 from mixbench.errors import ConfigError
 from mixbench.schema.train import GROUPS
+
+
+class ConfigDir(FileConfigSource):
+    """Where Hydra finds option files of a user: as files of its own, once it is known that they can be loaded."""
+
+    @staticmethod
+    def scheme() -> str:
+        """What the folder's address begins with."""
+        return "mixbench-config-dir"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """The content of a file. Raises ConfigError where it is more than can be read."""
+        text_of(Path(self.path, self._normalize_file_name(config_path)))
+        return super().load_config(config_path)
+
+
+def address(config_dir: str) -> str:
+    """The folder as Hydra's search path names it. Raises ConfigError as `config_folder` does."""
+    SourcesRegistry.instance().register(ConfigDir)
+    return f"{ConfigDir.scheme()}://{config_folder(config_dir)}"
 
 
 def config_folder(config_dir: str) -> Path:

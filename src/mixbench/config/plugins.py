@@ -158,19 +158,46 @@ def named(names: Sequence[str]) -> Iterator[None]:
     if not names:  # those of the environment are loaded when first needed
         yield
         return
-    before = {key: os.environ.get(key) for key in (VARIABLE, "PYTHONPATH")}
+    before = os.environ.get(VARIABLE)
     absolute = [str(expanded(name).resolve()) if name.endswith(".py") else name for name in names]
     os.environ[VARIABLE] = json.dumps(list(dict.fromkeys([*_given(), *absolute])))
-    # A launcher's job names the schema's module before any code of ours runs.
-    folders = [str(Path(name).parent) for name in absolute if name.endswith(".py")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [before["PYTHONPATH"], *folders]))
     try:
         load()
         yield
     finally:
-        for key, value in before.items():
-            os.environ.pop(key)
-            os.environ |= {} if value is None else {key: value}
+        os.environ.pop(VARIABLE)
+        os.environ |= {} if before is None else {VARIABLE: before}
+
+
+@contextlib.contextmanager
+def importable(folders: Sequence[str]) -> Iterator[None]:
+    """A Python started inside the block finds modules in these folders, behind those that PYTHONPATH names."""
+    before = os.environ.get("PYTHONPATH")
+    if folders:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [before, *folders]))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        os.environ |= {} if before is None else {"PYTHONPATH": before}
+
+
+def folders() -> list[str]:
+    """Where plugins lie that are files. Raises ConfigError where a file beside one has the name of a module of Python.
+
+    The job of a launcher names the schema's module before any code of ours runs, so Python itself has to find it there;
+    but what PYTHONPATH names is searched before Python's own modules.
+    """
+    found = list(dict.fromkeys(str(Path(name).parent) for name in _given() if name.endswith(".py")))
+    for folder in map(Path, found):
+        hiding = sorted(path for path in folder.iterdir() if path.stem in sys.stdlib_module_names)
+        hiding = [path for path in hiding if path.suffix == ".py" or (path / "__init__.py").exists()]
+        if hiding:
+            raise ConfigError(
+                f"--plugin: {hiding[0]} would hide Python's own module {hiding[0].stem} from the launcher's jobs;"
+                " move the plugin into a folder of its own."
+            )
+    return found
 
 
 def arguments() -> list[str]:

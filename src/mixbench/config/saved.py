@@ -17,6 +17,7 @@ from mixbench.config.compose import compose
 from mixbench.config.explain import unknown_key, wrong_type
 from mixbench.config.identity import flat
 from mixbench.config.options import Option, options, schemas
+from mixbench.config.yaml_files import text_of
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, Train
@@ -31,8 +32,8 @@ def saved_config(path: Path) -> Train:
     Raises ConfigError that names the file, and the key where it is one that does not fit.
     """
     try:
-        saved = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        saved = yaml.safe_load(text_of(path))
+    except (yaml.YAMLError, ValueError) as error:  # a key that is a list, a date that is none
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     if not isinstance(saved, dict):
         raise ConfigError(f"{path}: cannot be read: is no mapping of keys to values.")

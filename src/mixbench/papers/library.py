@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mixbench.config.library import conf_dir, listed
+from mixbench.config.yaml_files import text_of
 from mixbench.errors import ConfigError
 from mixbench.papers.parse import parse
 from mixbench.papers.spec import Figure, Table
@@ -24,12 +25,16 @@ RUNS = ("table", "figure")  # kinds that are made from runs
 
 
 def names(kinds: Collection[str] = RUNS) -> list[str]:
-    """The keys of the specs of these kinds that come with mixbench: by paper, tables before figures, by number."""
+    """The keys of the specs of these kinds that come with mixbench: by paper, tables before figures, by number.
 
-    def place(key: str) -> tuple[int, bool, list[str | int]]:
+    Papers that are not among PAPERS come last.
+    """
+
+    def place(key: str) -> tuple[int, str, bool, list[str | int]]:
         paper, name = key.split("/")
         numbered = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-        return PAPERS.index(paper), not name.startswith("table"), numbered
+        order = PAPERS.index(paper) if paper in PAPERS else len(PAPERS)
+        return order, paper, not name.startswith("table"), numbered
 
     found = [path for path in listed(conf_dir() / "paper", "*/*.yaml") if kind_of(path) in kinds]
     return sorted((f"{path.parent.name}/{path.stem}" for path in found), key=place)
@@ -43,8 +48,8 @@ def file_of(key: str) -> Path:
 def kind_of(path: Path) -> str:
     """The kind that a spec file names in a line of its own; empty where there is none, or no such file."""
     try:
-        found = re.search(r"^kind: *(\w+) *$", path.read_text(), re.MULTILINE)
-    except (OSError, ValueError):
+        found = re.search(r"^kind: *(\w+) *$", text_of(path), re.MULTILINE)
+    except ConfigError:
         return ""
     return found[1] if found else ""
 

@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from mixbench.config.yaml_files import load
 from mixbench.errors import ConfigError
 from mixbench.papers.metric import EPOCH_COLUMNS, EVALUATION_COLUMNS, TRANSFORMS, Metric
 from mixbench.papers.spec import MOST_SEEDS, CellNote, Figure, Protocol, Published, Spec, Sweep, Table
@@ -27,10 +24,9 @@ T = TypeVar("T")
 
 def parse(path: Path, key: str) -> Table | Figure:
     """The spec in the YAML file `path`, to be known as `key`."""
+    given = load(path)
     try:
-        return _spec(key, _mapping(OmegaConf.to_container(OmegaConf.load(path)), "the file"))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+        return _spec(key, _mapping(given, "the file"))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

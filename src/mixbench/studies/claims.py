@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
 
+from mixbench.config import yaml_files
 from mixbench.errors import ConfigError
 from mixbench.papers.library import PAPERS, file_of
 from mixbench.schema.knob import nearest
@@ -73,7 +73,7 @@ def claims(paper: str) -> list[Claim]:
     if not path.exists():
         return []
     found = []
-    for number, given in enumerate(OmegaConf.to_container(OmegaConf.load(path))["claims"], 1):  # type: ignore[call-overload,index]
+    for number, given in enumerate(yaml_files.load(path)["claims"], 1):
         unknown = set(given) - {"where", "says", "test", "judge", "open"}
         if unknown or ("judge" in given) == ("open" in given):
             raise ConfigError(

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mixbench.config import yaml_files
 from mixbench.errors import ConfigError
 from mixbench.papers import library
 from mixbench.schema.knob import check, nearest
@@ -52,10 +53,7 @@ def load(key: str, changes: Sequence[str] = ()) -> Spec:
     if not path.is_file():
         known = [*names(), *STUDIES]
         raise ConfigError(f"{key}: no such study.{nearest(key, known)}\nKnown: {', '.join(known)}.")
-    try:
-        given = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    given = yaml_files.load(path)
     if not isinstance(given, dict) or given.get("kind") != "study":
         raise ConfigError(f"{path}: is no study; it needs kind: study.")
     try:

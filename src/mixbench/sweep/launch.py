@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mixbench.config import plugins
 from mixbench.config.check import typed
 from mixbench.config.compose import composed, hydra_node, opened
 from mixbench.config.trust import LAUNCHERS
@@ -35,17 +36,18 @@ _stopped = False  # in a worker: its launcher was told to stop, but may still ha
 class Launcher:
     """The Hydra launcher that overrides of Hydra's own config choose; called with directories and overrides of runs.
 
-    Raises ConfigError where there is no such launcher.
+    Raises ConfigError where there is no such launcher, or its jobs cannot import the plugins.
     """
 
     def __init__(self, hydra: Sequence[str], config_dir: str | None, output_dir: str) -> None:
         self.overrides, self.config_dir, self.output_dir = list(hydra), config_dir, output_dir
         chosen = hydra_node(self.overrides, config_dir)
         self.basic = chosen.launcher._target_ == LAUNCHERS["basic"]
+        self._folders = [] if self.basic else plugins.folders()
 
     def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
         """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
-        with self._plugin() as plugin:
+        with plugins.importable(self._folders), self._plugin() as plugin:
             save: Callable[[], None] = functools.partial(_let_save, directories)
             if hasattr(plugin, "let_save"):
                 plugin.let_save, save = save, lambda: None
