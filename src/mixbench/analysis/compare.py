@@ -61,11 +61,11 @@ def numbers(places: dict[str, list[Group]]) -> pd.DataFrame:
 
 
 def keys(groups: Sequence[Group]) -> list[str]:
-    """The numbers that the results have, in their order."""
+    """The numbers that the results have, in their order, but for that of the examples."""
     found = dict[str, None]()
     for group in groups:
         for result in group.results.values():
-            found |= dict.fromkeys(key for key, value in result.items() if is_number(value))
+            found |= dict.fromkeys(key for key, value in result.items() if is_number(value) and key != "n")
     return list(found)
 
 
@@ -99,7 +99,7 @@ def _text(found: Estimate, sign: str = "") -> str:
     if not found.n:
         return "-"
     # Two significant digits of the deviation, at most those that the mean has.
-    scale = found.std if found.std > 0 else abs(found.mean) / 100
+    scale = found.std if found.std > 1e-9 * abs(found.mean) else abs(found.mean) / 100
     digits = max(0, min(6, 1 - math.floor(math.log10(scale)))) if scale > 0 and math.isfinite(scale) else 2
     spread = "" if math.isnan(found.std) else f" ± {found.std:.{digits}f}"
     return f"{found.mean:{sign}.{digits}f}{spread}"

@@ -44,7 +44,6 @@ def _each_number(groups: Sequence[Group], _: Options) -> list[Plot]:
             ticks=range(1, len(groups) + 1),
         )
         for key in keys(groups)
-        if key != "n"
     ]
 
 
