@@ -321,6 +321,7 @@ def measured(run: Planned, value: float) -> None:
     )
     evaluation = {
         "name": "deformations",
+        "options": {},
         "source": "test",
         "result": dict.fromkeys(names, value),
         "weights": "w",
