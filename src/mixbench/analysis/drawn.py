@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mixbench.analysis.compare import Group, keys
+from mixbench.analysis.compare import Group
+from mixbench.analysis.evaluators import EVALUATORS
 from mixbench.analysis.options import Options
 from mixbench.summarize.charts import HeatMap
 from mixbench.summarize.plots import Line, Panel, Plot
@@ -17,7 +18,8 @@ from mixbench.summarize.statistics import estimate
 
 def plots(name: str, groups: Sequence[Group], options: Options) -> list[Plot]:
     """The panels of an evaluation of the settings of one place."""
-    return DRAWN.get(name, _each_number)(groups, options)
+    draw = DRAWN.get(name)
+    return draw(groups, options) if draw else _each_number(groups, EVALUATORS[name].numbers)
 
 
 def _line(group: Group, style: int, x: Sequence[float], values: Iterable[Sequence[float]]) -> Line:
@@ -33,7 +35,7 @@ def _by_key(groups: Sequence[Group], x: Sequence[float], key_of: Callable[[float
     ]
 
 
-def _each_number(groups: Sequence[Group], _: Options) -> list[Plot]:
+def _each_number(groups: Sequence[Group], numbers: Sequence[str]) -> list[Plot]:
     """A panel for each number, the settings beside each other."""
     return [
         Panel(
@@ -43,7 +45,7 @@ def _each_number(groups: Sequence[Group], _: Options) -> list[Plot]:
             [_line(g, i, [i + 1], [[*g.values(key).values()]]) for i, g in enumerate(groups)],
             ticks=range(1, len(groups) + 1),
         )
-        for key in keys(groups)
+        for key in numbers
     ]
 
 
