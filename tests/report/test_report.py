@@ -22,8 +22,8 @@ from mixbench.record.run import SavedRun
 from mixbench.report import plots
 from mixbench.report.page import curve, page
 from mixbench.report.papers import belonging, fragments
-from mixbench.report.runs import Run, collect, settings
 from mixbench.summarize.frame import frame
+from mixbench.summarize.settings import Run, collect, settings
 
 COLUMN = "CIFAR-100, WRN-16-4"
 SMALL = ["dataset.train_size=500", "dataset.test_size=100", "model.depth=10", "model.width=1"]

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     """The exit status of `mixbench report ARGV`. Raises MixbenchError where there are no runs."""
     arguments = parser().parse_args(argv)
     from mixbench.report.page import page
-    from mixbench.report.runs import collect
+    from mixbench.summarize.settings import collect
 
     places = [Path(place) for place in arguments.runs]
     skipped = list[str]()

@@ -13,8 +13,8 @@ from mixbench import __version__
 from mixbench.record.run import COST
 from mixbench.report import plots
 from mixbench.report.papers import fragments
-from mixbench.report.runs import Run, Setting, settings, short
 from mixbench.summarize.html import render
+from mixbench.summarize.settings import Run, Setting, settings, short
 from mixbench.summarize.statistics import Estimate
 
 SELECTIONS = ("best_test", "best_val", "last")

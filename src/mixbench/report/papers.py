@@ -18,8 +18,8 @@ from mixbench.papers.library import load, names
 from mixbench.papers.render import page
 from mixbench.papers.spec import Figure, Spec, Table
 from mixbench.report import plots
-from mixbench.report.runs import Run
 from mixbench.summarize.html import Markup, render
+from mixbench.summarize.settings import Run
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
 SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")

@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from mixbench.report.runs import SEAMS, Run, Setting, is_number, label
 from mixbench.summarize.html import Markup, render
 from mixbench.summarize.plots import Line, Panel, inline
+from mixbench.summarize.settings import SEAMS, Run, Setting, is_number, label
 from mixbench.summarize.statistics import estimate
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}

@@ -1,4 +1,4 @@
-"""The runs of a report: what their directories say, and which of them differ in the seed alone."""
+"""The runs below some folders: what their directories say, and which of them differ in the seed alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEAMS = tuple(f"{group}." for group in METHOD)
 
 
 class Run(SavedRun):
-    """A run as a page shows it: `error` names what cannot be trusted, and nothing of that is shown."""
+    """A run as pages and comparisons show it: `error` names what cannot be trusted, and nothing of that is shown."""
 
     @property
     def name(self) -> tuple[Any, ...]:
