@@ -56,6 +56,9 @@ STUDIES = {
     "complexity": "mixbench.studies.complexity",
     "approximation": "mixbench.studies.approximation",
     "coefficients": "mixbench.studies.coefficients",
+    "first_layer": "mixbench.studies.first_layer",
+    "construction": "mixbench.studies.construction",
+    "expansion": "mixbench.studies.expansion",
 }
 
 
