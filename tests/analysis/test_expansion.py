@@ -43,7 +43,9 @@ def test_the_loss_is_a_loop_over_pairs_and_masks() -> None:
         total = 0.0
         for lam, share in zip(*e.nodes(2, 1, N, 5), strict=True):
             masks, chances = e.masks("quadrants", lam, N)
-            for (mask, chance), i, j in itertools.product(zip(masks, chances, strict=True), range(2), range(2)):
+            for (mask, chance), i, j in itertools.product(
+                zip(masks, chances, strict=True), range(2), range(2)
+            ):
                 mixed = mask * inputs[network, i] + (1 - mask) * inputs[network, j]
                 label = lam * labels[network, i] + (1 - lam) * labels[network, j]
                 output = outputs(own, mixed[None, None], "tanh")
@@ -84,7 +86,10 @@ def test_the_quadratic_form_is_that_of_the_equations() -> None:
 def test_moments_of_mixup(alpha: int) -> None:
     """Closed form: E[1 - lambda] and E[(1 - lambda)^2] under D-tilde; of three, with Dirichlet's moments."""
     first, second = of_mixup(alpha)
-    for found in (e.moments(e.two("Mixup", N, alpha, alpha, 5)), e.moments_printed("Mixup", N, alpha, alpha, 5)):
+    for found in (
+        e.moments(e.two("Mixup", N, alpha, alpha, 5)),
+        e.moments_printed("Mixup", N, alpha, alpha, 5),
+    ):
         torch.testing.assert_close(found.first, torch.full((4,), first, dtype=torch.float64))
         for joint in (found.own, found.partners):
             torch.testing.assert_close(joint, torch.full((4, 4), second, dtype=torch.float64))
@@ -93,7 +98,9 @@ def test_moments_of_mixup(alpha: int) -> None:
     cube = square * (a + 2) / (whole + 2)
     mixed = a * a * (a + 1) / (whole * (whole + 1) * (whole + 2))  # E[lambda_1 lambda_2^2]
     found = e.moments(e.three("Mixup of 3", N, alpha, 8))
-    torch.testing.assert_close(found.own, torch.full((4, 4), 3 * (1 / 3 - 2 * square + cube), dtype=torch.float64))
+    torch.testing.assert_close(
+        found.own, torch.full((4, 4), 3 * (1 / 3 - 2 * square + cube), dtype=torch.float64)
+    )
     torch.testing.assert_close(found.partners, torch.full((4, 4), 6 * mixed, dtype=torch.float64))
 
 

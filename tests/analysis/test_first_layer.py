@@ -18,7 +18,9 @@ def made(activation: str = "tanh") -> tuple[list[torch.Tensor], torch.Tensor]:
     return weights, torch.randn(2, 3, D, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("activation", "layer"), [("tanh", nn.Tanh), ("softplus", nn.Softplus), ("ReLU", nn.ReLU)])
+@pytest.mark.parametrize(
+    ("activation", "layer"), [("tanh", nn.Tanh), ("softplus", nn.Softplus), ("ReLU", nn.ReLU)]
+)
 def test_gradients_of_each_example_are_torch_nns(activation: str, layer: type[nn.Module]) -> None:
     """Oracle: backward of one torch.nn network on one example."""
     weights, inputs = made()

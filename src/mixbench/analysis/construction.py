@@ -1,8 +1,8 @@
 """Masks of given coefficients: the construction of Park, Yun, Chun, NeurIPS 2022, Theorem 2.
 
-For a matrix A (d, d) of wanted a_jk the proof sets M = (1 - lambda) 1 + S^(1/2) Z with S = A - (1 - lambda)^2 1 1^T and Z
-standard normal. Such an M has the mean 1 - lambda, so that E[(1 - M)(1 - M)^T] = lambda^2 1 1^T + S, which is A for
-lambda = 1/2 alone. With lambda 1 + S^(1/2) Z it is A always, and the mean is the lambda that equation 1 needs.
+For a matrix A (d, d) of wanted a_jk the proof sets M = (1 - lambda) 1 + S^(1/2) Z with S = A - (1 - lambda)^2 1 1^T
+and Z standard normal. Such an M has the mean 1 - lambda, so that E[(1 - M)(1 - M)^T] = lambda^2 1 1^T + S, which is A
+for lambda = 1/2 alone. With lambda 1 + S^(1/2) Z it is A always, and the mean is the lambda that equation 1 needs.
 """
 
 from __future__ import annotations

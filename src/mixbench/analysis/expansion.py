@@ -1,12 +1,14 @@
 """The loss of mixing L images and its quadratic form (Park, Yun, Chun, NeurIPS 2022, equation 4 and Theorem 1).
 
-h(f) - y f is the loss, h = softplus; the networks are those of `first_layer`, smooth ones. Images are n x n pixels on a
-torus: a box that leaves at one border comes back at the other, so that E[M] = lambda holds at every pixel, which the
-theorem needs and boxes that are clipped do not have. All expectations are sums over all masks and nodes of lambda.
+h(f) - y f is the loss, h = softplus; the networks are those of `first_layer`, smooth ones. Images are n x n pixels on
+a torus: a box that leaves at one border comes back at the other, so that E[M] = lambda holds at every pixel, which
+the theorem needs and boxes that are clipped do not have. All expectations are sums over all masks and nodes of
+lambda.
 
-The theorem lets the image whose label stands in the loss be the first of the pair, with lambda ~ D-tilde. Where the label
-is the second's, the pair is turned round, and 1 - M(1 - lambda) stands for M(lambda). It is the same in law for Mixup and
-for pixels that are drawn one by one, but not for a box: its complement is no box. In general, of any number of images,
+The theorem lets the image whose label stands in the loss be the first of the pair, with lambda ~ D-tilde. Where the
+label is the second's, the pair is turned round, and 1 - M(1 - lambda) stands for M(lambda). It is the same in law for
+Mixup and for pixels that are drawn one by one, but not for a box: its complement is no box. In general, of any number
+of images,
 
     E sum_l lambda_l (h(f) - y_l f),   x - x_l = -(1 - M_l) x_l + sum_(p != l) M_p r_p
 
@@ -15,6 +17,7 @@ with partners r_p that are drawn independently of each other and have mean zero,
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ CHUNK = 50_000  # mixed images at once
 
 @dataclass(frozen=True)
 class Mixing:
-    """All masks (K, L, d) that L images are added with, each with its probability (K,), and E[lambda_l; mask] (K, L)."""
+    """All masks (K, L, d) that L images are added with, their probabilities (K,), and E[lambda_l; mask] (K, L)."""
 
     masks: Tensor
     chance: Tensor
@@ -93,11 +96,9 @@ def nodes(alpha: int, beta: int, n: int, count: int) -> tuple[np.ndarray, np.nda
     box changes; exact for polynomials of degree 2 count - alpha - beta + 1.
     """
     areas = {k * k / n**2 for k in range(n + 1)}
-    breaks = sorted(
-        {0.5} | areas | {1 - a for a in areas} | {1 - a / R for a in areas if a < R}
-    )
+    breaks = sorted({0.5} | areas | {1 - a for a in areas} | {1 - a / R for a in areas if a < R})
     place, weight = np.polynomial.legendre.leggauss(count)
-    ends = zip(breaks, breaks[1:], strict=False)
+    ends = itertools.pairwise(breaks)
     pieces = [((b - a) / 2 * place + (a + b) / 2, (b - a) / 2 * weight) for a, b in ends if b - a > 1e-12]
     lam, share = (np.concatenate([piece[i] for piece in pieces]) for i in (0, 1))
     return lam, share * stats.beta(alpha, beta).pdf(lam)
@@ -136,7 +137,7 @@ def three(name: str, n: int, alpha: int, count: int) -> Mixing:
     return _merged(found, chances, labels)
 
 
-def _merged(found: Sequence[Tensor], chances: Sequence[Tensor], labels: Sequence[Tensor]) -> Mixing:
+def _merged(found: list[Tensor], chances: list[Tensor], labels: list[Tensor]) -> Mixing:
     """The same mask at several lambdas is one."""
     unique, where = torch.unique(torch.cat(found), dim=0, return_inverse=True)
     chance = torch.zeros(len(unique), dtype=torch.float64).index_add_(0, where, torch.cat(chances))
@@ -193,9 +194,7 @@ def quadratic(weights: Sequence[Tensor], inputs: Tensor, labels: Tensor, of: Mom
     x = inputs.detach().clone().requires_grad_()
     output = outputs(weights, x, "tanh")
     (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-    rows = [
-        torch.autograd.grad(slope[..., j].sum(), x, retain_graph=True)[0] for j in range(inputs.shape[2])
-    ]
+    rows = [torch.autograd.grad(slope[..., j].sum(), x, retain_graph=True)[0] for j in range(inputs.shape[2])]
     output, slope, hessian = output.detach(), slope.detach(), torch.stack(rows, 2)
     chance = torch.sigmoid(output)
     sigma = inputs.mT @ inputs / inputs.shape[1]

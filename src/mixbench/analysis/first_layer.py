@@ -62,9 +62,9 @@ def flattened(
 ) -> tuple[Tensor, Tensor]:
     """Minimise sum_jk a_jk d_j f d_k f (Sigma_jk + x_j x_k) over theta_1 and its bias alone, by Adam.
 
-    `joint` (d, d) are a_jk, `covariance` (d, d) is Sigma; with zeros for it the sum is E[(((1 - M) * grad f(x)) . x)^2].
-    Returns the ratios (M,) of after over before of the sum and of |theta_1^T grad_theta_1 F|^2 (Frobenius), of the means
-    over the examples.
+    `joint` (d, d) are a_jk, `covariance` (d, d) is Sigma; with zeros for it the sum is E[(((1 - M) * grad f(x)) .
+    x)^2]. Returns the ratios (M,) of after over before of the sum and of |theta_1^T grad_theta_1 F|^2 (Frobenius), of
+    the means over the examples.
     """
     first, rest = weights[0].clone().requires_grad_(), list(weights[1:])
     optimizer = torch.optim.Adam([first], lr=lr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
     rows = []
     for name, wanted in t.targets(lam, p.n, generator).items():
         covariance = t.needed(wanted, lam)
-        row: dict[str, object] = {"lam": lam, "target": name}
+        row: dict[str, Any] = {"lam": lam, "target": name}
         row["largest"] = covariance.abs().max().item()
         row["eigenvalue"] = t.smallest(covariance) if row["largest"] > 1e-12 else 0.0
         noise = torch.randn(p.masks, len(wanted), generator=generator, dtype=torch.float64)
@@ -93,8 +93,10 @@ def theorem_2(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     verdict = CONFIRMED if exact["printed"] else CORRECTED if exact["corrected"] and drawn < 6 else REFUTED
     return Judgement(
         verdict,
-        f"{len(had)} matrices that fulfil the condition: the printed mask has the mean 1 - lambda (within {means:.1g}) and"
-        f" a_jk off by {', '.join(f'{value:.2g} at {lam:g}' for lam, value in off.items())}; with lambda + ... the mean is"
+        f"{len(had)} matrices that fulfil the condition: the printed mask has the mean 1 - lambda (within"
+        f" {means:.1g}) and"
+        f" a_jk off by {', '.join(f'{value:.2g} at {lam:g}' for lam, value in off.items())}; with lambda +"
+        " ... the mean is"
         f" lambda and a_jk are as wanted, within {had['closed_corrected'].max():.0e} in closed form and {drawn:.1f}"
         f" standard errors of {parameters.masks:,} masks",
         "M = lambda + S^(1/2) Z; the printed mask has the mean 1 - lambda, and is right for lambda = 1/2 alone.",
@@ -108,7 +110,9 @@ def condition(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         of = numbers[numbers["target"] == name]
         kept = of["eigenvalue"] > -ZERO
         if kept.all():
-            words.append(f"{name}: can be had, with {of['outside'].min():.0%} to {of['outside'].max():.0%} of the mask outside")
+            words.append(
+                f"{name}: can be had, with {of['outside'].min():.0%} to {of['outside'].max():.0%} of the mask outside"
+            )
         else:
             missing.append(name)
             words.append(

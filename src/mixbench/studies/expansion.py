@@ -98,7 +98,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
         reference = numbers["corrected"][numbers["scale"] == 1].median() * np.array(SCALES) ** 3
         line = Line("third power", 7, SCALES, list(reference), [np.nan] * len(SCALES), flat=True)
         plots.append(
-            Panel(title, "scale of the images", "|loss - quadratic form|", [*lines, line], True, SCALES, True)
+            Panel(title, "scale of the images", "|loss - quadratic form|", [*lines, line], True, log_y=True)
         )
     return plots
 
@@ -124,7 +124,8 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f"the remainder falls with this power of the scale: as printed {_words(numbers, TWO, 'printed')}; corrected"
         f" {_words(numbers, TWO, 'corrected')}",
         f"As printed it needs 1 - M(1 - lambda) to have the law of M(lambda), which {' and '.join(wrong)} have not"
-        f" (a_jk off by up to {' and '.join(f'{off[part]:.0%}' for part in wrong)}). In general a_jk under D-tilde is E[lambda (1 - M_j)(1 - M_k) + (1 - lambda) M_j M_k] under Beta(alpha, beta). The published"
+        f" (a_jk off by up to {' and '.join(f'{off[part]:.0%}' for part in wrong)}). In general a_jk under"
+        " D-tilde is E[lambda (1 - M_j)(1 - M_k) + (1 - lambda) M_j M_k] under Beta(alpha, beta). The published"
         " GMix, which takes the box the other way for lambda < 1/2, has that symmetry; the text's has not."
         if wrong
         else "",
@@ -136,9 +137,11 @@ def n_samples(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     right = all(_third(numbers, part, "corrected") for part in THREE)
     return Judgement(
         CONFIRMED if right else REFUTED,
-        f"for three images the remainder falls with this power of the scale: {_words(numbers, THREE, 'corrected')}; with"
+        "for three images the remainder falls with this power of the scale:"
+        f" {_words(numbers, THREE, 'corrected')}; with"
         f" one a_jk for both terms, as for two images, {_words(numbers, THREE, 'printed')}",
-        "The appendix is not at hand; ours: x x^T keeps a_jk = E[(1 - M_j)(1 - M_k)], but the covariance has the sum over"
+        "The appendix is not at hand; ours: x x^T keeps a_jk = E[(1 - M_j)(1 - M_k)], but the covariance has"
+        " the sum over"
         " the partners of E[M_pj M_pk], which is the same for two images alone.",
     )
 

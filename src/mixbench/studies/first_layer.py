@@ -105,7 +105,8 @@ def identity(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     other = numbers["other_reading"].groupby(numbers["method"]).median()
     return Judgement(
         CONFIRMED if max(worst, second) < EXACT else REFUTED,
-        f"{len(numbers)} networks and masks: both sides are equal within {worst:.0e} of the largest, and the sum over a_jk"
+        f"{len(numbers)} networks and masks: both sides are equal within {worst:.0e} of the largest, and the"
+        " sum over a_jk"
         f" is the mean of the squares within {second:.0e}; the square of the mean would be"
         f" {', '.join(f'{share:.0%} of it ({name})' for name, share in other.items())}",
         "E[...]^2 must be read as the mean of the squares. It needs a first layer whose weights are not shared: of a"

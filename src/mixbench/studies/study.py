@@ -59,6 +59,9 @@ STUDIES = {
     "first_layer": "mixbench.studies.first_layer",
     "construction": "mixbench.studies.construction",
     "expansion": "mixbench.studies.expansion",
+    "gradient_products": "mixbench.studies.gradient_products",
+    "protection": "mixbench.studies.protection",
+    "generalization": "mixbench.studies.generalization",
 }
 
 
