@@ -131,8 +131,11 @@ def theorem_3(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     return Judgement(
         verdict,
         f"the form is larger than the adversarial loss, to second order and for all four masks: {', '.join(words)}",
-        "It needs every example on its right side, which the informal statement leaves out; the size of the attack is"
-        f" E[1 - lambda] R_i |x_i|, {size:.2g} in the median after training, and says nothing of larger ones.",
+        "It needs every example on its right side, which the informal statement leaves out, and is of the"
+        " adversarial loss to"
+        " second order: the loss under the attack itself can be larger. The size of the attack is E[1 -"
+        " lambda] R_i |x_i|,"
+        f" {size:.2g} in the median after training, and it says nothing of larger ones.",
     )
 
 
