@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from mixbench.models.small_cnn import small_cnn
 
-Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Mix = Callable[..., tuple[Tensor, Tensor]]  # images, labels, generator=
 CLASSES = 10
 
 
@@ -42,7 +42,9 @@ def trained(
         order = torch.randperm(len(images), generator=generator)
         for batch in order[: batches * batch_size].split(batch_size):
             x, y = images[batch], labels[batch]
-            x, target = mix(x, y, generator) if mix is not None else (x, F.one_hot(y, CLASSES).float())
+            x, target = (
+                mix(x, y, generator=generator) if mix is not None else (x, F.one_hot(y, CLASSES).float())
+            )
             optimizer.zero_grad()
             F.cross_entropy(network(x), target).backward()
             optimizer.step()

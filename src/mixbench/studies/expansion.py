@@ -90,15 +90,18 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     from mixbench.summarize.plots import Line, Panel
 
     plots: list[Plot] = []
+    smaller = [1 / scale for scale in SCALES]
     for form, title in (("printed", "the theorem as printed"), ("corrected", "corrected")):
         lines = []
         for style, part in enumerate(parameters.of):
             of = numbers[numbers["part"] == part].groupby("scale")[form].median()
-            lines.append(Line(part, style, list(of.index), list(of), [np.nan] * len(of)))
+            lines.append(Line(part, style, list(1 / of.index), list(of), [np.nan] * len(of)))
         reference = numbers["corrected"][numbers["scale"] == 1].median() * np.array(SCALES) ** 3
-        line = Line("third power", 7, SCALES, list(reference), [np.nan] * len(SCALES), flat=True)
+        line = Line("third power", 7, smaller, list(reference), [np.nan] * len(SCALES), flat=True)
         plots.append(
-            Panel(title, "scale of the images", "|loss - quadratic form|", [*lines, line], True, log_y=True)
+            Panel(
+                title, "images are smaller by", "|loss - quadratic form|", [*lines, line], True, smaller, True
+            )
         )
     return plots
 

@@ -65,7 +65,7 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
         joint = partner.T @ partner / len(partner)
         product = by_input * inputs
         term = torch.einsum("mnj,jk,mnk->mn", product, joint, product)
-        left_over = {}
+        left_over: dict[str, torch.Tensor] = {}
         for what, sigma in (("term", torch.zeros_like(covariance)), ("G", covariance)):
             after = f.flattened(weights, inputs, part, joint, sigma, p.steps, p.lr)
             left_over |= {f"{what}_left": after[0], f"norm_left_{what}": after[1]}

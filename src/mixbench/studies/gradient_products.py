@@ -51,7 +51,7 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
 
     p = parameters
     splits = load("cifar10", train_size=p.images, test_size=p.test_images)
-    x, x_test = (small.prepared(split.inputs, p.side) for split in (splits.train, splits.test))
+    x, x_test = (small.prepared(np.asarray(split.inputs), p.side) for split in (splits.train, splits.test))
     y, y_test = (torch.from_numpy(np.array(split.labels)) for split in (splits.train, splits.test))
     mean, deviation = (of((0, 2, 3), keepdim=True) for of in (x.mean, x.std))
     x, x_test = (x - mean) / deviation, (x_test - mean) / deviation
@@ -59,15 +59,7 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
     for name in p.methods:
         method, given = METHODS[name]
         mixing = getattr(augment, method)(small.CLASSES, **given)
-        network = small.trained(
-            x,
-            y,
-            lambda a, b, g, mixing=mixing: mixing(a, b, generator=g),
-            int(part),
-            p.epochs,
-            p.batch_size,
-            p.lr,
-        )
+        network = small.trained(x, y, mixing, int(part), p.epochs, p.batch_size, p.lr)
         gradient, scale = small.pixel_gradients(network, x_test, y_test)
         found = small.products(gradient, p.reach)
         down, right = torch.meshgrid(*[torch.arange(-p.reach, p.reach + 1)] * 2, indexing="ij")
@@ -100,7 +92,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     return plots
 
 
-def by_seed(numbers: pd.DataFrame, scaled: bool) -> pd.DataFrame:
+def by_seed(numbers: pd.DataFrame, scaled: bool) -> dict[str, pd.DataFrame]:
     """Per seed and method: the mean product of near pixels (distance up to NEAR) and of the farthest, and their
     ratio.
     """
@@ -109,9 +101,7 @@ def by_seed(numbers: pd.DataFrame, scaled: bool) -> pd.DataFrame:
     place = [numbers["part"], numbers["method"]]
     near = value.where(distance <= NEAR).groupby(place).mean().unstack()
     far = value.where(distance == distance.max()).groupby(place).mean().unstack()
-    import pandas as pd
-
-    return pd.concat({"near": near, "shape": near / far}, axis=1)
+    return {"near": near, "shape": near / far}
 
 
 def _against(of: pd.DataFrame, other: str) -> tuple[str, str]:
