@@ -100,8 +100,8 @@ def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
     document = Document(text)
     assert {"script", "img"}.isdisjoint({name for name, _ in document.elements})
     assert not [a for _, attributes in document.elements for a in attributes if a.startswith("on")]
-    assert document.text.count("<script>alert(1)</script>") > 100
-    assert document.text.count("{{ 7 * 7 }}{% raw %}") > 100
+    assert document.text.count("<script>alert(1)</script>") > 50
+    assert document.text.count("{{ 7 * 7 }}{% raw %}") > 50
 
 
 def test_the_page_is_self_contained(workplace: Path, report) -> None:

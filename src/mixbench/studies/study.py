@@ -60,6 +60,12 @@ STUDIES = {
     "lipschitz": "mixbench.studies.lipschitz",
     "gap": "mixbench.studies.gap",
     "printed": "mixbench.studies.printed",
+    "first_layer": "mixbench.studies.first_layer",
+    "construction": "mixbench.studies.construction",
+    "expansion": "mixbench.studies.expansion",
+    "gradient_products": "mixbench.studies.gradient_products",
+    "protection": "mixbench.studies.protection",
+    "generalization": "mixbench.studies.generalization",
 }
 
 
