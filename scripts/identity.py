@@ -5,8 +5,8 @@
 
 A refactoring changes nothing here. What is compared: the final weights and the rows of short runs on digits, one for
 each method, precision and schedule, trained in both checkouts by the same command line; the id of every run of every
-published table and figure, under every protocol; and the tables that docs/measured.md shows, from the records in results/. One
-thread, CPU. Takes some four minutes on two cores. The exit status is 1 where something differs.
+published table and figure, under every protocol; and the tables that docs/measured.md shows, from the records in
+results/. One thread, CPU. Takes some four minutes on two cores. The exit status is 1 where something differs.
 """
 
 from __future__ import annotations

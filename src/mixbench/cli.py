@@ -23,7 +23,7 @@ COMMANDS = {
     "export": "write the network of a finished run as TorchScript, ONNX or a state dict",
     "table": "print a published table beside ours; --run trains what is missing",
     "figure": "draw a published figure from our runs; --run trains what is missing",
-    "analyze": "compute what a paper explains, draw it, and judge its claims",
+    "analyze": "compute what a paper explains and judge its claims; compare runs in an evaluation",
     "claims": "every claim of the papers: confirmed, refuted or undecided by our numbers",
     "tables": "list the papers' tables and figures, and how far each is",
     "report": "write tables, plots and every run to one self-contained HTML page",

@@ -126,7 +126,8 @@ class Network(Protocol):
     """Finished weights, ready to be measured.
 
     `model` is in evaluation mode on `device`. `autocast` is the arithmetic that it was trained in, `batch_size` the
-    number of examples in a forward.
+    number of examples in a forward. `stored` is the type of the inputs that it was trained on, uint8 or float32, `mean`
+    and `std` their normalisation for each channel, where uint8 counts as [0, 1].
     """
 
     model: nn.Module
@@ -134,6 +135,9 @@ class Network(Protocol):
     autocast: torch.autocast
     class_names: Sequence[str]
     batch_size: int
+    stored: str
+    mean: Sequence[float]
+    std: Sequence[float]
 
     def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:
         """Logits (B, K) float32 and labels int64 (B,) of each batch of a set, on the device; kept once computed."""
@@ -143,6 +147,8 @@ class Network(Protocol):
 class Evaluator(Protocol):
     """What is measured on finished weights."""
 
-    def __call__(self, network: Network, examples: Examples) -> dict[str, Any]:
-        """The measurement as JSON has it: numbers, texts, lists and dictionaries by name."""
+    def __call__(self, network: Network, examples: Examples, **options: Any) -> dict[str, Any]:
+        """The measurement as JSON has it: numbers, texts, lists and dictionaries by name. `options` are all that its
+        schema in `analysis.options` has.
+        """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from run_records import opened as opened_record
 from mixbench import load_run
 from mixbench.analysis import stored
 from mixbench.analysis.evaluate import evaluations
+from mixbench.analysis.evaluators import changed
 from mixbench.analysis.source import source
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, DataError, MixbenchError
+from mixbench.files import write_json
+from mixbench.record import checksum
 from mixbench.record.run import SavedRun
 from mixbench.training.export import export
 from mixbench.training.weights import packed
@@ -43,9 +47,9 @@ def test_a_second_call_reads(finished: Path) -> None:
         ]
     )
     done = subprocess.run([sys.executable, "-c", code, finished], capture_output=True, text=True)
-    assert json.loads(done.stdout) == [first, [], False, 4], done.stderr
+    assert json.loads(done.stdout) == [first, [], False, 5], done.stderr
     assert {path.stem for path in (finished / "evaluations").iterdir()} == {
-        "accuracy", "per_class", "confusion", "deformations",
+        "accuracy", "per_class", "confusion", "calibration", "deformations",
     }  # fmt: skip
 
 
@@ -74,6 +78,52 @@ def test_other_weights_are_measured_again(finished: Path) -> None:
     assert stored.numbers(SavedRun(finished)) == {}
     assert new(finished) == ACCURACY
     assert len(stored.numbers(SavedRun(finished))) == 3
+
+
+def test_other_options_are_another_evaluation(finished: Path) -> None:
+    """Limiting case: the same options are read, others measured and kept apart; tables show the defaults alone."""
+    first, again, fewer = (changed([f"calibration.bins={bins}"]) for bins in (15, 15, 4))
+    for options, name in ((first, ["calibration"]), (again, []), (fewer, ["calibration"]), (fewer, [])):
+        (found,), made = evaluations(finished, ["calibration"], options=options)
+        assert made == name
+        assert found["options"] == options["calibration"]
+    kept = {p.name: json.loads(p.read_text()) for p in (finished / "evaluations").glob("calibration*")}
+    assert len(kept) == 2
+    default = kept.pop("calibration.json")["result"]
+    assert stored.numbers(SavedRun(finished))["calibration/ece"] == default["ece"]
+    (other,) = kept.values()
+    assert other["result"]["equal_count"] != default["equal_count"]
+    path = stored.place(finished, "calibration", fewer["calibration"], "test")
+    path.replace(finished / "evaluations" / "calibration.json")  # in the place of the default
+    assert "calibration/ece" not in stored.numbers(SavedRun(finished))
+
+
+def test_a_file_from_before_there_were_options(finished: Path) -> None:
+    """Oracle: the same file without the key, with its checksum: it is read."""
+    new(finished)
+    path = finished / "evaluations" / "accuracy.json"
+    content = json.loads(path.read_text())
+    for key in ("options", "sha256"):
+        del content[key]
+    write_json(path, {**content, "sha256": checksum.of_summary(content)})
+    assert new(finished) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("robustness.step=3", "Did you mean 'steps'"),
+        ("robustness.steps=0", "robustness.steps=0: must be >= 1"),
+        ("robustnes.steps=3", "Did you mean 'robustness'"),
+        ("sharpness.rho=[0.1,-1]", "sharpness.rho=-1"),
+        ("hessian.draws=many", "hessian.draws=many"),
+        ("accuracy.n=3", "Allowed: none"),
+    ],
+)
+def test_options_that_are_none(change: str, words: str) -> None:
+    """One message that names the key, what was given and what is allowed."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        changed([change])
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": null}', "number"])

@@ -10,12 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logits import Logits
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 
 from mixbench import load_run
+from mixbench.analysis.corruptions import COLOURED
 from mixbench.analysis.deformations import DEFORMATIONS
 from mixbench.analysis.evaluate import evaluations
-from mixbench.analysis.evaluators import COLUMNS, EVALUATORS, applicable, evaluator
+from mixbench.analysis.evaluators import COLUMNS, EVALUATORS, applicable, changed, evaluator
 from mixbench.analysis.source import source
 from mixbench.analysis.warp import matrices, warp
 from mixbench.errors import ConfigError
@@ -23,8 +25,8 @@ from mixbench.errors import ConfigError
 TINY = ("epochs=1", "dataset.train_size=200", "dataset.test_size=130", "batch_size=50", "eval_batch_size=40")
 
 
-def result(directory: Path, name: str, on: str = "test") -> dict:
-    ((evaluation,), _) = evaluations(directory, [name], source(on))
+def result(directory: Path, name: str, on: str | None = None) -> dict:
+    ((evaluation,), _) = evaluations(directory, [name], source(on) if on else None)
     return evaluation["result"]
 
 
@@ -69,20 +71,6 @@ def test_a_run_against_scikit_learn(finished: Path) -> None:
         np.testing.assert_allclose(ours, values if key == "n" else 100 * values, rtol=1e-12)
 
 
-class Logits:
-    """A network whose logits are given, in batches of one to four."""
-
-    def __init__(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        self.class_names = [f"c{i}" for i in range(logits.shape[1])]
-        sizes = [1 + i % 4 for i in range(len(labels))]
-        sizes = sizes[: next(i for i in range(len(sizes) + 1) if sum(sizes[:i]) >= len(labels))]
-        sizes[-1] -= sum(sizes) - len(labels)
-        self.batches = list(zip(logits.split(sizes), labels.split(sizes), strict=True))
-
-    def logits(self, _: object) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return self.batches
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 7), st.integers(1, 25), st.integers(0, 10**6))
 def test_counts_against_a_loop(classes: int, n: int, seed: int) -> None:
@@ -122,11 +110,19 @@ def test_deformed_images_against_a_loop(finished: Path) -> None:
 
 def test_the_registry_says_what_is_measured(finished: Path) -> None:
     """Oracle: the results. Every number that a table may read is one, and evaluators say which inputs they take."""
+    quick = changed([
+        "robustness.n=8", "robustness.steps=1", "corruptions.n=8", "sharpness.n=8", "sharpness.steps=1",
+        "hessian.n=8", "hessian.draws=2", "hessian.tolerance=0.5", "slices.n=8", "slices.points=3", "slices.grid=0",
+    ])  # fmt: skip
     for name, entry in EVALUATORS.items():
-        found = result(finished, name)
-        assert all(isinstance(found[number], float) for number in entry.numbers)
+        ((evaluation,), _) = evaluations(finished, [name], options=quick)
+        found = evaluation["result"]
+        grey = [number for number in entry.numbers if number not in COLOURED]  # digits have no colours
+        assert all(isinstance(found[number], float) for number in grey), name
     assert "deformations/rotation_20" in COLUMNS
-    assert applicable("image") == list(EVALUATORS)
-    assert applicable("row") == ["accuracy", "per_class", "confusion"]
+    unasked = ["accuracy", "per_class", "confusion", "calibration"]
+    assert applicable("image") == [*unasked, "deformations"]
+    assert applicable("row") == unasked
+    assert applicable("row", ["hessian"]) == ["hessian"]
     with pytest.raises(ConfigError, match="takes inputs of kind image, not row"):
         applicable("row", ["deformations"])

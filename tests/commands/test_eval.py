@@ -28,7 +28,10 @@ def test_what_is_printed(mixbench, finished: Path) -> None:
     assert any(line.split()[:2] == ["rotation_20", f"{_kept(finished)['rotation_20']:.2f}"] for line in lines)
     again = mixbench("eval", str(finished))
     assert again.out.splitlines()[1:] == lines[1:]
-    assert "measured before: accuracy, per_class, confusion, deformations" in again.out.splitlines()[0]
+    assert (
+        "measured before: accuracy, per_class, confusion, calibration, deformations"
+        in again.out.splitlines()[0]
+    )
 
 
 def _kept(directory: Path) -> dict:

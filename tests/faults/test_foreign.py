@@ -21,8 +21,8 @@ from mixbench.papers.spec import Cell
 from mixbench.record.claim import CLAIM, NoClaim, claimed, holder
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
-from mixbench.report.runs import collect
 from mixbench.summarize.frame import frame
+from mixbench.summarize.settings import collect
 from mixbench.training.restore import load_run
 
 pytestmark = pytest.mark.fault("hostile")

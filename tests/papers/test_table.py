@@ -321,6 +321,7 @@ def measured(run: Planned, value: float) -> None:
     )
     evaluation = {
         "name": "deformations",
+        "options": {},
         "source": "test",
         "result": dict.fromkeys(names, value),
         "weights": "w",
@@ -345,7 +346,7 @@ def test_evaluations_are_read_from_beside_the_weights(evaluated: Table) -> None:
     assert "Measured on the final weights, whatever the epoch: deformations." in lines
     missing = runs[3].directory
     assert f"Not evaluated: 1 run; mixbench eval {missing} --only deformations does it." in lines
-    stored.place(runs[2].directory, "deformations", "test").unlink()
+    stored.place(runs[2].directory, "deformations", {}, "test").unlink()
     lines = squeezed(render.text(assemble(evaluated, plan(evaluated))))
     assert lines[5].startswith("Mixup not evaluated")
     assert any(line.startswith(f"Not evaluated: 2 runs; mixbench eval {missing.parent} ") for line in lines)

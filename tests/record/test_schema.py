@@ -27,9 +27,9 @@ from mixbench.record.schema import MOST_EPOCHS, Misfit, check_rows, parsed
 from mixbench.record.standing import Pace, standing
 from mixbench.record.summary import table
 from mixbench.report.page import one
-from mixbench.report.runs import collect
-from mixbench.report.runs import settings as grouped
 from mixbench.summarize.frame import frame
+from mixbench.summarize.settings import collect
+from mixbench.summarize.settings import settings as grouped
 
 pytestmark = pytest.mark.fault("fuzz")
 VALUES = st.sampled_from(

@@ -21,9 +21,9 @@ from mixbench.record.read import read_summary
 from mixbench.record.run import SavedRun
 from mixbench.report import plots
 from mixbench.report.page import curve, page
-from mixbench.report.papers import belonging, fragments
-from mixbench.report.runs import Run, collect, settings
+from mixbench.report.papers import alike, belonging, fragments
 from mixbench.summarize.frame import frame
+from mixbench.summarize.settings import Run, collect, settings
 
 COLUMN = "CIFAR-100, WRN-16-4"
 SMALL = ["dataset.train_size=500", "dataset.test_size=100", "model.depth=10", "model.width=1"]
@@ -100,8 +100,8 @@ def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
     document = Document(text)
     assert {"script", "img"}.isdisjoint({name for name, _ in document.elements})
     assert not [a for _, attributes in document.elements for a in attributes if a.startswith("on")]
-    assert document.text.count("<script>alert(1)</script>") > 100
-    assert document.text.count("{{ 7 * 7 }}{% raw %}") > 100
+    assert document.text.count("<script>alert(1)</script>") > 50
+    assert document.text.count("{{ 7 * 7 }}{% raw %}") > 50
 
 
 def test_the_page_is_self_contained(workplace: Path, report) -> None:
@@ -195,7 +195,7 @@ def test_another_experiment_is_no_cell_of_a_table(workplace: Path) -> None:
     runs = collect([workplace / "outputs"])
     assert len(runs) == 3
     ids = [r.values["opt.weight_decay"] == 5e-4 and r.values["batch_size"] == 128 for r in runs]
-    assert len(list(belonging(spec, "paper", runs))) == sum(ids)
+    assert len(list(belonging(spec, "paper", alike(runs)))) == sum(ids)
 
 
 def test_each_scale_has_a_table_of_its_own(workplace: Path) -> None:
@@ -204,7 +204,7 @@ def test_each_scale_has_a_table_of_its_own(workplace: Path) -> None:
     for epochs, rows in ((2, ["Mixup", "SAM", "G-Mix"]), (3, ["Mixup"])):
         for run in plan(spec, columns=[COLUMN], rows=rows, seeds=1, epochs=epochs):
             leave(run, [1.0] * epochs)
-    tables = list(belonging(spec, "paper", collect([workplace / "outputs"])))
+    tables = list(belonging(spec, "paper", alike(collect([workplace / "outputs"]))))
     finished = [[(r.cell.row, len(r.rows)) for r in planned if r.state == "finished"] for planned in tables]
     assert finished == [[("SAM", 2), ("Mixup", 2), ("G-Mix", 2)], [("Mixup", 3)]]
 

@@ -65,7 +65,9 @@ def parts(directory: Path, kind: type[torch.optim.Optimizer] = torch.optim.SGD, 
 
 def state_of(record: OpenRecord, **kind: Any) -> dict[str, Any]:
     """A whole checkpoint as it is read."""
-    Snapshot(record, ALONE, **parts(record.directory, **kind)).save()
+    saved = parts(record.directory, **kind)
+    record.write_rows(saved["position"].rows)
+    Snapshot(record, ALONE, **saved).save()
     state, _ = checkpoint.read(record.directory)
     assert state is not None
     return state

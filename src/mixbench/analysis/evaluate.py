@@ -5,33 +5,35 @@ measure, not to look.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mixbench.analysis.evaluators import applicable
+from mixbench.analysis.evaluators import EVALUATORS, applicable
+from mixbench.analysis.options import Options, defaults
 from mixbench.analysis.source import Source
 from mixbench.analysis.stored import Evaluation, read
 from mixbench.errors import DataError
 from mixbench.record.run import WEIGHTS, SavedRun
 from mixbench.training.weights import opened
 
-TEST = Source("test")
-
 
 def evaluations(
     directory: Path,
     names: Sequence[str] = (),
-    on: Source = TEST,
+    on: Source | None = None,
     *,
+    options: Mapping[str, Options] | None = None,
     device: str = "auto",
     data_dir: str | None = None,
     select: str = "last",
 ) -> tuple[list[Evaluation], list[str]]:
-    """The named evaluations of the run in `directory`, or all that fit its inputs, and which were measured just now.
+    """The named evaluations of the run in `directory`, or all that fit its inputs and need no asking, and which were
+    measured just now.
 
-    `select`: of which epoch's weights, a key of WEIGHTS. `data_dir`: where its data lie, if not where they did in
-    training. Raises MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the disk
-    refuses.
+    `on`: the data, None for those that each is made on by default. `options`: of an evaluation, where they are not its
+    defaults. `select`: of which epoch's weights, a key of WEIGHTS. `data_dir`: where its data lie, if not where they
+    did in training. Raises MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the
+    disk refuses.
     """
     run = SavedRun(directory, directory / WEIGHTS[select])
     if run.state == "missing":
@@ -39,10 +41,13 @@ def evaluations(
     weights, about = opened(run)
     wanted = applicable(about.kind, names)
     digest = hashlib.sha256(weights).hexdigest()
-    found = {name: read(directory, name, on.name, digest, select) for name in wanted}
+    made = {name: (options or {}).get(name, defaults(EVALUATORS[name].options)) for name in wanted}
+    source = {name: on or Source(EVALUATORS[name].on) for name in wanted}
+    found = {name: read(directory, name, made[name], source[name].name, digest, select) for name in wanted}
     missing = [name for name in wanted if found[name] is None]
     if missing:
         from mixbench.analysis.measure import measure
 
-        found |= measure(run, missing, on, digest, device, data_dir, select)
+        asked = [(name, made[name], source[name]) for name in missing]
+        found |= measure(run, asked, digest, device, data_dir, select)
     return [evaluation for evaluation in found.values() if evaluation is not None], missing

@@ -13,6 +13,7 @@ import torch
 from mixbench import __version__
 from mixbench.analysis import stored
 from mixbench.analysis.evaluators import evaluator
+from mixbench.analysis.options import Options
 from mixbench.analysis.source import NoSuchPart, Source, own
 from mixbench.data import Split
 from mixbench.files import plain
@@ -25,23 +26,28 @@ from mixbench.training.restore import LoadedRun
 @memory_errors_in_words()
 def measure(
     saved: SavedRun,
-    names: Sequence[str],
-    on: Source,
+    asked: Sequence[tuple[str, Options, Source]],
     weights: str,
     device: str,
     data_dir: str | None,
     select: str,
 ) -> dict[str, stored.Evaluation | None]:
-    """The named evaluations of a run's weights, by name. `weights` is their SHA-256, `select` what kept them."""
+    """The evaluations, each by its name, options and data, of a run's weights. `weights` is their SHA-256, `select`
+    what kept them.
+    """
     run = LoadedRun(saved.directory, saved.weights)
     network = run.network(device)
-    examples, data = _examples(run, on, network.device, data_dir)
+    parts = {
+        on: _examples(run, on, network.device, data_dir) for on in dict.fromkeys(on for _, _, on in asked)
+    }
     found = dict[str, stored.Evaluation | None]()
-    for name in names:
+    for name, options, on in asked:
+        examples, data = parts[on]
         started = time.perf_counter()
-        result = evaluator(name)(network, examples)
+        result = evaluator(name)(network, examples, **options)
         evaluation = {
             "name": name,
+            "options": options,
             "source": on.name,
             "data": data,
             "result": result,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mixbench.analysis.stored import Evaluation
+from mixbench.record.run import is_number
 
 MATRIX = 20  # classes up to which a confusion matrix is shown whole
 PAIRS = 15  # of the most confused classes where it is not
@@ -64,7 +65,8 @@ def _deformations(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _plain(result: dict[str, Any]) -> Iterator[str]:
-    yield from _aligned([[key, str(value)] for key, value in result.items()])
+    """The numbers; lists and dictionaries are for pictures."""
+    yield from _aligned([[key, f"{value:.5g}"] for key, value in result.items() if is_number(value)])
 
 
 SHOWN: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {

@@ -1,10 +1,20 @@
-"""`mixbench analyze KEY`: compute what a paper explains, draw it, and say which of its claims hold."""
+"""`mixbench analyze KEY`: compute what a paper explains, draw it, and say which of its claims hold; `mixbench analyze
+NAME [QUERY...]`: make one evaluation of all runs that it fits, and compare them.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mixbench.analysis.evaluate import evaluations
+from mixbench.analysis.evaluators import EVALUATORS
+from mixbench.analysis.options import chosen, suffix
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.studies.claims import judged
@@ -12,12 +22,21 @@ from mixbench.studies.library import load, names
 from mixbench.studies.store import computed, place, stored
 from mixbench.studies.study import STUDIES
 
+if TYPE_CHECKING:
+    from mixbench.summarize.plots import Plot
+
 FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:
   mixbench analyze zhang2021/fig3                          compute what is missing, draw, judge
   mixbench analyze zhang2021/fig3 --set networks=20        with other parameters
   mixbench analyze radius --set dimension=50               a study by its own name, with its own defaults
   mixbench figure zhang2021/fig3                           the picture of what has been computed, nothing else
+  mixbench analyze calibration                             an evaluation of all finished runs below outputs/
+  mixbench analyze robustness dataset=cifar10 opt=sam      of those for which conditions hold, as in mixbench runs
+  mixbench analyze sharpness --set rho=[0.05,0.2]          with other options
+
+evaluations (mixbench eval --help has their options):
+{evaluations}
 
 published:
 {published}
@@ -25,7 +44,8 @@ published:
 studies:
 {studies}
 
-Numbers lie in OUTPUT_DIR/studies/KEY/numbers.csv, the picture beside them. What was stopped goes on part by part.
+Numbers of studies lie in OUTPUT_DIR/studies/KEY/numbers.csv, those of evaluations in OUTPUT_DIR/analyses/NAME/, and the
+pictures beside them. What was stopped goes on part by part, or run by run.
 """
 
 
@@ -35,28 +55,21 @@ def main(argv: list[str], run: bool = True) -> int:
     Raises ConfigError, OutputError, and MixbenchError where nothing is computed and nothing may be.
     """
     arguments = parser(run).parse_args(argv)
+    if run and arguments.key in EVALUATORS:
+        return _compare(arguments)
+    if run and arguments.conditions:
+        raise ConfigError(f"{arguments.key} {' '.join(arguments.conditions)}: a study is made on no runs.")
     spec = load(arguments.key, arguments.set)
     folder = Path(arguments.output_dir)
     path = Path(arguments.out) if arguments.out else place(folder, spec) / "figure.png"
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
+    _check_form(path)
     numbers = computed(folder, spec) if run or arguments.run else stored(folder, spec)
     if numbers is None:
         raise MixbenchError(
             f"{spec.key}: has not been computed with these parameters in {place(folder, spec)}. Add --run to do so."
         )
-    from mixbench.summarize.plots import picture
-
-    plots = spec.study.draw(numbers, spec.parameters)
     foot = [f"{spec.source}."] if spec.source else []
-    title = f"{spec.key}: {spec.title}"
-    per_row = len(plots) if len(plots) < 3 else 2 if len(plots) == 4 else 3
-    content = picture(plots, per_row, title, foot, path.suffix[1:].lower())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path.parent, error) from None
-    write_atomic(path, content)
+    _draw(path, spec.study.draw(numbers, spec.parameters), f"{spec.key}: {spec.title}", foot)
     print(f"numbers: {place(folder, spec) / 'numbers.csv'}\nwritten: {path}")
     for claim in judged(spec, numbers):
         print(claim)
@@ -64,22 +77,128 @@ def main(argv: list[str], run: bool = True) -> int:
     return 0
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    """The exit status: 1 where a run cannot be evaluated. Raises ConfigError where there is nothing to compare."""
+    from mixbench.analysis.compare import grouped, numbers, sheets
+    from mixbench.analysis.drawn import plots
+    from mixbench.summarize.frame import frame, query
+    from mixbench.summarize.settings import Run
+
+    name, root = arguments.key, Path(arguments.output_dir)
+    entry = EVALUATORS[name]
+    if not entry.numbers:
+        raise ConfigError(f"{name}: has no numbers to compare; mixbench eval --only {name} shows it.")
+    options = chosen(entry.options, arguments.set, "--set ")
+    runs = frame(root)
+    runs = query(runs, ["state=finished", *arguments.conditions]) if len(runs) else runs
+    found, failures = [], 0
+    for directory in map(Path, runs["dir"] if len(runs) else ()):
+        try:
+            ((evaluation,), made) = evaluations(
+                directory,
+                [name],
+                options={name: options},
+                device=arguments.device,
+                data_dir=arguments.data_dir,
+            )
+        except MixbenchError as error:
+            failures += 1
+            print(f"mixbench analyze: {error}", file=sys.stderr)
+            continue
+        print(f"{'measured' if made else 'read'}: {directory}", flush=True)
+        found.append((Run(directory), evaluation))
+    if not found:
+        raise MixbenchError(
+            f"{name}: no finished run below {root} fits {' '.join(arguments.conditions)}".rstrip()
+        )
+    places = grouped(found)
+    folder = root / "analyses" / (name + suffix(entry.options, options))
+    if arguments.out and len(places) > 1:
+        raise ConfigError(
+            f"--out: these runs make {len(places)} pictures; narrow the query: {'; '.join(places)}."
+        )
+    written = {
+        title: Path(arguments.out)
+        if arguments.out
+        else folder / f"{re.sub(r'[^.0-9A-Za-z_]+', '-', title)}.png"
+        for title in places
+    }
+    for path in written.values():
+        _check_form(path)
+    command = shlex.join(["mixbench", "analyze", name, *arguments.conditions])
+    for title, groups in places.items():
+        for sheet in sheets(f"{name}, {title}", groups, command):
+            print(f"\n{sheet.text()}")
+        seeds = ", ".join(f"{group.label} {len(group.results)}" for group in groups)
+        made_on = f"{entry.about[0].upper()}{entry.about[1:]}; on {entry.on} examples. Runs: {seeds}."
+        _draw(written[title], plots(name, groups, options), f"{name}: {title}", [made_on])
+    _written(folder / "numbers.csv", numbers(places).to_csv(index=False).encode())
+    print(
+        "\n".join(
+            ["", f"numbers: {folder / 'numbers.csv'}", *(f"written: {path}" for path in written.values())]
+        )
+    )
+    return 1 if failures else 0
+
+
+def _check_form(path: Path) -> None:
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
+
+
+def _draw(path: Path, plots: Sequence[Plot], title: str, foot: Sequence[str]) -> None:
+    from mixbench.summarize.plots import picture
+
+    per_row = len(plots) if len(plots) < 3 else 2 if len(plots) == 4 else 3
+    _written(path, picture(plots, per_row, title, foot, path.suffix[1:].lower()))
+
+
+def _written(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path.parent, error) from None
+    write_atomic(path, content)
+
+
 def parser(run: bool = True) -> argparse.ArgumentParser:
     """What the command takes; for `mixbench figure` without `run`."""
-    width = max(map(len, [*STUDIES, *names()]))
+    compared = {name: entry.about for name, entry in EVALUATORS.items() if entry.numbers}
+    width = max(map(len, [*STUDIES, *names(), *compared]))
+    evaluators = "\n".join(f"  {name:{width}}  {about}" for name, about in compared.items())
     published = "\n".join(f"  {key:{width}}  {load(key).title}" for key in names())
     studies = "\n".join(f"  {name:{width}}  {load(name).title}" for name in STUDIES)
     found = argparse.ArgumentParser(
         prog="mixbench analyze" if run else "mixbench figure",
-        description="Compute what a paper explains, draw it, and judge its claims by the numbers.",
-        epilog=EPILOG.format(published=published, studies=studies),
+        description="Compute what a paper explains, draw it, and judge its claims by the numbers; or make an evaluation"
+        " of finished runs, and compare them in a table and a picture.",
+        epilog=EPILOG.format(evaluations=evaluators, published=published, studies=studies),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("key", metavar="KEY", help="a published figure, a study, or a .yaml file of your own")
-    if not run:
+    found.add_argument(
+        "key", metavar="KEY", help="a published figure, a study, a .yaml file of your own, or an evaluation"
+    )
+    if run:
+        found.add_argument(
+            "conditions",
+            nargs="*",
+            metavar="QUERY",
+            help="of an evaluation: which runs, KEY=VALUE as in mixbench runs",
+        )
+        found.add_argument(
+            "--device", default="auto", help="of an evaluation; auto, cpu, cuda, ... (default: auto)"
+        )
+        found.add_argument(
+            "--data-dir", metavar="FOLDER", help="of an evaluation: folder of the prepared data sets"
+        )
+    else:
         found.add_argument("--run", action="store_true", help="compute what is missing first")
     found.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter or option; may be repeated",
     )
     found.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
     found.add_argument(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 from mixbench.analysis.evaluate import evaluations
-from mixbench.analysis.evaluators import EVALUATORS, known
+from mixbench.analysis.evaluators import EVALUATORS, changed, known
+from mixbench.analysis.options import defaults
 from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
 from mixbench.errors import DataError, MixbenchError
@@ -20,6 +22,8 @@ FORMATS = ("text", "json")
 EPILOG = """examples:
   mixbench eval outputs/digits/small_cnn/erm/0123456789ab    all evaluations, on the run's test set
   mixbench eval outputs --only accuracy,confusion            of every run below a folder
+  mixbench eval outputs --only robustness --set robustness.steps=50
+                                                             attacks, stronger than by default
   mixbench eval RUN --on val                                 the examples that were held out in training
   mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels: names of
                                                              classes, or their places in the run's order
@@ -28,8 +32,12 @@ EPILOG = """examples:
 evaluations:
 {evaluators}
 
-Results lie in RUN/evaluations/NAME.json, on other data NAME@val.json and so on. What has been measured on the same
-weights is not measured again; delete a file to have it made anew.
+options:
+{options}
+
+* takes many passes: made only where it is named.
+Results lie in RUN/evaluations/NAME.json, on other data NAME@val.json, with other options NAME~HASH.json. What has been
+measured on the same weights is not measured again; delete a file to have it made anew.
 """
 
 
@@ -39,7 +47,8 @@ def main(argv: list[str]) -> int:
     """
     arguments = parser().parse_args(argv)
     names = known([name for name in arguments.only.split(",") if name])
-    on = source(arguments.on)
+    on = source(arguments.on) if arguments.on else None
+    options = changed(arguments.set)
     runs, failures, without, found = _runs(arguments.runs), 0, 0, []
     for directory in runs:
         try:
@@ -47,6 +56,7 @@ def main(argv: list[str]) -> int:
                 directory,
                 names,
                 on,
+                options=options,
                 device=arguments.device,
                 data_dir=arguments.data_dir,
                 select=arguments.weights,
@@ -81,21 +91,36 @@ def _runs(given: list[str]) -> list[Path]:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     width = max(map(len, EVALUATORS))
-    evaluators = "\n".join(f"  {name:{width}}  {entry.about}" for name, entry in EVALUATORS.items())
+    evaluators = "\n".join(
+        f"  {name:{width}}  {entry.about}{' *' if entry.asked else ''}" for name, entry in EVALUATORS.items()
+    )
+    options = "\n".join(
+        f"  {name}.{option.name}={json.dumps(value)}  {option.metadata['doc']}"
+        for name, entry in EVALUATORS.items()
+        for option, value in zip(
+            dataclasses.fields(entry.options), defaults(entry.options).values(), strict=True
+        )
+    )
     found = argparse.ArgumentParser(
         prog="mixbench eval",
         description="Measure what finished runs can do, on their test sets or on data of your own.",
-        epilog=EPILOG.format(evaluators=evaluators),
+        epilog=EPILOG.format(evaluators=evaluators, options=options),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("runs", nargs="+", metavar="RUN", help="the directory of a run, or a folder of runs")
     found.add_argument(
         "--on",
-        default="test",
+        default="",
         metavar="DATA",
-        help="test, val or train, an .npz file or a folder of images (default: test)",
+        help="test, val or train, an .npz file or a folder of images (default: train for sharpness, hessian and slices,"
+        " test for all others)",
     )
-    found.add_argument("--only", default="", metavar="A,B,...", help="these evaluations (default: all)")
+    found.add_argument(
+        "--only", default="", metavar="A,B,...", help="these evaluations (default: all without *)"
+    )
+    found.add_argument(
+        "--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help="an option; may be repeated"
+    )
     found.add_argument(
         "--weights",
         default="last",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from mixbench.errors import MixbenchError
 from mixbench.files import write_atomic
@@ -17,15 +18,17 @@ EPILOG = """examples:
   mixbench report laptop/outputs cluster/outputs    runs of several places on one page
 
 The page needs no network and no other file. It holds the papers' tables and figures that the runs belong to, at the
-scale at which they were made, plots for each data set and model, and for every run its config and environment.
+scale at which they were made, plots for each data set and model, and for every run its config and environment. Of more
+than 300 runs it is a summary of a few MB, with FILE.runs.csv beside it, which has them all.
 """
 
 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench report ARGV`. Raises MixbenchError where there are no runs."""
     arguments = parser().parse_args(argv)
-    from mixbench.report.page import page
-    from mixbench.report.runs import collect
+    from mixbench.report.page import MOST_RUNS, page
+    from mixbench.summarize.frame import frame_of
+    from mixbench.summarize.settings import collect
 
     places = [Path(place) for place in arguments.runs]
     skipped = list[str]()
@@ -34,9 +37,14 @@ def main(argv: list[str]) -> int:
         print(printable(unread), file=sys.stderr)
     if not runs:
         raise MixbenchError(f"no runs in {', '.join(map(str, places))}; `mixbench train` makes one.")
-    content = printable(page(runs)).encode()
-    write_atomic(Path(arguments.out), content)
-    print(f"written: {arguments.out} ({len(runs)} run{'s' * (len(runs) > 1)}, {len(content) / 1e6:.1f} MB)")
+    out = Path(arguments.out)
+    listed = out.with_name(f"{out.stem}.runs.csv")
+    content = printable(page(runs, quote(listed.name))).encode()
+    write_atomic(out, content)
+    print(f"written: {out} ({len(runs)} run{'s' * (len(runs) > 1)}, {len(content) / 1e6:.1f} MB)")
+    if len(runs) > MOST_RUNS:
+        write_atomic(listed, printable(frame_of(runs, "best_test").to_csv(index=False)).encode())
+        print(f"written: {listed} (every run with its config, and its metrics at the epoch best_test)")
     return 0
 
 

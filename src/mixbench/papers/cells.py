@@ -13,6 +13,7 @@ from mixbench.analysis.stored import numbers
 from mixbench.config.compose import compose
 from mixbench.config.identity import flat, run_dir, run_id
 from mixbench.errors import ConfigError
+from mixbench.inventory import looking_once
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import MOST_SEEDS, Cell, Spec
 from mixbench.record.read import Row
@@ -113,15 +114,20 @@ def plan(
     asked = list(spec.cells(protocol, seeds, extra))
     as_specified = spec.cells(protocol, seeds)
     planned = []
-    for cell, plain in zip(asked, as_specified, strict=True):
-        if (rows and cell.row not in rows) or (columns and cell.column not in columns):
-            continue
-        if spec.needs:
-            planned.append(Planned(cell, None, None))
-            continue
-        config, reference = compose(cell.overrides), compose(plain.overrides)
-        config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
-        planned.append(Planned(cell, config, SavedRun(run_dir(config)), _changes(config, reference)))
+    changes: dict[tuple[str, str, float | None], tuple[str, ...]] = {}  # the same for all seeds
+    with looking_once():
+        for cell, plain in zip(asked, as_specified, strict=True):
+            if (rows and cell.row not in rows) or (columns and cell.column not in columns):
+                continue
+            if spec.needs:
+                planned.append(Planned(cell, None, None))
+                continue
+            config = compose(cell.overrides)
+            config.epochs = epochs or max(1, round(config.epochs * (budget or 1)))
+            place = cell.row, cell.column, cell.x
+            if place not in changes:
+                changes[place] = _changes(config, compose(plain.overrides))
+            planned.append(Planned(cell, config, SavedRun(run_dir(config)), changes[place]))
     return planned
 
 

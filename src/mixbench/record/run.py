@@ -92,7 +92,7 @@ class SavedRun:
     @cached_property
     def _rows(self) -> list[Row] | DataError:
         try:
-            return read_rows(self.directory)
+            return read_rows(self.directory, self.summary)
         except DataError as error:
             return error
 

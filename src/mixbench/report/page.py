@@ -13,8 +13,8 @@ from mixbench import __version__
 from mixbench.record.run import COST
 from mixbench.report import plots
 from mixbench.report.papers import fragments
-from mixbench.report.runs import Run, Setting, settings, short
 from mixbench.summarize.html import render
+from mixbench.summarize.settings import Run, Setting, settings, short
 from mixbench.summarize.statistics import Estimate
 
 SELECTIONS = ("best_test", "best_val", "last")
@@ -34,6 +34,9 @@ CELLS = {  # what is shown of a selected epoch: heading and decimals
     "gap_mixed": ("Gap, mixed", 2),
     "gap_weighted": ("Gap, weighted", 2),
 }
+# Of the page about more than MOST_RUNS runs: the runs with a section of their own, the data sets and models with most
+# runs, the most accurate settings of each, and the scales of each table of the papers.
+MOST_RUNS, MOST_PLACES, MOST_SETTINGS, MOST_SCALES = 300, 20, 100, 5
 FACTS = ("started", "ended", "starts", *COST, "data_note")
 
 
@@ -44,17 +47,43 @@ class Curve(NamedTuple):
     words: str
 
 
-def page(runs: Sequence[Run]) -> str:
-    """The whole document. Every text of a run is escaped, wherever it came from."""
-    anchors = {run.directory: f"run{number}" for number, run in enumerate(runs, start=1)}
+def page(runs: Sequence[Run], listed: str = "") -> str:
+    """The whole document. Every text of a run is escaped, wherever it came from.
+
+    Of more than MOST_RUNS runs it is a summary of a few MB, with `listed` the address of a file that has them all.
+    """
+    many = len(runs) > MOST_RUNS
+    shown = telling(runs, MOST_RUNS)
+    anchors = {run.directory: f"run{number}" for number, run in enumerate(shown, start=1)}
+    places = settings(runs)
+    largest = sorted(places, key=lambda title: -sum(len(setting.runs) for setting in places[title]))
+    kept = set(largest[:MOST_PLACES] if many else largest)
     document = render(
         "report/page.html.j2",
         overview=overview(runs),
-        papers=list(fragments(runs)),
-        places=[place(title, found, anchors) for title, found in settings(runs).items()],
-        runs=[one(run, anchors[run.directory]) for run in runs],
+        papers=list(fragments(runs, MOST_SCALES if many else None)),
+        places=[
+            place(title, found, anchors, MOST_SETTINGS if many else None)
+            for title, found in places.items()
+            if title in kept
+        ],
+        left_out=len(places) - len(kept),
+        runs=[one(run, anchors[run.directory]) for run in shown],
+        count=len(runs),
+        listed=listed,
     )
     return str(document)
+
+
+def telling(runs: Sequence[Run], most: int) -> list[Run]:
+    """At most so many of the runs, in their order: of every data set, model, method and state the first ones."""
+    seen = Counter[tuple[str, ...]]()
+    ranks = []
+    for place, run in enumerate(runs):
+        kind = (run.state, *map(str, run.name[:-1]))
+        ranks.append((seen[kind], place))
+        seen[kind] += 1
+    return [runs[place] for place in sorted(place for _, place in sorted(ranks)[:most])]
 
 
 # ---------------------------------------------------------------- overview
@@ -77,15 +106,22 @@ def overview(runs: Sequence[Run]) -> dict[str, str]:
 # ---------------------------------------------------------------- one data set and model
 
 
-def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> dict[str, Any]:
-    """What place.html.j2 shows: the settings of one place as a table and as plots."""
+def place(
+    title: str, found: Sequence[Setting], anchors: dict[Path, str], most: int | None = None
+) -> dict[str, Any]:
+    """What place.html.j2 shows: the settings of one place, or the `most` accurate ones, as a table and as plots.
+
+    A setting has links to those of its runs that have an anchor.
+    """
     rows = []
-    for setting in found:
+    for setting in found if most is None else _best(found, most):
         cells = [_estimate(setting.estimate(key, rule), digits) for key, rule, digits in RESULTS.values()]
+        shown = [run for run in setting.runs if run.directory in anchors]
         rows.append(
             {
                 "cells": [setting.label, len(setting.runs), *cells],
-                "runs": [(short(run.name[-1]), anchors[run.directory]) for run in setting.runs],
+                "runs": [(short(run.name[-1]), anchors[run.directory]) for run in shown],
+                "more": len(setting.runs) - len(shown),
             }
         )
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
@@ -93,9 +129,17 @@ def place(title: str, found: Sequence[Setting], anchors: dict[Path, str]) -> dic
         "title": title,
         "head": ["method", "seeds", *RESULTS, "runs"],
         "settings": rows,
+        "left_out": len(found) - len(rows),
         "fewer": len(plots.chosen(found)) < len(found),
         "plots": [plots.element(panel) for panel in panels],
     }
+
+
+def _best(found: Sequence[Setting], most: int) -> list[Setting]:
+    """So many of the settings at most, in their order: those with the best accuracies."""
+    means = [setting.estimate("test_acc").mean for setting in found]
+    order = sorted(range(len(found)), key=lambda i: math.inf if math.isnan(means[i]) else -means[i])
+    return [found[i] for i in sorted(order[:most])]
 
 
 def _estimate(e: Estimate, digits: int) -> str:
@@ -152,6 +196,7 @@ def curve(run: Run) -> Curve | None:
         return None
     first, last, top = points[0][0], points[-1][0], max(y for _, y in points)
     strokes = " ".join(
-        f"{300 * (x - first) / (last - first):.1f},{60 - 55 * y / (top or 1):.1f}" for x, y in points
+        f"{300 * (x - first) / (last - first):.1f},{60 - 55 * y / (top or 1):.1f}"
+        for x, y in plots.thinned(points)
     )
     return Curve(strokes, f"test accuracy, epochs {first} to {last}, highest {top:.2f} %")

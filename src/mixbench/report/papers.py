@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import mode
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ from mixbench.papers.library import load, names
 from mixbench.papers.render import page
 from mixbench.papers.spec import Figure, Spec, Table
 from mixbench.report import plots
-from mixbench.report.runs import Run
 from mixbench.summarize.html import Markup, render
+from mixbench.summarize.settings import METHOD, Run
 
 # A run that differs from a cell in these alone is that cell at another scale; so is one with another size of the model.
 SCALE = ("epochs", "precision", "dataset.train_size", "dataset.test_size", "dataset.val_size")
@@ -33,15 +34,18 @@ class Version(NamedTuple):
     other_epochs: bool
 
 
-def fragments(runs: Sequence[Run]) -> Iterator[Markup]:
-    """The published tables and figures that some of the runs belong to, as they stand.
+def fragments(runs: Sequence[Run], scales: int | None = None) -> Iterator[Markup]:
+    """The published tables and figures that some of the runs belong to, as they stand; `scales` of each at most.
 
     Protocols share rows: the one with most of the runs comes first, another only if it has runs of its own.
     """
+    groups = alike(runs)
     for key in names():
         spec = load(key)
         protocols = sorted(spec.protocols, key=lambda name: name != spec.protocol)
-        found = [(name, planned) for name in protocols for planned in belonging(spec, name, runs)]
+        found = [
+            (name, planned) for name in protocols for planned in islice(belonging(spec, name, groups), scales)
+        ]
         shown: set[Path] = set()
         for protocol, planned in sorted(found, key=lambda pair: -len(_places(pair[1]))):
             if not _places(planned) <= shown:
@@ -69,17 +73,27 @@ def _drawing(spec: Figure, planned: list[Planned], protocol: str) -> Iterator[Ma
         )
 
 
-def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[Planned]]:
-    """The spec's runs at each scale at which some of `runs` were made, the scale with most of them first.
+def alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """Those of the runs that may belong to tables, in groups that differ in the seed alone."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        values = dict(run.values)
+        if values.pop("seed", None) in range(MOST_SEEDS) and type(values.get("epochs")) is int:
+            groups.setdefault(json.dumps(values, sort_keys=True), []).append(run)
+    return list(groups.values())
+
+
+def belonging(spec: Spec, protocol: str, groups: Sequence[Sequence[Run]]) -> Iterator[list[Planned]]:
+    """The spec's runs at each scale at which some of the runs (as `alike`) were made, the scale with most of them first.
 
     Columns without any run are left out. Columns may have different numbers of epochs, as --budget makes them;
     where one column has several, they come one after another.
     """
     matches: dict[Version, list[tuple[Run, str]]] = {}
-    for run, cell, differences in _matches(spec, protocol, runs):
+    for group, cell, differences in _matches(spec, protocol, groups):
         other = differences.pop("epochs", None) is not None
         version = Version(tuple(f"{k}={json.dumps(v)}" for k, v in sorted(differences.items())), other)
-        matches.setdefault(version, []).append((run, cell.cell.column))
+        matches.setdefault(version, []).extend((run, cell.cell.column) for run in group)
     for version, found in sorted(matches.items(), key=lambda item: -len(item[1])):
         while found:
             columns = dict.fromkeys(column for _, column in found)
@@ -90,20 +104,34 @@ def belonging(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[list[P
             found = [(run, column) for run, column in found if run.values["epochs"] != epochs[column]]
 
 
-def _matches(spec: Spec, protocol: str, runs: Sequence[Run]) -> Iterator[tuple[Run, Planned, dict[str, Any]]]:
-    """Each run with the cell that is nearest to it, where one differs in scale alone, and the differences."""
-    data = {f"dataset={run.values.get('dataset')}" for run in runs}
+def _matches(
+    spec: Spec, protocol: str, groups: Sequence[Sequence[Run]]
+) -> Iterator[tuple[Sequence[Run], Planned, dict[str, Any]]]:
+    """Each group with the cell that is nearest to it, where one differs in scale alone, and the differences."""
+    data = {f"dataset={group[0].values.get('dataset')}" for group in groups}
     columns = {c.column for c in spec.cells(protocol, seeds=1) if not data.isdisjoint(c.overrides)}
     if spec.needs or not columns:
         return
     cells = plan(spec, protocol=protocol, seeds=1, columns=[c for c in spec.columns if c in columns])
-    wanted = [(cell, flat(cell.config, all_keys=False)) for cell in cells if cell.config is not None]
-    for run in runs:
-        if run.values.get("seed") not in range(MOST_SEEDS) or type(run.values.get("epochs")) is not int:
-            continue
-        near = [(cell, d) for cell, config in wanted if (d := _differences(run.values, config)) is not None]
+    wanted: dict[tuple[str, ...], list[tuple[Planned, dict[str, Any]]]] = {}
+    for cell in cells:
+        if cell.config is not None:
+            config = flat(cell.config, all_keys=False)
+            wanted.setdefault(_names(config), []).append((cell, config))
+    for group in groups:
+        values = group[0].values
+        near = [
+            (cell, d)
+            for cell, config in wanted.get(_names(values), ())
+            if (d := _differences(values, config)) is not None
+        ]
         if near:
-            yield run, *min(near, key=lambda pair: len(pair[1]))
+            yield group, *min(near, key=lambda pair: len(pair[1]))
+
+
+def _names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a run has in common with every cell that it may belong to, so that it need not be compared with the others."""
+    return tuple(str(values.get(key)) for key in ("dataset", *METHOD))
 
 
 def _differences(ours: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -133,4 +161,4 @@ def _planned(
 
 def _found(planned: Planned, by_id: Mapping[str, Run]) -> Planned:
     run = by_id.get(run_id(planned.config)) if planned.config is not None else None
-    return dataclasses.replace(planned, saved=run if run is not None and run.rows else None)
+    return dataclasses.replace(planned, saved=run if run is not None and run.epochs_done else None)

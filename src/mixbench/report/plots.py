@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from mixbench.report.runs import SEAMS, Run, Setting, is_number, label
 from mixbench.summarize.html import Markup, render
 from mixbench.summarize.plots import Line, Panel, inline
+from mixbench.summarize.settings import SEAMS, Labels, Run, Setting, is_number
 from mixbench.summarize.statistics import estimate
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
+Point = TypeVar("Point")
+
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
+MOST_SWEPT = 60  # lines of a plot of a sweep: those with the most values
+MOST_POINTS = 1000  # of a line; of more epochs only every so many-th is drawn
 
 
 def element(panel: Panel) -> Markup:
@@ -34,19 +39,28 @@ def chosen(settings: Sequence[Setting]) -> list[Setting]:
 
 def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
     """Test accuracy and Gap in the course of training."""
+    lines: dict[str, list[Line]] = {key: [] for key in METRICS}
+    for style, setting in enumerate(chosen(settings)):
+        points: dict[str, dict[float, list[float]]] = {key: {} for key in METRICS}
+        for run in setting.runs:
+            for row in thinned(run.rows):
+                for key, found in points.items():
+                    found.setdefault(row["epoch"], []).append(float(row.get(key, math.nan)))
+        for key, found in points.items():
+            lines[key].append(_line(setting.label, style, found))
     for key, y in METRICS.items():
-        lines = []
-        for style, setting in enumerate(chosen(settings)):
-            points: dict[float, list[float]] = {}
-            for run in setting.runs:
-                for row in run.rows:
-                    points.setdefault(row["epoch"], []).append(float(row.get(key, math.nan)))
-            lines.append(_line(setting.label, style, points))
-        yield from _panel("Convergence", "epoch", y, lines)
+        yield from _panel("Convergence", "epoch", y, lines[key])
+
+
+def thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """The points, or of more than MOST_POINTS every so many-th, with the last one."""
+    step = -(-len(points) // MOST_POINTS)
+    return points if step <= 1 else points[(len(points) - 1) % step :: step]
 
 
 def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
     """Metrics against each numeric knob that has several values while all other knobs stay the same."""
+    labels = Labels(settings)
     keys = dict.fromkeys(
         key for setting in settings for key, value in setting.config.items() if is_number(value)
     )
@@ -59,11 +73,13 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
                 others = {k: v for k, v in setting.config.items() if k != key}
                 alike.setdefault(json.dumps(others, sort_keys=True), []).append(setting)
         swept = [group for group in alike.values() if len(group) > 1]
+        if len(swept) > MOST_SWEPT:
+            swept = sorted(swept, key=len, reverse=True)[:MOST_SWEPT]
         for metric, y in METRICS.items():
             lines = []
             for style, group in enumerate(swept):
                 points = {s.config[key]: [r.metric(metric) for r in s.runs] for s in group}
-                lines.append(_line(label(group[0], settings, without=key), style, points))
+                lines.append(_line(labels.of(group[0], without=key), style, points))
             yield from _panel(f"Sweep over {key}", key, y, lines, swept=True)
 
 

@@ -26,10 +26,10 @@ PRINTED = (
 class Parameters:
     """Networks without crop and flip, trained until they know their images, at several levels of test accuracy."""
 
-    networks: int = knob("networks at each place", default=4, at_least=2)
+    networks: int = knob("networks at each place", default=3, at_least=2)
     datasets: list[str] = field(default_factory=lambda: ["cifar10", "cifar100"])
-    sizes: list[int] = field(default_factory=lambda: [500, 1000, 2000])
-    epochs: int = knob("epochs", default=40, at_least=2)
+    sizes: list[int] = field(default_factory=lambda: [250, 500, 1000])
+    epochs: int = knob("epochs", default=60, at_least=2)
 
 
 def compute(parameters: Parameters, part: str) -> pd.DataFrame:
@@ -44,8 +44,9 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
     for size in p.sizes:
         config = compose(
             [
-                *(f"dataset={dataset}", f"dataset.train_size={size}", "dataset.test_size=2000"),
-                *("dataset.base_augment=false", "model=small_cnn", "model.stem_stride=2", "batch_size=64"),
+                *(f"dataset={dataset}", f"dataset.train_size={size}", "dataset.test_size=1000"),
+                *("dataset.base_augment=false", "batch_size=64", "model=wrn16_4", "model.depth=10"),
+                *("model.width=2", "model.stem_stride=2"),
                 *(f"epochs={p.epochs}", "opt=sgd", "opt.lr=0.1", "precision=float32", f"seed={seed}"),
                 *(f"train_clean_every={p.epochs}", f"train_mixed_every={p.epochs}"),
             ]
@@ -98,15 +99,18 @@ def straight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     implied = np.array([test - gap for test, gap in PRINTED])
     mixed, clean = numbers["train_acc_mixed"], numbers["train_acc_clean"]
     low, high = interval(ours["mixed"], np.mean)
+    by_heart = clean.min() > 98
     near = implied.min() - 3 < mixed.min() and mixed.max() < implied.max() + 3
     return Judgement(
-        REFUTED if near and clean.min() > implied.max() + 3 else UNDECIDED,
+        REFUTED if by_heart and near else UNDECIDED,
         f"the seven Vanilla cells lie on a line of slope {slope:.2f} (r = {r:.3f}): train accuracies of"
         f" {implied.min():.1f} to {implied.max():.1f} % whatever the test accuracy. Ours, {len(numbers)} networks with"
         f" {numbers['test_acc'].min():.0f} to {numbers['test_acc'].max():.0f} % test accuracy:"
         f" {clean.min():.1f} to {clean.max():.1f} % on their images, {mixed.min():.1f} to {mixed.max():.1f} % on"
         f" Mixup batches, slope {np.mean(ours['mixed']):.2f} ({low:.2f} to {high:.2f})",
-        "The printed Gaps are those to an accuracy on Mixup batches, also of methods that do not mix.",
+        "The printed Gaps are those to an accuracy on Mixup batches, also of methods that do not mix."
+        if by_heart and near
+        else "It would take networks that know their images by heart, as Vanilla's do after 200 epochs.",
     )
 
 

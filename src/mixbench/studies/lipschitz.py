@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -234,9 +235,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
         {"printed": "as printed", "corrected": "with the gradient's length"}.items()
     ):
         share = quotient / _of(numbers, "quadratic", name)
-        inside = [
-            share[(gradient >= low) & (gradient <= high)] for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        inside = [share[(gradient >= low) & (gradient <= high)] for low, high in itertools.pairwise(edges)]
         of = np.array([np.quantile(values, [0.05, 0.5, 0.95]) for values in inside])
         lines.append(
             Line(

@@ -116,36 +116,28 @@ def _looked(
 
 
 def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
-    """The correlation of rise and loss, the difference of losses, and the shares of intruding mixtures."""
+    """The correlation of rise and loss, and what B- has beyond B+: loss, and intruding mixtures."""
     from mixbench.summarize.plots import Line, Panel
 
-    per_network = numbers.groupby(["rho", "epoch", "part"]).mean(numeric_only=True)
-
-    def line(label: str, style: int, rho: float, column: str) -> Line:
-        of = per_network.loc[rho][column].groupby("epoch")
-        return Line(label, style, of.mean().index.tolist(), of.mean().tolist(), of.std().tolist())
-
-    def panel(title: str, y: str, columns: dict[str, str]) -> Panel:
-        several = len(columns) > 1
-        lines = [
-            line(f"{label}, rho {rho:g}" if several else f"rho {rho:g}", style * 2 + at, rho, column)
-            for style, rho in enumerate(parameters.rhos)
-            for at, (label, column) in enumerate(columns.items())
-        ]
+    def panel(title: str, y: str, value: pd.Series) -> Panel:
+        cells, lines = _cells(numbers, value), []
+        for style, rho in enumerate(parameters.rhos):
+            of = [cells[rho, epoch] for epoch in parameters.looks]
+            mean, std = [values.mean() for values in of], [values.std(ddof=1) for values in of]
+            lines.append(Line(f"rho {rho:g}", style, parameters.looks, mean, std))
         return Panel(title, "epoch", y, lines, ticks=parameters.looks)
 
+    titles = {"own": "intrusion, the network's features", "plain": "intrusion, a plain network's features"}
     return [
-        panel(
-            "do hard mixtures rise most?", "rank correlation of rise and loss", {"all": "rank_correlation"}
-        ),
-        panel("equation 14", "loss at w + delta, B- less B+", {"gamma 0.5": "loss_minus_less_plus_0.5"}),
+        panel("do hard mixtures rise most?", "rank correlation", numbers["rank_correlation"]),
+        panel("equation 14, at w + delta", "loss, B- less B+", numbers["loss_minus_less_plus_0.5"]),
         *(
             panel(
-                f"intrusion, {words.removeprefix('the ').split(' trained')[0]}",
-                "share of mixtures near a third class",
-                {"B-": f"intruding_minus_{name}", "B+": f"intruding_plus_{name}"},
+                title,
+                "B- less B+ (points)",
+                100 * (numbers[f"intruding_minus_{name}"] - numbers[f"intruding_plus_{name}"]),
             )
-            for name, words in SPACES.items()
+            for name, title in titles.items()
         ),
     ]
 

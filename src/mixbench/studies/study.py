@@ -64,6 +64,12 @@ STUDIES = {
     "orders": "mixbench.studies.orders",
     "upper_bound": "mixbench.studies.upper_bound",
     "capacity": "mixbench.studies.capacity",
+    "first_layer": "mixbench.studies.first_layer",
+    "construction": "mixbench.studies.construction",
+    "expansion": "mixbench.studies.expansion",
+    "gradient_products": "mixbench.studies.gradient_products",
+    "protection": "mixbench.studies.protection",
+    "generalization": "mixbench.studies.generalization",
 }
 
 

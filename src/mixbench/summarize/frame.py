@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mixbench.errors import ConfigError
-from mixbench.record.read import directories
+from mixbench.record.read import directories, without_collections
 from mixbench.record.run import COST, SavedRun
 from mixbench.schema.knob import nearest
 
@@ -28,13 +28,18 @@ RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts"
 
 
 def frame(root: Path, select: str = "last", skipped: list[str] | None = None) -> pd.DataFrame:
-    """The runs below `root`: state, config values by their keys, times, and the metrics of the selected epoch.
+    """The runs below `root` as `frame_of` has them; a line about each folder that cannot be read is added to `skipped`."""
+    with without_collections():
+        return frame_of((SavedRun(directory) for directory in directories(root, skipped)), select)
+
+
+def frame_of(runs: Iterable[SavedRun], select: str = "last") -> pd.DataFrame:
+    """State, config values by their keys, times, and the metrics of the selected epoch of each run.
 
     `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no
-    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception; a line about each
-    folder that cannot be read is added to `skipped`.
+    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception.
     """
-    return pd.DataFrame([_row(SavedRun(directory), select) for directory in directories(root, skipped)])
+    return pd.DataFrame([_row(run, select) for run in runs])
 
 
 def _row(run: SavedRun, select: str) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class RestoredNetwork:
         self.autocast = autocast(device, about.precision)
         self.class_names: Sequence[str] = about.class_names
         self.batch_size = about.eval_batch_size
+        self.stored = about.stored
+        self.mean: Sequence[float] = about.mean
+        self.std: Sequence[float] = about.std
         self._logits: dict[Examples, Sequence[tuple[Tensor, Tensor]]] = {}
 
     def logits(self, examples: Examples) -> Sequence[tuple[Tensor, Tensor]]:

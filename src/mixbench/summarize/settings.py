@@ -1,4 +1,4 @@
-"""The runs of a report: what their directories say, and which of them differ in the seed alone."""
+"""The runs below some folders: what their directories say, and which of them differ in the seed alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.errors import ConfigError, DataError
-from mixbench.record.read import Row, directories
+from mixbench.record.read import Row, directories, read_rows, without_collections
 from mixbench.record.run import SavedRun, is_number
 from mixbench.schema.train import GROUPS, Train
 from mixbench.summarize.statistics import Estimate, estimate
@@ -24,7 +24,7 @@ SEAMS = tuple(f"{group}." for group in METHOD)
 
 
 class Run(SavedRun):
-    """A run as a page shows it: `error` names what cannot be trusted, and nothing of that is shown."""
+    """A run as pages and comparisons show it: `error` names what cannot be trusted, and nothing of that is shown."""
 
     @property
     def name(self) -> tuple[Any, ...]:
@@ -34,20 +34,32 @@ class Run(SavedRun):
 
     @property
     def rows(self) -> list[Row]:
-        """One row for each epoch that is done; empty where epochs.csv cannot be trusted."""
+        """One row for each epoch that is done; empty where epochs.csv cannot be trusted.
+
+        Read anew each time: those of 10,000 runs together would fill the memory.
+        """
         try:
-            return super().rows
+            return read_rows(self.directory, self.summary)
         except DataError:
             return []
 
     @property
+    def epochs_done(self) -> int:
+        """The number of rows, 0 where they cannot be trusted."""
+        return self._found[0]
+
+    @property
     def error(self) -> str:
         """Why the run stopped, and which of its files is damaged; empty where all is well."""
+        return "\n".join(filter(None, (super().error, self._found[1])))
+
+    @functools.cached_property
+    def _found(self) -> tuple[int, str]:
+        """The number of rows, and what is wrong with them."""
         try:
-            _ = super().rows
+            return len(read_rows(self.directory, self.summary)), ""
         except DataError as damage:
-            return "\n".join(filter(None, (super().error, str(damage))))
-        return super().error
+            return 0, str(damage)
 
 
 def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Run]:
@@ -61,7 +73,8 @@ def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Ru
             raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
         for directory in directories(place, skipped):
             found.setdefault(directory.resolve(), Run(directory))
-    return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
+    with without_collections():
+        return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
 
 
 # ---------------------------------------------------------------- settings
@@ -113,23 +126,38 @@ def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
 
 
 def _labelled(found: list[Setting]) -> list[Setting]:
-    labelled = [dataclasses.replace(setting, label=label(setting, found)) for setting in found]
+    labels = Labels(found)
+    labelled = [dataclasses.replace(setting, label=labels.of(setting)) for setting in found]
     return sorted(labelled, key=lambda s: (s.method, [_sortable(v) for v in s.config.values()]))
 
 
-def label(setting: Setting, others: Sequence[Setting], without: str = "") -> str:
-    """The setting's method, and the knobs, but for `without`, that tell it from the others of its place.
+class Labels:
+    """What tells the settings of a place from each other."""
 
-    The knobs of the three seams are compared within a method, all others, such as crop and flip, with every method.
-    """
-    known = [key for key in setting.config if key not in (*PLACE, *METHOD, without)]
-    keys = []
-    for key in sorted(known, key=lambda key: not key.startswith(SEAMS)):
-        rivals = [s for s in others if s.method == setting.method] if key.startswith(SEAMS) else others
-        if any(s.config.get(key) != setting.config[key] for s in rivals):
-            keys.append(key)
-    knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
-    return f"{setting.method} {knobs}".strip()
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        self._all, self._of_method = settings, dict[str, list[Setting]]()
+        for setting in settings:
+            self._of_method.setdefault(setting.method, []).append(setting)
+        self._varies = functools.cache(self._look)
+
+    def of(self, setting: Setting, without: str = "") -> str:
+        """The method of one of the settings, and the knobs, but for `without`, that tell it from the others.
+
+        The knobs of the three seams are compared within a method, all others, such as crop and flip, with every method.
+        """
+        known = [key for key in setting.config if key not in (*PLACE, *METHOD, without)]
+        keys = [
+            key
+            for key in sorted(known, key=lambda key: not key.startswith(SEAMS))
+            if self._varies(key, setting.method if key.startswith(SEAMS) else None)
+        ]
+        knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
+        return f"{setting.method} {knobs}".strip()
+
+    def _look(self, key: str, method: str | None) -> bool:
+        """Whether a knob has several values among the settings of a method, or among all."""
+        first, *others = [s.config.get(key) for s in (self._all if method is None else self._of_method[method])]
+        return any(value != first for value in others)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
