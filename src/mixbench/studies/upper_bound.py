@@ -55,8 +55,8 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
 
 
 def _training(p: Parameters, part: str, generator: Generator) -> Iterator[dict[str, Any]]:
-    from mixbench.analysis.upper_bound import examples, without_biases
     from mixbench.analysis.radius import initial, trained
+    from mixbench.analysis.upper_bound import examples, without_biases
 
     distance = SHIFT if part == "uncentred" else 0.0
     problem = examples(p.networks, p.n, p.dimension, distance, generator)
