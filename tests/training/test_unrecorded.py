@@ -9,7 +9,7 @@ from mixbench.training.unrecorded import epochs, first_epoch
 
 
 def test_the_first_epoch_step_by_step_is_the_first_epoch() -> None:
-    """Oracle: the same weights as after the first epoch in one go, whatever a reader of the steps does with the mode."""
+    """Oracle: the weights after the first epoch in one go, whatever a reader of the steps does with the mode."""
     small = ["dataset=digits", "dataset.train_size=100", "model=small_cnn", "batch_size=25"]
     config = compose([*small, "epochs=2", "augment=mixup"])
     looks = []
