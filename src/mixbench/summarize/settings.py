@@ -156,7 +156,9 @@ class Labels:
 
     def _look(self, key: str, method: str | None) -> bool:
         """Whether a knob has several values among the settings of a method, or among all."""
-        first, *others = [s.config.get(key) for s in (self._all if method is None else self._of_method[method])]
+        first, *others = [
+            s.config.get(key) for s in (self._all if method is None else self._of_method[method])
+        ]
         return any(value != first for value in others)
 
 
