@@ -350,6 +350,7 @@ def test_the_command_writes_a_page(mixbench, workplace: Path) -> None:
     made = mixbench("report", str(run), "outputs", str(run.relative_to(workplace)), "--out", "mine.html")
     assert made.status == 0, made.err
     assert made.out.startswith("written: mine.html (1 run, ")
+    assert not list(workplace.glob("*.csv"))
     document = Document((workplace / "mine.html").read_text())
     assert "digits, small_cnn, 2 epochs, 100 training images, 50 test images" in document.text
     assert sum(name == "details" for name, _ in document.elements) == 1

@@ -49,9 +49,7 @@ def directories(root: Path, skipped: list[str] | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """A block in which Python looks for no cycles: thousands of records have none, and looking takes a sixth of the time
-    that they are read in.
-    """
+    """A block in which Python looks for no cycles: records have none, and looking takes a sixth of the reading time."""
     before = gc.isenabled()
     gc.disable()
     try:

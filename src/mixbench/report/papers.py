@@ -84,7 +84,7 @@ def alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def belonging(spec: Spec, protocol: str, groups: Sequence[Sequence[Run]]) -> Iterator[list[Planned]]:
-    """The spec's runs at each scale at which some of the runs (as `alike`) were made, the scale with most of them first.
+    """The spec's runs at each scale at which some of the runs, as by `alike`, were made, the one with most of them first.
 
     Columns without any run are left out. Columns may have different numbers of epochs, as --budget makes them;
     where one column has several, they come one after another.
@@ -130,7 +130,7 @@ def _matches(
 
 
 def _names(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a run has in common with every cell that it may belong to, so that it need not be compared with the others."""
+    """What a run has in common with every cell that it may belong to: it need not be compared with the others."""
     return tuple(str(values.get(key)) for key in ("dataset", *METHOD))
 
 

@@ -28,7 +28,7 @@ RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts"
 
 
 def frame(root: Path, select: str = "last", skipped: list[str] | None = None) -> pd.DataFrame:
-    """The runs below `root` as `frame_of` has them; a line about each folder that cannot be read is added to `skipped`."""
+    """The runs below `root`, as by `frame_of`; a line about each folder that cannot be read is added to `skipped`."""
     with without_collections():
         return frame_of((SavedRun(directory) for directory in directories(root, skipped)), select)
 
