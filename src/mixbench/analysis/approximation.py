@@ -114,17 +114,19 @@ def attacked(
     weights: Sequence[Tensor],
     inputs: Tensor,
     labels: Tensor,
-    size: float,
+    size: float | Tensor,
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """(M,): the mean of the largest loss within an l2 ball of `size` around each example. In closed form for linear
-    models; else by projected gradient ascent from a random place, steps of 2.5 size / steps.
+    """(M,): the mean of the largest loss within an l2 ball of `size` around each example, a number or of shape (M, 1)
+    or (M, P). In closed form for linear models; else by projected gradient ascent from a random place, steps of 2.5
+    size / steps.
     """
     output, gradient = biased(weights, inputs)
     if len(weights) == 1:
         worst = torch.sign(torch.sigmoid(output) - labels).detach()
         return logistic(output + worst * size * gradient.norm(dim=2), labels).mean(1)
+    size = torch.as_tensor(size, dtype=inputs.dtype)[..., None]
     with torch.no_grad():
         shift = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
         shift = shift / shift.norm(dim=2, keepdim=True) * size
@@ -140,7 +142,9 @@ def attacked(
     return logistic(biased(weights, inputs + best)[0], labels).mean(1)
 
 
-def attacked_second_order(weights: Sequence[Tensor], inputs: Tensor, labels: Tensor, size: float) -> Tensor:
+def attacked_second_order(
+    weights: Sequence[Tensor], inputs: Tensor, labels: Tensor, size: float | Tensor
+) -> Tensor:
     """(M,): l + size |sigma(f) - y| |grad f| + size^2 / 2 sigma (1 - sigma) |grad f|^2 (Zhang et al., equation 5)."""
     output, gradient = biased(weights, inputs)
     slope, norm = torch.sigmoid(output), gradient.norm(dim=2)

@@ -13,6 +13,20 @@ from mixbench.schema.train import Train
 from mixbench.training.build import build_loop, load_splits
 
 
+def first_epoch(config: Train) -> Iterator[Loop]:
+    """The training loop before the first step, and after each step of the first epoch, on the CPU.
+
+    Who puts the model into evaluation need not put it back. Raises DataError where the data are missing.
+    """
+    device = torch.device("cpu")
+    loop = build_loop(config, device, load_splits(config, device))
+    yield loop
+    with Progress(config.epochs, 0, loop.steps, config.batch_size, shown=False) as progress:
+        for _ in loop.run_epoch(Position(), progress):
+            yield loop
+            loop.model.train()
+
+
 def epochs(config: Train) -> Iterator[tuple[Loop, Row]]:
     """The training loop and the epoch's row, after each epoch, on the CPU.
 
