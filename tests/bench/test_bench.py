@@ -252,7 +252,9 @@ def test_beside_the_plain_loop(mixbench: Callable) -> None:
 )
 def test_other_modes(mode: str, first: str, mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each prints the sheet that it writes, beginning with what the others are compared with."""
-    from mixbench.bench import scaling
+    from mixbench.bench import growth, scaling
+
+    monkeypatch.setattr(growth, "MEASURES", {"rows": (growth._row, 10, 20)})
 
     monkeypatch.setattr(scaling, "PIXELS", (8, 12))
     monkeypatch.setattr(scaling, "BATCH_SIZES", (16, 32))

@@ -55,10 +55,14 @@ def _plain(request: Request) -> None:
 
 
 def _scaling(request: Request) -> None:
+    from mixbench.bench.growth import HEAD, grown
     from mixbench.bench.scaling import varied
 
     subjects = varied(_one_method(request), request.overrides, _device(request))
     _timed(request, subjects, "Growth of the cost of an image", "scaling")
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = grown(Path(scratch))
+    _listed(request, "Growth with runs, epochs and cells", HEAD, rows, "growth")
 
 
 def _timed(

@@ -14,7 +14,7 @@ BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=bf16"]
 EPILOG = """what is measured:
   default        a step of each METHOD as it really runs: batch, crop and flip, mixing, all passes, update
   --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py)
-  --scaling      a METHOD with other batches, classes and image sizes
+  --scaling      a METHOD with other batches, classes and image sizes; lists of thousands of runs, epochs and cells
   --together     1, 2 and 4 runs of a METHOD at once on the device
   --profile      where the time of a step of a METHOD goes, by kind of operation
   --startup      from the prompt to the first step, beside importing torch and building the model

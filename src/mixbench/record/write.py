@@ -59,7 +59,7 @@ class OpenRecord:
         All are written where the row has a new column, or the file is not the one with the others any more. A file is
         known by its inode: who takes a run over replaces it, so a line that comes late is in nobody's way.
         """
-        *_, row = rows
+        row = rows[-1]
         line = lines([row], self._rows.columns)
         known = row.keys() <= set(self._rows.columns) and self._rows.count == len(rows) - 1
         place = self.directory / "epochs.csv"

@@ -84,7 +84,7 @@ def alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def belonging(spec: Spec, protocol: str, groups: Sequence[Sequence[Run]]) -> Iterator[list[Planned]]:
-    """The spec's runs at each scale at which some of the runs, as by `alike`, were made, the one with most of them first.
+    """The runs of a spec at each scale at which some of `groups` (as by `alike`) were made, the commonest first.
 
     Columns without any run are left out. Columns may have different numbers of epochs, as --budget makes them;
     where one column has several, they come one after another.
