@@ -41,6 +41,9 @@ cell_notes: [{row: SAM, column: Digits, note: an oddity}]
 """
 
 
+WEIGHTS = "0" * 64  # a checksum
+
+
 @pytest.fixture
 def spec(workplace: Path) -> Table:
     (workplace / "mine.yaml").write_text(SPEC)
@@ -324,7 +327,7 @@ def measured(run: Planned, value: float) -> None:
         "options": {},
         "source": "test",
         "result": dict.fromkeys(names, value),
-        "weights": "w",
+        "weights": WEIGHTS,
     }
     stored.write(run.directory, evaluation)
 
@@ -333,7 +336,7 @@ def test_evaluations_are_read_from_beside_the_weights(evaluated: Table) -> None:
     """By hand: two seeds, one, and none are evaluated; the caption has the command for the others."""
     runs = [run for run in plan(evaluated) if run.cell.row != "SAM"]
     for run in runs:
-        finish(run, 40.0, files={"model.safetensors": "w"})
+        finish(run, 40.0, files={"model.safetensors": WEIGHTS})
     for run, value in zip(runs[:3], (10.0, 20.0, 30.0), strict=True):
         measured(run, value)
     result = assemble(evaluated, plan(evaluated))
