@@ -139,6 +139,9 @@ def test_planes_have_one_scale() -> None:
         (("accuracy", "--out", "x.gif"), "must end in one of"),
         (("robustness", "--set", "step=3"), "Did you mean 'steps'"),
         (("zhang2021/fig3", "dataset=digits"), "a study is made on no runs"),
+        (("--output-dir", "outputs", "accuracy", "dataset=cifar10"), "fits dataset=cifar10"),
+        (("calibratoin",), "no such study or evaluation. Did you mean 'calibration'?"),
+        (("calibration", "--set", "calibration.bins=0"), "bins=0"),
     ],
 )
 def test_mistakes_are_named(mixbench, finished: Path, arguments: tuple[str, ...], words: str) -> None:

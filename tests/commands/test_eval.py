@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -98,6 +99,12 @@ def test_a_run_that_held_out_nothing_is_passed_over(mixbench, finished: Path) ->
         (("outputs", "--only", "acuracy"), ["--only acuracy", "Did you mean 'accuracy'"]),
         (("nowhere",), ["nowhere: is no run"]),
         (("outputs", "--on", "tset"), ["--on tset"]),
+        (("outputs", "--set", "robustness.linf=[4,8,4]"), ["--set robustness.linf: 4 is there twice."]),
+        (("outputs", "--set", "robustness.linf=4"), ["a list; write linf=[4]."]),
+        (
+            ("outputs", "--only", "accuracy", "--set", "calibration.bins=5"),
+            ["calibration is not made; add it to --only accuracy."],
+        ),
     ],
 )
 def test_mistakes_are_named(mixbench, finished: Path, arguments: tuple[str, ...], words: list[str]) -> None:
@@ -105,6 +112,17 @@ def test_mistakes_are_named(mixbench, finished: Path, arguments: tuple[str, ...]
     done = mixbench("eval", *arguments)
     assert done.status == 2
     assert all(word in done.err for word in words), done.err
+
+
+@pytest.mark.fault("hostile")
+def test_what_is_no_file_of_ours_counts_as_not_there(mixbench, finished: Path) -> None:
+    """A pipe, which nobody writes to, and a device without an end, where evaluations lie."""
+    (finished / "evaluations").mkdir(exist_ok=True)
+    os.mkfifo(finished / "evaluations" / "accuracy.json")
+    (finished / "evaluations" / "calibration.json").symlink_to("/dev/zero")
+    done = mixbench("eval", str(finished), "--only", "accuracy,calibration")
+    assert done.status == 0, done.err
+    assert "measured before" not in done.out
 
 
 def test_export_says_what_it_wrote(mixbench, finished: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from run_records import opened
 
 from mixbench import files
 from mixbench.errors import OutputError
+from mixbench.record import checksum
 from mixbench.record.claim import RunBusy, claimed
-from mixbench.record.read import read_rows
+from mixbench.record.read import damages, read_rows
 from mixbench.record.select import selections, with_gaps
 from mixbench.record.write import move_aside
 
@@ -102,3 +104,18 @@ def test_moving_aside_deletes_nothing_and_respects_a_claim(tmp_path: Path) -> No
         move_aside(run)
     assert run.exists()
     assert move_aside(tmp_path / "none") is None
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_damage(tmp_path: Path) -> None:
+    """Oracle: SHA-256 over all but the last 64 bytes. Only of runs that would go on from it."""
+    content = b"weights" * 300_000
+    for name, tail in {"last.pt": hashlib.sha256(content).hexdigest(), "previous.pt": "0" * 64}.items():
+        (tmp_path / name).write_bytes(content + tail.encode())
+    assert checksum.of_checkpoint(tmp_path / "last.pt") == (hashlib.sha256(content).hexdigest(),) * 2
+    (tmp_path / "next.pt").write_bytes(b"")
+    with opened(tmp_path) as record:
+        record.write_summary({"state": "failed", "config": {}})
+    lines = damages(tmp_path)
+    assert [line.partition(" ")[0] for line in lines] == [
+        str(tmp_path / n) for n in ("previous.pt", "next.pt")
+    ]

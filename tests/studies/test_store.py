@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,9 @@ def test_a_kill_between_the_two_files_loses_one_part(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again, numbers)
 
 
-@pytest.mark.parametrize("damage", ["numbers", "about", "parameters"])
+@pytest.mark.parametrize("damage", ["numbers", "about", "parameters", "a pipe", "a device"])
 def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> None:
-    """A changed digit, a file that is no JSON, other parameters: never shown, computed anew."""
+    """A changed digit, a file that is no JSON, none at all, other parameters: never shown, computed anew."""
     asked[:] = ["2"]
     store.computed(tmp_path, spec())
     place, wanted = store.place(tmp_path, spec()), spec()
@@ -78,6 +79,12 @@ def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> 
         path.write_text(path.read_text().replace("0.14", "0.15", 1))
     elif damage == "about":
         (place / "about.json").write_text("[]")
+    elif damage == "a pipe":
+        (place / "about.json").unlink()
+        os.mkfifo(place / "about.json")
+    elif damage == "a device":
+        (place / "numbers.csv").unlink()
+        (place / "numbers.csv").symlink_to("/dev/zero")
     else:
         wanted = spec(factor=3.0)
     assert store.stored(tmp_path, wanted) is None

@@ -37,7 +37,7 @@ class Robustness:
 
     n: int = knob("examples that are attacked, drawn once for all runs", default=1000, at_least=1)
     linf: list[float] = knob("sizes in the maximum norm", default=[1, 2, 4, 8], above=0, at_most=255)
-    l2: list[float] = knob("sizes in the Euclidean norm", default=[16, 32, 64, 128], above=0)
+    l2: list[float] = knob("sizes in the Euclidean norm", default=[16, 32, 64, 128], above=0, at_most=1e6)
     steps: int = knob("steps of PGD", default=20, at_least=1)
     step_size: float = knob("length of a step of PGD, times size / steps", default=2.5, above=0)
     restarts: int = knob("random starts of PGD, besides the end of one step", default=1, at_least=0)
@@ -55,7 +55,7 @@ class Sharpness:
     """Options of `sharpness`."""
 
     n: int = knob("examples whose mean loss it is, drawn once for all runs", default=1000, at_least=1)
-    rho: list[float] = knob("radii of the ball", default=[0.01, 0.05, 0.1, 0.5], above=0)
+    rho: list[float] = knob("radii of the ball", default=[0.01, 0.05, 0.1, 0.5], above=0, at_most=1e6)
     steps: int = knob("steps of the ascent in the ball", default=10, at_least=1)
 
 
@@ -73,7 +73,7 @@ class Slices:
     """Options of `slices`."""
 
     n: int = knob("examples whose mean loss it is, drawn once for all runs", default=1000, at_least=1)
-    reach: float = knob("end of the slices, in lengths of each filter", default=1.0, above=0)
+    reach: float = knob("end of the slices, in lengths of each filter", default=1.0, above=0, at_most=1e6)
     points: int = knob("points of the line", default=41, at_least=3)
     grid: int = knob("points of the plane along an axis; 0: no plane", default=15, at_least=0)
 
@@ -88,6 +88,9 @@ def chosen(schema: type, changes: Sequence[str], at: str) -> Options:
                 f"{at}{change}: {'no such option' if sign else 'write NAME=VALUE'}.{nearest(name, known)}"
                 f" Allowed: {', '.join(known) or 'none'}."
             )
+        option = next(option for option in dataclasses.fields(schema) if option.name == name)
+        if str(option.type).startswith("list") and not change.partition("=")[2].startswith("["):
+            raise ConfigError(f"{at}{change}: a list; write {name}=[{change.partition('=')[2]}].")
     try:
         node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(list(changes)))
         found: Any = OmegaConf.to_object(node)
@@ -95,7 +98,11 @@ def chosen(schema: type, changes: Sequence[str], at: str) -> Options:
         raise ConfigError(f"{at}{' '.join(changes)}: {str(error).splitlines()[0]}.") from None
     if problems := [f"{at}{problem}" for problem in check(found)]:
         raise ConfigError("\n".join(problems))
-    return dataclasses.asdict(found)
+    values = dataclasses.asdict(found)
+    for name, value in values.items():  # numbers are named by the values, and would be counted twice
+        if twice := [entry for entry in value if value.count(entry) > 1] if isinstance(value, list) else []:
+            raise ConfigError(f"{at}{name}: {twice[0]:g} is there twice.")
+    return values
 
 
 def defaults(schema: type) -> Options:

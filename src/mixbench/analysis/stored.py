@@ -21,9 +21,10 @@ from typing import Any
 from mixbench.analysis.evaluators import EVALUATORS
 from mixbench.analysis.options import Options, defaults, suffix
 from mixbench.errors import output_error
-from mixbench.files import plain, write_json
+from mixbench.files import plain, read_bounded, write_json
 from mixbench.record import checksum
 from mixbench.record.run import SavedRun, is_number
+from mixbench.record.schema import MOST_JSON
 
 Evaluation = dict[str, Any]
 
@@ -56,7 +57,7 @@ def read(
 ) -> Evaluation | None:
     """The evaluation of the weights with this SHA-256; None where there is none that can be trusted."""
     try:
-        content = json.loads(place(directory, name, options, source, select).read_bytes())
+        content = json.loads(read_bounded(place(directory, name, options, source, select), MOST_JSON))
         digest = content.pop("sha256", None)
         trusted = digest == checksum.of_summary(content) and (name, source, options) == (
             content["name"],

@@ -17,6 +17,8 @@ from mixbench.analysis.evaluators import EVALUATORS
 from mixbench.analysis.options import chosen, suffix
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
+from mixbench.machine.output import printable
+from mixbench.schema.knob import nearest
 from mixbench.studies.claims import judged
 from mixbench.studies.library import load, names
 from mixbench.studies.store import computed, place, stored
@@ -54,11 +56,17 @@ def main(argv: list[str], run: bool = True) -> int:
 
     Raises ConfigError, OutputError, and MixbenchError where nothing is computed and nothing may be.
     """
-    arguments = parser(run).parse_args(argv)
+    arguments = parser(run).parse_intermixed_args(argv)
     if run and arguments.key in EVALUATORS:
         return _compare(arguments)
     if run and arguments.conditions:
         raise ConfigError(f"{arguments.key} {' '.join(arguments.conditions)}: a study is made on no runs.")
+    known = [*names(), *STUDIES, *(EVALUATORS if run else ())]
+    if arguments.key not in known and not arguments.key.endswith(".yaml"):
+        kinds = "study or evaluation" if run else "figure"
+        raise ConfigError(
+            f"{arguments.key}: no such {kinds}.{nearest(arguments.key, known)}\nKnown: {', '.join(known)}."
+        )
     spec = load(arguments.key, arguments.set)
     folder = Path(arguments.output_dir)
     path = Path(arguments.out) if arguments.out else place(folder, spec) / "figure.png"
@@ -88,7 +96,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     entry = EVALUATORS[name]
     if not entry.numbers:
         raise ConfigError(f"{name}: has no numbers to compare; mixbench eval --only {name} shows it.")
-    options = chosen(entry.options, arguments.set, "--set ")
+    options = chosen(entry.options, [change.removeprefix(f"{name}.") for change in arguments.set], "--set ")
     runs = frame(root)
     runs = query(runs, ["state=finished", *arguments.conditions]) if len(runs) else runs
     found, failures = [], 0
@@ -103,13 +111,19 @@ def _compare(arguments: argparse.Namespace) -> int:
             )
         except MixbenchError as error:
             failures += 1
-            print(f"mixbench analyze: {error}", file=sys.stderr)
+            print(printable(f"mixbench analyze: {error}"), file=sys.stderr)
             continue
-        print(f"{'measured' if made else 'read'}: {directory}", flush=True)
+        print(printable(f"{'measured' if made else 'read'}: {directory}"), flush=True)
         found.append((Run(directory), evaluation))
     if not found:
         raise MixbenchError(
-            f"{name}: no finished run below {root} fits {' '.join(arguments.conditions)}".rstrip()
+            " ".join(
+                [
+                    f"{name}: no finished run below {root}",
+                    *(["fits"] if arguments.conditions else []),
+                    *arguments.conditions,
+                ]
+            )
         )
     places = grouped(found)
     folder = root / "analyses" / (name + suffix(entry.options, options))
@@ -128,7 +142,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     command = shlex.join(["mixbench", "analyze", name, *arguments.conditions])
     for title, groups in places.items():
         for sheet in sheets(f"{name}, {title}", groups, command):
-            print(f"\n{sheet.text()}")
+            print(printable(f"\n{sheet.text()}"))
         seeds = ", ".join(f"{group.label} {len(group.results)}" for group in groups)
         made_on = f"{entry.about[0].upper()}{entry.about[1:]}; on {entry.on} examples. Runs: {seeds}."
         _draw(written[title], plots(name, groups, options), f"{name}: {title}", [made_on])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.studies.claims import PAPERS, markdown, of_paper, text
 
@@ -21,6 +22,11 @@ Nothing is computed: a claim whose study has not been run is undecided, and says
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench claims ARGV`. Raises ConfigError."""
     arguments = parser().parse_args(argv)
+    if not Path(arguments.output_dir).is_dir():
+        raise ConfigError(
+            f"--output-dir {arguments.output_dir}: no such folder. `mixbench analyze KEY` computes what a claim is"
+            " judged by; what comes with the repository lies in its folder results."
+        )
     papers = [arguments.paper] if arguments.paper else PAPERS
     rows = {paper: of_paper(paper, Path(arguments.output_dir)) for paper in papers}
     content = (markdown if arguments.format == "md" else text)(rows)

@@ -13,7 +13,7 @@ from mixbench.analysis.evaluators import EVALUATORS, changed, known
 from mixbench.analysis.options import defaults
 from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
-from mixbench.errors import DataError, MixbenchError
+from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.record.read import directories
 from mixbench.record.run import WEIGHTS
@@ -49,6 +49,10 @@ def main(argv: list[str]) -> int:
     names = known([name for name in arguments.only.split(",") if name])
     on = source(arguments.on) if arguments.on else None
     options = changed(arguments.set)
+    if idle := [name for name in options if names and name not in names]:
+        raise ConfigError(
+            f"--set {idle[0]}.OPTION: {idle[0]} is not made; add it to --only {arguments.only}."
+        )
     runs, failures, without, found = _runs(arguments.runs), 0, 0, []
     for directory in runs:
         try:

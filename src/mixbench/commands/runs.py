@@ -115,7 +115,8 @@ def _print(runs: pd.DataFrame, form: str) -> None:
         cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
-        print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
+        if len(runs):
+            print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
 
 

@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
 def add_run_options(found: argparse.ArgumentParser) -> None:
     """The options that tables and figures share: which runs, and how to train them."""
     found.add_argument("--run", action="store_true", help="train what is missing first")
+    found.add_argument("--output-dir", metavar="FOLDER", help="folder of the runs (default: outputs)")
     found.add_argument(
         "--dry-run", action="store_true", help="list every run with its state, and the time left"
     )
@@ -110,13 +111,14 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
 def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
     """The runs that the command line asks for. Raises ConfigError for a value that is not allowed."""
     check_jobs(arguments.jobs)
+    place = [f"output_dir={arguments.output_dir}"] if arguments.output_dir else []
     return plan(
         spec,
         protocol=arguments.protocol,
         seeds=arguments.seeds,
         budget=arguments.budget,
         epochs=arguments.epochs,
-        extra=[o for o in arguments.set if not of_hydra(o)],
+        extra=[*(o for o in arguments.set if not of_hydra(o)), *place],
         rows=arguments.rows,
         columns=arguments.cols,
     )

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from mixbench.config import yaml_files
 from mixbench.config.check import checked
 from mixbench.config.compose import compose
 from mixbench.config.explain import unknown_key, wrong_type
 from mixbench.config.identity import flat
 from mixbench.config.options import Option, options, schemas
-from mixbench.config.yaml_files import MOST_BYTES, text_of
+from mixbench.config.yaml_files import MOST_BYTES
 from mixbench.errors import ConfigError
 from mixbench.files import read_bounded
 from mixbench.schema.knob import nearest
@@ -32,11 +32,8 @@ def saved_config(path: Path) -> Train:
 
     Raises ConfigError that names the file, and the key where it is one that does not fit.
     """
-    try:
-        saved = yaml.safe_load(text_of(path))
-    except (yaml.YAMLError, ValueError) as error:  # a key that is a list, a date that is none
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(saved, dict):
+    saved = yaml_files.load(path)
+    if not saved or not isinstance(saved, dict):
         raise ConfigError(f"{path}: cannot be read: is no mapping of keys to values.")
     try:
         return checked(cast(Train, OmegaConf.to_object(_filled(saved, path.parent))))

@@ -46,6 +46,8 @@ def load(path: Path) -> Any:
     text = text_of(path)
     try:
         return OmegaConf.to_container(OmegaConf.create(text))
+    except AssertionError:  # of OmegaConf, for a number
+        raise ConfigError(f"{path}: cannot be read: it is no mapping of keys to values.") from None
     except (ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path}: cannot be read: {_words(error)}") from None
 

@@ -14,6 +14,8 @@ from mixbench.files import opened_regular
 # The files whose checksums summary.json holds while nobody works on the run.
 CHECKED = ("config.yaml", "epochs.csv", "model.safetensors", "best_val.safetensors")
 
+CHECKPOINTS = ("last.pt", "previous.pt", "next.pt")  # end with their own
+DIGEST = 64  # hexadecimal characters of a SHA-256, which a checkpoint ends with
 MOST_BYTES = 2**36  # of a file of weights, which is read to its end
 
 
@@ -33,6 +35,25 @@ def of_file(path: Path) -> str | None:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise DataError(f"{path} cannot be read: {why}") from None
     return found.hexdigest()
+
+
+def of_checkpoint(path: Path) -> tuple[str, str] | None:
+    """The checksum at the end of a checkpoint, and that of all before it; None where there is no such file.
+
+    Raises DataError as `of_file` does.
+    """
+    found, last = hashlib.sha256(), b""
+    try:
+        with open(opened_regular(path, MOST_BYTES, follow=False), "rb") as file:
+            while part := file.read(1 << 20):
+                last += part
+                found.update(last[:-DIGEST])
+                last = last[-DIGEST:]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return last.decode(errors="replace"), found.hexdigest()
 
 
 def of_summary(summary: dict[str, Any]) -> str:

@@ -209,8 +209,17 @@ def _damages(directory: Path, summary: dict[str, Any]) -> list[str]:
             lines += [checksum.damage(directory / name, expected, found)] if found != expected else []
     try:
         _environment(directory)
+        if not summary["files"].get("epochs.csv"):
+            read_rows(directory)
     except DataError as error:
         lines.append(str(error))
+    for name in checksum.CHECKPOINTS if summary.get("state") in ("interrupted", "failed") else ():
+        try:
+            sums = checksum.of_checkpoint(directory / name)
+        except DataError as error:
+            lines.append(str(error))
+        else:
+            lines += [checksum.damage(directory / name, *sums)] if sums and sums[0] != sums[1] else []
     return lines
 
 

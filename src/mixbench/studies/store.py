@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from mixbench import __version__
 from mixbench.errors import output_error
-from mixbench.files import plain, write_atomic, write_json
+from mixbench.files import plain, read_bounded, write_atomic, write_json
+from mixbench.record.schema import MOST_JSON
 from mixbench.studies.library import Spec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_BYTES = 2**28  # of a study's numbers; the largest of ours has a megabyte
 
 
 def place(folder: Path, spec: Spec) -> Path:
@@ -70,12 +73,12 @@ def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
     parameters = plain(dataclasses.asdict(spec.parameters))
     nothing = {"parameters": parameters, "seconds": {}}
     try:
-        about = json.loads((directory / "about.json").read_text())
-        content = (directory / "numbers.csv").read_bytes()[: about["bytes"]]
+        about = json.loads(read_bounded(directory / "about.json", MOST_JSON))
+        content = read_bounded(directory / "numbers.csv", MOST_BYTES)[: about["bytes"]]
         trusted = about["sha256"] == hashlib.sha256(content).hexdigest()
         if trusted and about["parameters"] == parameters and isinstance(about["seconds"], dict):
             return about, content
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return nothing, b""
 

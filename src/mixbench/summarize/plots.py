@@ -6,10 +6,12 @@ tell lines apart without colour. Texts are drawn as they are: no mathematical ma
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +95,20 @@ class Panel:
 Plot = Panel | Bars | HeatMap
 
 
+@contextlib.contextmanager
+def _styled() -> Iterator[None]:
+    """Our style, whatever the reader's own matplotlibrc says. What the font lacks is a box, without a warning."""
+    with style.context(STYLE, after_reset=True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")
+        yield
+
+
 def picture(panels: Sequence[Plot], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
     """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf or svg file."""
     width = WIDTH if per_row > 1 else WIDTH * 0.65
     wrap = textwrap.TextWrapper(_letters(width, 6.5), break_on_hyphens=False)
     lines = [line for words in foot for line in wrap.wrap(words)]
-    with style.context(STYLE, after_reset=True):  # whatever the reader's own matplotlibrc says
+    with _styled():
         legend = _legend(panels)
         heights = _height(panels, per_row, width, legend) + 0.25, 0.12 * len(lines) + 0.05
         figure = Figure((width, sum(heights)), layout="constrained")
@@ -119,7 +129,7 @@ UNDATED: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None},
 
 def inline(panel: Panel) -> Markup:
     """One panel with its legend as an <svg> element: no background, text as text, ink in the page's colour."""
-    with style.context(STYLE, after_reset=True):
+    with _styled():
         legend = _legend([panel])
         figure = Figure((INLINE, _height([panel], 1, INLINE, legend)), layout="constrained")
         _fill(figure, [panel], 1, INLINE, legend)

@@ -30,7 +30,7 @@ LAST, PREVIOUS, NEXT = "last.pt", "previous.pt", "next.pt"
 ROWS = "epochs.csv"  # the key of what is held of this file, to which a checkpoint belongs
 # What a part counts as that the checkpoints of earlier versions lack.
 NEWER: dict[str, Any] = {"starts": {"data": {}, "history": []}, "best": {"epoch": 0, "weights": {}}}
-DIGEST = 64  # hexadecimal characters of a SHA-256
+DIGEST = checksum.DIGEST
 
 
 class CheckpointError(MixbenchError):
