@@ -110,8 +110,8 @@ def straight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f" Mixup batches, slope {np.mean(ours['mixed']):.2f} ({low:.2f} to {high:.2f})",
         "The printed Gaps are those to an accuracy on Mixup batches, also of methods that do not mix."
         if by_heart and near
-        else "Neither train accuracy of ours is that of the cells. It would take the published networks, 200 epochs without"
-        " augmentation.",
+        else "Neither train accuracy of ours is that of the cells. It would take the published networks, 200 epochs"
+        " without augmentation.",
     )
 
 
