@@ -20,7 +20,9 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
-@pytest.mark.parametrize("runs", [20, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "runs", [pytest.param(20, marks=pytest.mark.long), pytest.param(200, marks=pytest.mark.long)]
+)
 def test_runs_leave_nothing_behind(mixbench, workplace: Path, runs: int) -> None:
     """Sweeps of ten runs each; every seventh run fails. The second half is compared with the first.
 

@@ -10,6 +10,7 @@ import pytest
 from mixbench.sweep import launch
 
 
+@pytest.mark.long
 def test_a_run_that_has_ended_leaves_nothing_behind(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A count of objects from the third run to the eighth: five a run at most. With its two configs it was 870."""
     counts = list[int]()

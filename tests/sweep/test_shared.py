@@ -115,7 +115,7 @@ def test_two_launchers_share_a_grid(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ((), JOBLIB),
+        pytest.param((), JOBLIB, marks=pytest.mark.long),
         pytest.param(JOBLIB, SUBMITIT, marks=pytest.mark.long),
         pytest.param(SUBMITIT, ("--jobs=2",), marks=pytest.mark.long),
     ],
