@@ -209,18 +209,25 @@ def _damages(directory: Path, summary: dict[str, Any]) -> list[str]:
             lines += [checksum.damage(directory / name, expected, found)] if found != expected else []
     try:
         _environment(directory)
-        if not summary["files"].get("epochs.csv"):
-            read_rows(directory)
     except DataError as error:
         lines.append(str(error))
-    for name in checksum.CHECKPOINTS if summary.get("state") in ("interrupted", "failed") else ():
+    return [*lines, *(_hindering(directory) if summary.get("state") in ("interrupted", "failed") else ())]
+
+
+def _hindering(directory: Path) -> Iterator[str]:
+    """What is wrong with the files that a run which has not ended would go on from."""
+    try:
+        read_rows(directory)
+    except DataError as error:
+        yield str(error)
+    for name in checksum.CHECKPOINTS:
         try:
             sums = checksum.of_checkpoint(directory / name)
         except DataError as error:
-            lines.append(str(error))
+            yield str(error)
         else:
-            lines += [checksum.damage(directory / name, *sums)] if sums and sums[0] != sums[1] else []
-    return lines
+            if sums and sums[0] != sums[1]:
+                yield checksum.damage(directory / name, *sums)
 
 
 def _number(text: str) -> float | int:
