@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,9 @@ def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
     missing = [part for part in spec.study.parts(spec.parameters) if part not in about["seconds"]]
     for part in tqdm(missing, desc=spec.key, unit="part", disable=None if progress else True):
         started = time.perf_counter()
-        new = spec.study.compute(spec.parameters, part)
+        with warnings.catch_warnings():  # of what torch's own modules will do without some day
+            warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+            new = spec.study.compute(spec.parameters, part)
         new.insert(0, "part", part)
         about["seconds"][part] = round(time.perf_counter() - started, 2)
         about["computed_by"] = _machine()
