@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra._internal.utils import get_args_parser
 
 from mixbench.commands.train import _own_options
 from mixbench.config import plugins
 from mixbench.config.compose import compose
 from mixbench.config.overrides import canonical, expand, of_hydra
 from mixbench.papers.library import file_of
+from mixbench.schema.train import Train
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,11 +55,12 @@ def test_a_training_composes(words: list[str], monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("names data or runs of the reader's own")
     rest, named = plugins.taken(words[1:])
     _, rest = _own_options(rest)
-    overrides = canonical([word for word in rest if "=" in word and not word.startswith("-")])
+    overrides = canonical(get_args_parser().parse_intermixed_args(rest).overrides)
     if "-sc" in rest:
         pytest.skip("asks for completion")
     with plugins.named(named):
-        compose([override for override in expand(overrides)[0] if not of_hydra(override)])
+        config = compose([override for override in expand(overrides)[0] if not of_hydra(override)])
+    assert isinstance(config, Train)
 
 
 @pytest.mark.parametrize(

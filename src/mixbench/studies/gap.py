@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixbench.papers.library import load
+from mixbench.papers.spec import Table
 from mixbench.schema.knob import knob
 from mixbench.studies.judging import interval
+from mixbench.studies.printed import METRICS, TABLES
 from mixbench.studies.study import REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mixbench.summarize.plots import Plot
-
-# Test_Acc and Gap of the Vanilla cells of Tables I and II.
-PRINTED = (
-    (93.24, 19.78), (64.76, -9.91), (88.61, 12.13), (63.36, -8.75), (57.11, -17.60), (42.70, -28.91), (37.91, -35.12),
-)  # fmt: skip
 
 
 @dataclass
@@ -58,11 +56,22 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def printed() -> list[tuple[float, float]]:
+    """Test_Acc and Gap of the Vanilla cells of Tables I and II, in the order of Test_Acc."""
+    points = list[tuple[float, float]]()
+    for key in TABLES:
+        table = load(key)
+        assert isinstance(table, Table)
+        test, gap = (table.printed[metric]["Vanilla"] for metric in METRICS)
+        points += [(t.value, g.value) for t, g in zip(test, gap, strict=True)]
+    return sorted(points)
+
+
 def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     """Gap against Test_Acc: the paper's Vanilla cells, and ours by two train accuracies."""
     from mixbench.summarize.plots import Line, Panel
 
-    paper = sorted(PRINTED)
+    paper = printed()
     lines = [
         Line(
             "Li & Tang, Vanilla",
@@ -89,14 +98,14 @@ def line(points: np.ndarray) -> tuple[float, float]:
 
 def straight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """Whether ours lie on a line like theirs, by the train accuracy on mixed batches."""
-    slope, r = line(np.array(PRINTED))
+    slope, r = line(np.array(printed()))
     seeds = numbers["part"].str.extract(r"seed(\d+)")[0]
     ours = {}
     for kind in ("mixed", "clean"):
         gap = numbers["test_acc"] - numbers[f"train_acc_{kind}"]
         points = np.stack([numbers["test_acc"], gap], axis=1)
         ours[kind] = [line(points[(seeds == seed).to_numpy()])[0] for seed in sorted(seeds.unique())]
-    implied = np.array([test - gap for test, gap in PRINTED])
+    implied = np.array([test - gap for test, gap in printed()])
     mixed, clean = numbers["train_acc_mixed"], numbers["train_acc_clean"]
     low, high = interval(ours["mixed"], np.mean)
     by_heart = clean.min() > 98

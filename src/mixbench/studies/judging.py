@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESAMPLES = 2_000
 
@@ -42,6 +45,12 @@ def interval(values: ArrayLike, statistic: Callable[..., Any], share: float = 0.
 def quantile_of(value: float, among: ArrayLike) -> float:
     """The share of the numbers that are smaller than `value`."""
     return float(np.mean(np.asarray(among, dtype=float) < value))
+
+
+def values_of(numbers: pd.DataFrame, part: str, quantity: str) -> np.ndarray:
+    """One quantity of a part, case by case, of numbers with the columns part, case, quantity and value."""
+    chosen = numbers[(numbers["part"] == part) & (numbers["quantity"] == quantity)]
+    return chosen.sort_values("case")["value"].to_numpy()
 
 
 def spread(values: ArrayLike) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import agreed, as_printed, interval, spread
+from mixbench.studies.judging import agreed, as_printed, interval, spread, values_of
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -219,22 +219,20 @@ def _by_z(loss: Callable[[Tensor], Tensor], first: Tensor, second: Tensor) -> di
     return found
 
 
-def _of(numbers: pd.DataFrame, part: str, quantity: str) -> np.ndarray:
-    chosen = numbers[(numbers["part"] == part) & (numbers["quantity"] == quantity)]
-    return chosen.sort_values("case")["value"].to_numpy()
-
-
 def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     """How far the quotient is above the printed and the corrected constant, by the length of the gradient."""
     from mixbench.summarize.plots import Line, Panel
 
-    gradient, quotient = _of(numbers, "quadratic", "gradient"), _of(numbers, "quadratic", "quotient")
+    gradient, quotient = (
+        values_of(numbers, "quadratic", "gradient"),
+        values_of(numbers, "quadratic", "quotient"),
+    )
     edges = np.quantile(gradient, np.linspace(0, 1, 13))
     middle, lines = np.sqrt(edges[1:] * edges[:-1]), []
     for style, (name, label) in enumerate(
         {"printed": "as printed", "corrected": "with the gradient's length"}.items()
     ):
-        share = quotient / _of(numbers, "quadratic", name)
+        share = quotient / values_of(numbers, "quadratic", name)
         inside = [share[(gradient >= low) & (gradient <= high)] for low, high in itertools.pairwise(edges)]
         of = np.array([np.quantile(values, [0.05, 0.5, 0.95]) for values in inside])
         lines.append(
@@ -258,23 +256,29 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
 
 def lemma_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The chord of the loss between two examples, on smooth networks, whose gradients have a constant."""
-    printed, corrected = _of(numbers, "tanh", "lemma_printed"), _of(numbers, "tanh", "lemma_corrected")
+    printed, corrected = (
+        values_of(numbers, "tanh", "lemma_printed"),
+        values_of(numbers, "tanh", "lemma_corrected"),
+    )
     verdict = as_printed(printed == 1, corrected == 1)
+    tight = values_of(numbers, "tanh", "lemma_tightness")
     return Judgement(
         verdict,
         f"tanh networks: equation 9's bound holds for {corrected.mean():.2%} of the pairs, equation 6 with C as printed"
-        f" for {printed.mean():.2%}; the chord is {spread(_of(numbers, 'tanh', 'lemma_tightness'))} of equation 9's"
-        " bound",
+        f" for {printed.mean():.2%}; the chord is {spread(tight)} of equation 9's bound",
         "C as printed has a factor |z_i - z_j| too many: it holds here because the distances are above one.",
     )
 
 
 def assumption_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """Gradients by z are Lipschitz: the quotient of slopes stays as two places come closer."""
-    smooth, kinked = _of(numbers, "tanh", "slopes_steeper"), _of(numbers, "relu", "slopes_steeper")
+    smooth, kinked = (
+        values_of(numbers, "tanh", "slopes_steeper"),
+        values_of(numbers, "relu", "slopes_steeper"),
+    )
     low, high = interval(kinked, np.median)
     verdict = REFUTED if low > 5 else CONFIRMED if high < 2 else UNDECIDED
-    share = _of(numbers, "relu", "lemma_corrected")
+    share = values_of(numbers, "relu", "lemma_corrected")
     return Judgement(
         verdict,
         f"with steps a hundred times smaller the largest quotient of slopes is {spread(smooth)} times as large in tanh"
@@ -290,13 +294,13 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The gradient at w + delta by w."""
     words, verdicts = [], []
     for part, name in {"quadratic": "random quadratics", "tanh": "trained tanh networks"}.items():
-        quotient = _of(numbers, part, "quotient")
-        printed = quotient <= _of(numbers, part, "printed") * 1.01
-        corrected = quotient <= _of(numbers, part, "corrected") * 1.01
+        quotient = values_of(numbers, part, "quotient")
+        printed = quotient <= values_of(numbers, part, "printed") * 1.01
+        corrected = quotient <= values_of(numbers, part, "corrected") * 1.01
         verdicts.append(as_printed(printed, corrected))
         words.append(
             f"{len(quotient)} {name}: holds for {printed.mean():.1%} as printed, for {corrected.mean():.1%} with the"
-            f" gradient's length ({spread(_of(numbers, part, 'gradient'))})"
+            f" gradient's length ({spread(values_of(numbers, part, 'gradient'))})"
         )
     verdict = (
         CORRECTED if set(verdicts) <= {CONFIRMED, CORRECTED} and CORRECTED in verdicts else agreed(verdicts)
@@ -311,7 +315,7 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 def theorem_1_by_z(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The gradient by z, with the constant 2C, which vanishes with the ratio."""
-    shares = {lam: _of(numbers, "tanh", f"by_z_{lam:g}") for lam in RATIOS}
+    shares = {lam: values_of(numbers, "tanh", f"by_z_{lam:g}") for lam in RATIOS}
     lows = [interval(values, np.mean)[0] for values in shares.values()]
     verdict = REFUTED if max(lows) > 0 else CONFIRMED
     told = ", ".join(f"{values.mean():.1%} at lambda {lam:g}" for lam, values in shares.items())

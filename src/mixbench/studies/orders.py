@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import as_printed, interval, spread
+from mixbench.studies.judging import as_printed, interval, spread, values_of
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -207,11 +207,6 @@ def _weights() -> Iterator[dict[str, float]]:
         }
 
 
-def _of(numbers: pd.DataFrame, part: str, quantity: str) -> np.ndarray:
-    chosen = numbers[(numbers["part"] == part) & (numbers["quantity"] == quantity)]
-    return chosen.sort_values("case")["value"].to_numpy()
-
-
 def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     """The error of the expansions against their order, median and quartiles over networks."""
     from mixbench.summarize.plots import Line, Panel
@@ -223,7 +218,9 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
         for style, (name, label) in enumerate(
             {"error": "Theorem 1", "taylor_error": "Taylor's series in 1 - lambda"}.items()
         ):
-            of = np.array([np.quantile(_of(numbers, part, f"{name}_{k}"), [0.25, 0.5, 0.75]) for k in orders])
+            of = np.array(
+                [np.quantile(values_of(numbers, part, f"{name}_{k}"), [0.25, 0.5, 0.75]) for k in orders]
+            )
             lines.append(
                 Line(label, style, orders, list(of[:, 1]), [np.nan] * len(of), low=list(of[:, 0]), high=list(of[:, 2]))
             )  # fmt: skip
@@ -234,7 +231,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
 def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The remainder is o(a^K): its slope against a, on both axes logarithmic, is above K."""
     printed, corrected = (
-        {k: np.concatenate([_of(numbers, part, f"{name}_{k}") for part in TANH]) for k in SLOPES}
+        {k: np.concatenate([values_of(numbers, part, f"{name}_{k}") for part in TANH]) for k in SLOPES}
         for name in ("printed_slope", "slope")
     )
     verdict = as_printed(
@@ -256,7 +253,7 @@ def large_order(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The error at the largest order is below that at order 1, in expectation over lambda."""
     words, lower = [], []
     for part, title in TANH.items():
-        by_order = {k: _of(numbers, part, f"error_{k}") for k in range(1, parameters.orders + 1)}
+        by_order = {k: values_of(numbers, part, f"error_{k}") for k in range(1, parameters.orders + 1)}
         gain = np.log10(by_order[parameters.orders] / by_order[1])
         low, high = interval(gain, np.median)
         lower.append(-1 if high < 0 else 1 if low > 0 else 0)
@@ -279,7 +276,7 @@ def dominates(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The first-order term is larger than all others together."""
     words, ends = [], []
     for part, title in TANH.items():
-        first, rest = np.abs(_of(numbers, part, "first")), np.abs(_of(numbers, part, "rest"))
+        first, rest = np.abs(values_of(numbers, part, "first")), np.abs(values_of(numbers, part, "rest"))
         larger = (first > rest).astype(float)
         ends.append(interval(larger, np.mean))
         words.append(
@@ -302,14 +299,14 @@ def equation_5(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The approximation of q without derivatives, on ReLU networks with and without biases."""
     words = []
     for part in RELU:
-        far, correlation = _of(numbers, part, "far"), _of(numbers, part, "correlation")
+        far, correlation = values_of(numbers, part, "far"), values_of(numbers, part, "correlation")
         words.append(
             f"{part}: median relative difference {spread(far)}, correlation {spread(correlation)}, sum of the sizes"
-            f" {spread(_of(numbers, part, 'sum'))} times that of q"
+            f" {spread(values_of(numbers, part, 'sum'))} times that of q"
         )
     exact, near = (
-        _of(numbers, "without biases", "far").max() < 1e-6,
-        _of(numbers, "with biases", "far").max() < 1e-6,
+        values_of(numbers, "without biases", "far").max() < 1e-6,
+        values_of(numbers, "with biases", "far").max() < 1e-6,
     )
     verdict = CONFIRMED if exact and near else CORRECTED if exact else REFUTED
     return Judgement(
@@ -323,7 +320,7 @@ def equation_5(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 def mean_weight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """E[1 - lambda] of D-tilde against draws."""
-    drawn, error, printed = (_of(numbers, "weights", name) for name in ("drawn", "error", "printed"))
+    drawn, error, printed = (values_of(numbers, "weights", name) for name in ("drawn", "error", "printed"))
     off = np.abs(drawn - printed) / error
     told = ", ".join(f"{d:.4f} for alpha {a:g}" for a, d in zip(ALPHAS, drawn, strict=True))
     return Judgement(
@@ -334,9 +331,9 @@ def mean_weight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 def lemma_3_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """The remainder of the second order vanishes faster than (1 - lambda)^2."""
-    slopes = np.concatenate([_of(numbers, part, "taylor_slope_2") for part in TANH])
+    slopes = np.concatenate([values_of(numbers, part, "taylor_slope_2") for part in TANH])
     told = "; ".join(
-        f"{title} the second order is {spread(_of(numbers, part, 'taylor_error_2'))} of what mixing adds off"
+        f"{title} the second order is {spread(values_of(numbers, part, 'taylor_error_2'))} of what mixing adds off"
         for part, title in TANH.items()
     )
     verdict = CONFIRMED if np.all(slopes > 2.5) else REFUTED
