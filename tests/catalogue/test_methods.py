@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mixbench.catalogue.methods import METHODS
+from mixbench.schema.methods import METHODS
 from mixbench.catalogue.options import options
 from mixbench.cli import run
 from mixbench.config.compose import by_hydra, compose

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from mixbench.catalogue.methods import METHODS, TWO_NAMES, Method
+from mixbench.schema.methods import METHODS, TWO_NAMES, Method
 from mixbench.catalogue.options import Option, options
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import allowed, nearest
