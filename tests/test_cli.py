@@ -246,6 +246,53 @@ def test_the_first_lines_tell_gmix_from_g_mix(mixbench) -> None:
     assert directory.parts[:4] == ("outputs", "digits", "small_cnn", "gmix-sam")
 
 
+def test_the_first_lines_name_the_method_and_what_is_not_its_own(mixbench) -> None:
+    """Oracle: Li & Tang's name for these options; by hand the values given, and the seed, which is always told."""
+    lines = mixbench(
+        "train", "augment=mixup", "opt=sam", "opt.rho=0.3", "opt.lr=0.1", *QUICK
+    ).out.splitlines()
+    assert lines[1] == "method   G-Mix (Li & Tang 2025)"
+    (values,) = [line for line in lines if line.startswith("values ")]
+    given = "dataset.train_size=200 dataset.test_size=50 opt.rho=0.3 seed=0 epochs=1 batch_size=50"
+    assert values == f"values   {given}"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("lr=0.1", "opt.lr"),
+        ("train_size=300", "dataset.train_size"),
+        ("alpha=1", "augment.alpha"),
+        ("epoch=3", "epochs"),
+    ],
+)
+def test_a_key_of_an_option_is_pointed_to(mixbench, override: str, wanted: str) -> None:
+    """A key that only an option has: the message names the option's group."""
+    result = mixbench("train", "augment=mixup", override)
+    assert result.status == 2
+    assert f"{override}: no such key. Did you mean '{wanted}'?" in result.err
+
+
+def test_help_has_the_keys_of_the_chosen_options(mixbench) -> None:
+    """Each key with its default; of the options that the command line chooses, else of the default ones."""
+    chosen = mixbench("train", "opt=sam", "model=wrn16_4", "--help").out
+    assert "keys of opt=sam:" in chosen
+    assert "opt.rho " in chosen
+    assert "model.depth " in chosen
+    assert "keys of opt=sgd:" in mixbench("train", "--help").out
+    assert "opt=sm: no such option. Did you mean 'sam'?" in mixbench("train", "opt=sm", "--help").err
+
+
+def test_a_device_that_is_not_there_leaves_nothing(mixbench) -> None:
+    """Neither a run's directory, nor a sweep's."""
+    for command in (["device=cuda:77"], ["-m", "device=cuda:77", "seed=0,1"]):
+        result = mixbench("train", *command, *QUICK)
+        assert result.status == 2
+        assert "device=cuda:77: not on this machine. Allowed here: auto, cpu" in result.err
+    assert not list(Path("outputs").rglob("*summary.json"))
+    assert not Path("outputs/digits").exists()
+
+
 def test_a_finished_run_is_reported_and_force_starts_over(mixbench) -> None:
     """Second time: the same table, without training. force=true: the old directory is kept under another name."""
     first = mixbench("train", *QUICK)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mixbench.schema.methods import METHODS
 from mixbench.catalogue.options import options
 from mixbench.cli import run
 from mixbench.config.compose import by_hydra, compose
 from mixbench.config.library import conf_dir
+from mixbench.schema.methods import METHODS
 from mixbench.schema.train import GROUPS
 
 CARDS = Path(__file__).parents[2] / "docs" / "methods"

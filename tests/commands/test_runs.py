@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mixbench.commands.runs import main
 from mixbench.errors import ConfigError
+from mixbench.record.claim import claimed
 from mixbench.record.read import directories
 from mixbench.summarize.frame import frame, query
 
@@ -117,3 +119,42 @@ def test_the_command_prints_every_format(mixbench) -> None:
     assert text.endswith("1 run\n")
     assert mixbench("runs", "--format", "md").out.startswith("| id |")
     assert mixbench("runs", "nonsense=1").status == 2
+
+
+def test_the_keys_that_tell_runs_apart_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """By hand: opt.rho differs, augment.alpha does not; the epoch is a whole number though one run has none."""
+    for number in (0, 7):
+        make(tmp_path, number)
+    make(tmp_path, 14, selections={})
+    main(["--output-dir", str(tmp_path)])
+    head, *rows, count = capsys.readouterr().out.splitlines()
+    assert head.split()[:6] == ["id", "dataset", "model", "method", "opt.rho", "seed"]
+    assert [row.split()[7] for row in rows] == ["2", "2", "-"]
+    assert count == "3 runs"
+
+
+def test_delete_takes_the_runs_of_a_query_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three runs the failed one goes, with the folder of its method that it leaves empty; one that a process holds
+    stays and is named; without a query, or nobody to ask, nothing happens.
+    """
+    places = [make(tmp_path, number) for number in (1, 3, 5)]
+    root = ["--output-dir", str(tmp_path)]
+    with pytest.raises(ConfigError, match="of which runs"):
+        main([*root, "--delete", "--yes"])
+    with pytest.raises(ConfigError, match="nobody can answer"):
+        main([*root, "--delete", "state=failed"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    assert main([*root, "--delete", "state=failed"]) == 0
+    assert all(place.is_dir() for place in places)
+    assert main([*root, "--delete", "state=failed", "--yes"]) == 0
+    assert [place.is_dir() for place in places] == [True, False, True]
+    assert not places[1].parent.exists()
+    with claimed(places[0]):
+        assert main([*root, "--delete", "seed<9", "--yes"]) == 1
+    out, err = capsys.readouterr()
+    assert [place.is_dir() for place in places] == [True, False, False]
+    assert str(places[0]) in err
+    assert "1 deleted" in out

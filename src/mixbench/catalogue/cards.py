@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from mixbench.schema.methods import METHODS, TWO_NAMES, Method
 from mixbench.catalogue.options import Option, options
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import allowed, nearest
+from mixbench.schema.methods import METHODS, TWO_NAMES, Method
 from mixbench.schema.train import GROUPS
 
 # --- the list -----------------------------------------------------------------------------------

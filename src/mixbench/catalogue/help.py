@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
+from collections.abc import Mapping
 
-from mixbench.config.options import names
-from mixbench.schema.knob import allowed
+from mixbench.config.compose import compose
+from mixbench.config.identity import flat
+from mixbench.config.options import names, options
+from mixbench.errors import ConfigError
+from mixbench.schema.knob import MISSING, allowed, nearest
 from mixbench.schema.train import GROUPS, own_knobs
 
 EXAMPLES = """usage: mixbench train [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--from FILE] [--cfg job] [--config-dir DIR]
@@ -31,18 +36,43 @@ OPTIONS = """options:
   eval "$(mixbench train -sc install=bash)"       completion in bash (also zsh, fish)"""
 
 
-def help_text() -> str:
-    """The whole text."""
+def help_text(chosen: Mapping[str, str] | None = None) -> str:
+    """The whole text, with the keys of the `chosen` options by group, else of the default ones.
+
+    Raises ConfigError for an option that there is not.
+    """
     lines = [EXAMPLES]
     for group in GROUPS:
         lines += _wrapped(f"  {group + '=':12} ", ", ".join(names(group)))
     lines += ["", "keys of the run:"]
+    plain = flat(compose([]))
     for key, field in own_knobs():
-        metadata = field.metadata
-        note = f" ({', '.join(metadata['choices'])})" if metadata["choices"] else ""
-        note += f" ({allowed(metadata['limits'])})" if allowed(metadata["limits"]) else ""
-        lines += _wrapped(f"  {key:19} ", metadata["doc"] + note)
+        lines += _key(key, field, plain[key])
+    for group in GROUPS:
+        name = (chosen or {}).get(group, plain[group])
+        option = next((option for option in options(group) if option.name == name), None)
+        if option is None:
+            raise ConfigError(
+                f"{group}={name}: no such option.{nearest(name, names(group))}\nAllowed: {', '.join(names(group))}."
+            )
+        own = [field for field in dataclasses.fields(option.schema) if field.name != "name"]
+        lines += ["", f"keys of {group}={name}:"] if own else []
+        for field in own:
+            lines += _key(f"{group}.{field.name}", field, option.values[field.name])
     return "\n".join([*lines, "", OPTIONS])
+
+
+def _key(key: str, field: dataclasses.Field, default: object) -> list[str]:
+    metadata = field.metadata
+    choices, limits = ", ".join(metadata["choices"] or ()), allowed(metadata["limits"])
+    ours = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    known = default != MISSING and ours not in ("", "[]")
+    notes = [
+        *([choices] if choices else []),
+        *([limits] if limits else []),
+        *([f"default {ours}"] if known else []),
+    ]
+    return _wrapped(f"  {key:22} ", metadata["doc"] + f" ({'; '.join(notes)})" * bool(notes))
 
 
 def _wrapped(head: str, text: str) -> list[str]:

@@ -11,8 +11,9 @@ from mixbench.errors import ConfigError, DataError
 from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
-from mixbench.sweep.execute import Job, train
+from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, outcome
+from mixbench.sweep.job import Job
 from mixbench.sweep.replay import job
 
 EPILOG = """examples:

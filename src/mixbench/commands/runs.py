@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun, left_out
+from mixbench.record.write import delete
+from mixbench.schema.train import GROUPS, own_knobs
 from mixbench.summarize.frame import column, frame, query
 
-COLUMNS = ("id", "dataset", "model", "method", "seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean",
-           "train_seconds")  # fmt: skip
+NAMES = ("id", "dataset", "model", "method")  # of a run; then come the keys that tell these runs apart
+NUMBERS = ("seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean", "train_seconds")
+MOST_VARYING = 6  # of those keys that are shown unasked
+OWN = tuple(key for key, field in own_knobs() if field.metadata["scientific"])
 FORMATS = ("text", "csv", "md", "json")
 EPILOG = """examples:
   mixbench runs                                       all runs below outputs/
@@ -23,6 +27,7 @@ EPILOG = """examples:
   mixbench runs --sort test_acc --descending          the best test accuracy first
   mixbench runs --verify state=finished               compare every file with its checksum
   mixbench runs --format csv --columns all            everything, for other programs
+  mixbench runs state=failed --delete                 delete these runs' directories, after asking
 """
 
 
@@ -41,6 +46,8 @@ def main(argv: list[str]) -> int:
     runs = query(runs, arguments.conditions)
     if arguments.verify:
         return _verify(runs)
+    if arguments.delete:
+        return _delete(runs, arguments)
     if arguments.sort:
         column(runs, arguments.sort)
         runs = runs.sort_values(arguments.sort, ascending=not arguments.descending, kind="stable")
@@ -77,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--verify", action="store_true", help="compare rows, config and weights with their checksums instead"
     )
+    found.add_argument(
+        "--delete", action="store_true", help="delete the directories of these runs instead; asks first"
+    )
+    found.add_argument("--yes", action="store_true", help="with --delete: do not ask")
     return found
 
 
@@ -95,9 +106,46 @@ def _verify(runs: pd.DataFrame) -> int:
     return 1 if lines else 0
 
 
+def _delete(runs: pd.DataFrame, arguments: argparse.Namespace) -> int:
+    """Delete what was asked for, but no run that a process works on; the exit status is 1 where one is left."""
+    if not arguments.conditions:
+        raise ConfigError("--delete: of which runs? Give a QUERY, such as state=failed or id=1d015879e4d3.")
+    places = [Path(directory) for directory in runs["dir"]]
+    _print(_chosen(runs, ""), "text")
+    if not places:
+        return 0
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("--delete: asks before it deletes, and nobody can answer here; add --yes.")
+        if input("Delete their directories, with all that is in them? [y/N] ").strip().lower() not in (
+            "y",
+            "yes",
+        ):
+            print("nothing deleted")
+            return 0
+    left = 0
+    for place in places:
+        try:
+            delete(place)
+        except MixbenchError as error:
+            left += 1
+            print(printable(f"not deleted: {error}"), file=sys.stderr)
+    print(f"{len(places) - left} deleted")
+    return 1 if left else 0
+
+
+def varying(runs: pd.DataFrame) -> list[str]:
+    """The keys of the config, besides those of the names, that differ among runs which have a name in common."""
+    options = [key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS]
+    keys = [key for key in (*options, *OWN) if key in runs and key not in (*GROUPS, "seed")]
+    groups = runs[keys].astype(str).groupby([runs[name] for name in NAMES[1:]], dropna=False)
+    varied = [key for key in keys if (groups[key].nunique() > 1).any()]
+    return varied[:MOST_VARYING]
+
+
 def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:
     if not columns:
-        return runs[[key for key in COLUMNS if key in runs]]
+        return runs[[key for key in (*NAMES, *varying(runs), *NUMBERS) if key in runs]]
     keys = columns.split(",")
     for key in keys:
         column(runs, key)
@@ -115,6 +163,8 @@ def _print(runs: pd.DataFrame, form: str) -> None:
         cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
+        if "epoch" in runs:  # a whole number, also where a run has none
+            runs = runs.assign(epoch=[f"{n:.0f}" if n == n else "-" for n in runs["epoch"]])
         if len(runs):
             print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")

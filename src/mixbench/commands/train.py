@@ -13,8 +13,10 @@ from mixbench.config.overrides import canonical, expand, has_several, of_hydra
 from mixbench.config.saved import from_saved
 from mixbench.errors import ConfigError
 from mixbench.machine.output import printable
+from mixbench.schema.train import GROUPS
 from mixbench.sweep.execute import train
 from mixbench.sweep.grid import dry_run, grid, is_sweep, outcome
+from mixbench.sweep.tally import results
 from mixbench.training.run import execute
 
 # Hydra's options that make no sense here; the last one would load a pickle.
@@ -24,7 +26,8 @@ FOREIGN = ("config_path", "config_name", "package", "experimental_rerun")
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench train ARGV`."""
     if "-h" in argv or "--help" in argv:
-        print(help_text())
+        words = [word.partition("=") for word in canonical(argv)]
+        print(help_text({group: name for group, equals, name in words if equals and group in GROUPS}))
         return 0
     own, argv = _own_options(argv)
     parser = get_args_parser()
@@ -87,5 +90,7 @@ def _sweep(overrides: list[str], config_dir: str | None, own: argparse.Namespace
     print(f"sweep: {len(jobs)} runs, {len(different)} different, {finished} already finished", flush=True)
     train(jobs, at_once=own.jobs, hydra=[o for o in overrides if of_hydra(o)], config_dir=config_dir)
     sentence, status = outcome(jobs)
+    if sum(not job.waiting for job in different.values()) > 1:
+        print(printable(results(jobs)))
     print(printable(sentence))
     return status

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once, remembered_of
+from mixbench.inventory.arithmetic import precision
 from mixbench.inventory.weights import look
 from mixbench.schema.dataset import Dataset
 from mixbench.schema.knob import MISSING, check
@@ -37,7 +38,7 @@ def typed(config: DictConfig) -> Train:
 
 
 def checked(run: Train) -> Train:
-    """The run, with what its data tell filled in.
+    """The run, with what its data and this machine tell filled in.
 
     Raises ConfigError with one line for each value that is not allowed, DataError for damaged data.
     """
@@ -49,6 +50,8 @@ def checked(run: Train) -> Train:
             if dataset != run.dataset:
                 run = dataclasses.replace(run, dataset=dataset)
         run = _with_weights(run)
+        if run.precision == "auto":
+            run = dataclasses.replace(run, precision=precision(str(run.device))[0])
         problems = list(_problems(run))
     if problems:
         raise ConfigError("\n".join(problems))

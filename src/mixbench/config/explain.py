@@ -114,7 +114,13 @@ def unknown_key(config: DictConfig, key: str) -> str:
         return ""
     known = sorted(k for k in known if k != "name")
     where = (f"{parent} ({node['name']})" if "name" in node else parent) if parent else "the run"
-    return f"no such key.{nearest(leaf, known)}\nKeys of {where}: {', '.join(known)}."
+    elsewhere = [f"{group}.{leaf}" for group in GROUPS if not parent and leaf in _keys(config.get(group))]
+    hint = f" Did you mean {' or '.join(map(repr, elsewhere))}?" if elsewhere else nearest(leaf, known)
+    return f"no such key.{hint}\nKeys of {where}: {', '.join(known)}."
+
+
+def _keys(node: Any) -> list[str]:
+    return [str(key) for key in node if key != "name"] if OmegaConf.is_dict(node) else []
 
 
 def wrong_type(config: DictConfig, key: str, value: Any) -> str:

@@ -9,26 +9,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mixbench.inventory.arithmetic import visible
+
 POLL_SECONDS = 1.0
-
-
-def visible(field: str) -> list[str]:
-    """nvidia-smi's `field` of each GPU that CUDA_VISIBLE_DEVICES lets us see, in CUDA's order; empty without any."""
-    asked = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        asked.append(f"--id={chosen}")
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.split() if done.returncode == 0 else []
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from mixbench.papers.spec import Spec
 from mixbench.record.run import SavedRun
 from mixbench.record.standing import duration, progress
 from mixbench.sweep import execute
+from mixbench.sweep.job import Job
 
 
 def unfinished(planned: Sequence[Planned]) -> list[Planned]:
@@ -64,7 +65,7 @@ def train(
     if any(run.state == "unavailable" for run in planned):
         raise ConfigError(f"{spec.key}: cannot run yet; mixbench tables says what it needs.")
     jobs = [
-        execute.Job(overrides(run), run.config, f"{run.cell.row}, {run.cell.column}, seed {run.cell.seed}")
+        Job(overrides(run), run.config, f"{run.cell.row}, {run.cell.column}, seed {run.cell.seed}")
         for run in unfinished(planned)
         if run.config is not None
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,3 +119,20 @@ def move_aside(directory: Path) -> Path | None:
         directory.rename(aside)
         (aside / CLAIM).unlink(missing_ok=True)
     return aside
+
+
+def delete(directory: Path) -> None:
+    """Delete a run's directory with all that is in it, and the folders of method, model and data set that it leaves
+    empty. The summary goes first: what a kill leaves is no run.
+
+    Raises RunBusy while a process works on it, OutputError.
+    """
+    with claimed(directory):
+        try:
+            (directory / "summary.json").unlink(missing_ok=True)
+            shutil.rmtree(directory)
+        except OSError as error:
+            raise output_error(directory, error) from None
+    for folder in list(directory.parents)[:3]:
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()

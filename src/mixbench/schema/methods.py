@@ -198,3 +198,10 @@ METHODS = (
         ),
     ),
 )
+
+
+def known_as(augment: str, regularizer: str, opt: str) -> str:
+    """Title and paper of the method that these three options make, such as "G-Mix (Li & Tang 2025)"; else empty."""
+    chosen = augment, regularizer, opt
+    found = [m for m in METHODS if (m.augment, m.regularizer, m.opt) == chosen]
+    return f"{found[0].title} ({found[0].paper})" if found else ""

@@ -39,7 +39,9 @@ class Train:
     epochs: int = knob("passes over the training set", at_least=1, at_most=1_000_000)
     batch_size: int = knob("examples per update", at_least=1, at_most=10_000_000)
     precision: str = knob(
-        "arithmetic of forward and backward; weights stay float32", choices=["float32", "bf16", "fp16"]
+        "arithmetic of forward and backward; weights stay float32. auto is bf16 where the device computes fast in it,"
+        " else float32, and the run's identity holds which",
+        choices=["float32", "bf16", "fp16", "auto"],
     )
     train_clean_every: int | str = knob(
         "epochs between measurements of train_acc_clean (always at the last); at_best: where test or validation"

@@ -6,8 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from mixbench.config.identity import run_dir
@@ -17,38 +15,13 @@ from mixbench.machine.launch import one_launch
 from mixbench.machine.output import printable
 from mixbench.machine.signals import LAUNCHER
 from mixbench.record.claim import POLL, RunBusy, claimed
-from mixbench.record.data import other_data
-from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
+from mixbench.sweep.job import Job
 from mixbench.sweep.launch import Launcher
+from mixbench.sweep.tally import Tally
 from mixbench.sweep.together import slots, train_together
 from mixbench.training.frozen import frozen
 from mixbench.training.run import export
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep: the overrides that ask for it, the config that they compose to, and its name for people."""
-
-    overrides: Sequence[str]
-    config: Train
-    label: str
-
-    @cached_property
-    def directory(self) -> Path:
-        """Where the run lies."""
-        return run_dir(self.config)
-
-    @property
-    def run(self) -> SavedRun:
-        """What there is of the run now."""
-        return SavedRun(self.directory)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something left to do. One that was trained on other data says so itself when it starts."""
-        run = self.run
-        return self.config.force or run.state != "finished" or bool(other_data(run, self.config))
 
 
 def train(
@@ -83,10 +56,17 @@ def train(
     if sentence:
         print(sentence, flush=True)
 
+    if launcher.basic and first.device not in ("auto", "cpu"):
+        from mixbench.machine.devices import resolve_device
+
+        resolve_device(first.device)  # once, before any run
+
     def start(some: Sequence[Job]) -> list[int]:
         if len(room) > 1:
             return _side_by_side(some, room, config_dir)
-        return launcher([job.directory for job in some], [job.overrides for job in some])
+        tally = Tally(some, 1, bar=False) if launcher.basic else None
+        ended = (lambda i, status: tally.run_ended(some[i], status)) if tally else None
+        return launcher([job.directory for job in some], [job.overrides for job in some], ended)
 
     os.environ[LAUNCHER] = str(os.getpid())
     with frozen(config_dir), one_launch():
@@ -128,9 +108,12 @@ def _await_one(directories: Sequence[Path]) -> None:
 
 def _side_by_side(jobs: Sequence[Job], room: Sequence[Sequence[str]], config_dir: str | None) -> list[int]:
     extra = [f"--config-dir={config_dir}"] if config_dir else []
-    words = {0: "done", RunBusy.exit_status: "busy"}
-
-    def done(i: int, status: int) -> None:
-        print(f"{words.get(status, 'FAILED')}: {jobs[i].label}", flush=True)
-
-    return train_together([[*job.overrides, *extra] for job in jobs], room, done)
+    tally = Tally(jobs, len(room), bar=True)
+    try:
+        return train_together(
+            [[*job.overrides, *extra] for job in jobs],
+            room,
+            lambda i, status: tally.run_ended(jobs[i], status),
+        )
+    finally:
+        tally.close()

@@ -15,7 +15,7 @@ from mixbench.files import expanded
 from mixbench.inventory import looking_once
 from mixbench.record.data import other_data
 from mixbench.record.standing import Pace, duration, epochs_left, progress, standing
-from mixbench.sweep.execute import Job
+from mixbench.sweep.job import Job
 from mixbench.training.run import processes_started
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "other data")

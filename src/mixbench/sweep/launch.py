@@ -48,9 +48,17 @@ class Launcher:
         self.basic = chosen.launcher._target_ == LAUNCHERS["basic"]
         self._folders = [] if self.basic else plugins.folders()
 
-    def __call__(self, directories: Sequence[Path], runs: Sequence[Sequence[str]]) -> list[int]:
-        """The exit statuses of the runs. Raises Interrupted when a signal ends it."""
-        with plugins.importable(self._folders), self._plugin() as plugin:
+    def __call__(
+        self,
+        directories: Sequence[Path],
+        runs: Sequence[Sequence[str]],
+        ended: Callable[[int, int], None] | None = None,
+    ) -> list[int]:
+        """The exit statuses of the runs. Raises Interrupted when a signal ends it.
+
+        Hydra's default, which trains them one after another in this process, calls `ended(i, status)` after each.
+        """
+        with plugins.importable(self._folders), self._plugin(ended) as plugin:
             save: Callable[[], None] = functools.partial(_let_save, directories)
             if hasattr(plugin, "let_save"):
                 plugin.let_save, save = save, lambda: None
@@ -70,7 +78,7 @@ class Launcher:
         return [returned._return_value if type(returned._return_value) is int else 1 for returned in returns]
 
     @contextlib.contextmanager
-    def _plugin(self) -> Iterator[Any]:
+    def _plugin(self, ended: Callable[[int, int], None] | None) -> Iterator[Any]:
         from hydra._internal.callbacks import Callbacks
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext, RunMode
@@ -86,7 +94,7 @@ class Launcher:
             raise output_error(folder, error) from None
         with opened(self.config_dir) as hydra:
             callbacks = Callbacks()
-            callbacks.callbacks.append(_Forgetting())
+            callbacks.callbacks.append(_Forgetting(ended if self.basic else None))
             context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
             yield Plugins.instance().instantiate_launcher(
                 config=config, hydra_context=context, task_function=cell
@@ -96,9 +104,16 @@ class Launcher:
 class _Forgetting(Callback):
     """Lets go of the configs of jobs that have ended, of which launchers keep all they know: 0.15 MB for each."""
 
+    def __init__(self, ended: Callable[[int, int], None] | None) -> None:
+        self._ended, self._number = ended, 0
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **others: Any) -> None:
-        """Keep the exit status."""
+        """Keep the exit status, and tell it."""
         job_return.cfg = job_return.hydra_cfg = None
+        if self._ended is not None:
+            status = job_return._return_value
+            self._ended(self._number, status if type(status) is int else 1)
+            self._number += 1
 
 
 def _status(directory: Path) -> int:

@@ -11,7 +11,7 @@ from mixbench.config.identity import run_dir, run_id
 from mixbench.config.saved import overrides
 from mixbench.errors import ConfigError
 from mixbench.record.run import SavedRun
-from mixbench.sweep.execute import Job
+from mixbench.sweep.job import Job
 
 
 def job(run: SavedRun) -> Job:

@@ -13,7 +13,7 @@ from subprocess import DEVNULL, Popen
 from typing import IO
 
 from mixbench.errors import ConfigError
-from mixbench.machine.gpus import visible
+from mixbench.inventory.arithmetic import visible
 from mixbench.machine.signals import LAUNCHER, Interrupted, StopRequest, stop_on_signals
 
 MOST_PER_GPU = 4

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import torch
 
+from mixbench.config.changes import changes
 from mixbench.data import Splits
 from mixbench.data.images import Pixels
 from mixbench.data.stream import StreamedImages
 from mixbench.engine.loop import Loop
 from mixbench.machine.devices import device_title, precision_hint
+from mixbench.schema.methods import known_as
 from mixbench.schema.model import label
 from mixbench.schema.specs import SPECS
 from mixbench.schema.train import Train
@@ -23,6 +25,7 @@ def first_lines(
 ) -> Iterator[str]:
     """What a run says before it trains. `reason` is why this device was chosen."""
     yield f"method   {_method(config)}"
+    yield f"values   {' '.join(f'{key}={_written(value)}' for key, value in changes(config).items())}"
     yield f"data     {_data(config, splits, loop.train)}"
     yield f"model    {label(config.model)}, {sum(p.numel() for p in loop.model.parameters()):,} parameters"
     how = [config.precision, graph_choice(config, device, loop.rule)[1]]
@@ -40,13 +43,24 @@ def first_lines(
 
 
 def _method(config: Train) -> str:
-    """The three seams in words, so that nobody mistakes Gaussian Mixup (gmix) for G-Mix (mixup under sam)."""
+    """What the three seams make, where it has a name, and the seams in words: nobody mistakes Gaussian Mixup (gmix) for
+    G-Mix (mixup under sam).
+    """
+    title = known_as(config.augment.name, config.regularizer.name, config.opt.name)
     seams = {"augment": config.augment, "regularizer": config.regularizer, "opt": config.opt}
     first_lines = {key: (type(option).__doc__ or "").strip().splitlines()[0] for key, option in seams.items()}
     base = getattr(config.opt, "base", "sgd")
     if base != "sgd":
         first_lines["opt"] += f" With {base} at lr {config.opt.lr:g}."
-    return "\n         ".join(f"{key}={seams[key].name}: {line}" for key, line in first_lines.items())
+    lines = [f"{key}={seams[key].name}: {line}" for key, line in first_lines.items()]
+    return "\n         ".join([title, *lines] if title else lines)
+
+
+def _written(value: object) -> str:
+    """A value as on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
 def _data(config: Train, splits: Splits, train: Examples) -> str:

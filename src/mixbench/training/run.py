@@ -107,6 +107,10 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
     if config.init_from is not None and SavedRun(directory).state == "missing":
         initial(config)  # before torch is loaded
     tracking.require(config.tracker.name)
+    if ranks is None:  # several have their own way to a device
+        from mixbench.machine.devices import resolve_device
+
+        resolve_device(config.device)  # a mistake in it leaves no directory
     if force and (aside := move_aside(directory)) is not None:
         print(f"the run's old directory is now {aside}")
     with claimed(directory, patience) as claim:
