@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mixbench.commands import analyze
-from mixbench.commands.table import add_run_options, hydra_overrides, planned_runs
+from mixbench.commands.table import add_run_options, agreed, hydra_overrides, planned_runs
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.machine.output import printable
@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
+        if not agreed(planned, arguments):
+            return 1
         status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
     from mixbench.papers import figure

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,8 @@ def main(argv: list[str]) -> int:
         return 0
     status = 0
     if arguments.run:
+        if not agreed(planned, arguments):
+            return 1
         status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
     from mixbench.papers import table
@@ -100,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
 def add_run_options(found: argparse.ArgumentParser) -> None:
     """The options that tables and figures share: which runs, and how to train them."""
     found.add_argument("--run", action="store_true", help="train what is missing first")
+    found.add_argument("--yes", action="store_true", help="with --run: do not ask before what takes hours")
     found.add_argument("--output-dir", metavar="FOLDER", help="folder of the runs (default: outputs)")
     found.add_argument(
         "--dry-run", action="store_true", help="list every run with its state, and the time left"
@@ -129,6 +134,27 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
     found.add_argument(
         "--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm"
     )
+
+
+def agreed(planned: Sequence[Planned], arguments: argparse.Namespace) -> bool:
+    """Whether to train: what takes over an hour of a processor is said first, and asked for at a terminal."""
+    configs = [run.config for run in planned if run.config is not None and run.state != "finished"]
+    if not configs or arguments.launcher or configs[0].device not in ("auto", "cpu"):
+        return True
+    from mixbench.machine.devices import resolve_device
+
+    if resolve_device(configs[0].device)[0].type != "cpu":
+        return True
+    from mixbench.bench.estimate import HOUR, advice, seconds_by_column
+
+    print("how long will it take? Two steps of each kind of run are timed", flush=True)
+    columns = seconds_by_column(planned)
+    if sum(columns.values()) <= HOUR:
+        return True
+    print(printable(advice(columns, max(config.epochs for config in configs))), flush=True)
+    if arguments.yes or not sys.stdin.isatty():
+        return True
+    return input("Train them? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def planned_runs(spec: Spec, arguments: argparse.Namespace) -> list[Planned]:
