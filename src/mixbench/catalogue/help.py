@@ -17,7 +17,7 @@ EXAMPLES = """usage: mixbench train [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--f
 
   mixbench train augment=gmix opt=sam            Gaussian Mixup under SAM, on handwritten digits
   mixbench train augment=mixup opt=sam           G-Mix (Li & Tang) is Mixup under SAM
-  mixbench train dataset=cifar100 model=wrn16_4 augment=mixup opt=sam opt.rho=0.5 precision=bf16
+  mixbench train dataset=cifar100 model=wrn16_4 augment=mixup opt=sam opt.rho=0.5 precision=auto
   mixbench train -m opt=sam opt.rho=0.05,0.1 seed=0,1     a sweep of four runs
 
 The same command again resumes an unfinished run, or shows the result of a finished one.

@@ -10,7 +10,7 @@ from pathlib import Path
 from mixbench.bench.modes import MODES, Request
 from mixbench.errors import ConfigError
 
-BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=bf16"]
+BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=auto"]
 EPILOG = """what is measured:
   default        a step of each METHOD as it really runs: batch, crop and flip, mixing, all passes, update
   --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py)
@@ -20,7 +20,7 @@ EPILOG = """what is measured:
   --startup      from the prompt to the first step, beside importing torch and building the model
 
 examples:
-  mixbench bench                                     all methods, WRN-16-4, 128 images of CIFAR-100's shape, bf16
+  mixbench bench                                     all methods, WRN-16-4, 128 images of CIFAR-100's shape
   mixbench bench model=preactresnet18 -- ERM G-Mix DG-Mix
   mixbench bench precision=float32 compile=true -- ERM "augment=gmix opt=sam opt.rho=0.1"
   mixbench bench --loop plain -- ERM Mixup SAM G-Mix

@@ -28,7 +28,7 @@ EPILOG = """examples:
   mixbench tables                                   all tables and figures, and how far each is
   mixbench table li2023/table2                      the paper's numbers beside what has been run
   mixbench table li2023/table2 --dry-run            every run: its directory, its state, the time left
-  mixbench table li2023/table2 --run --cols "CIFAR-100, WRN-16-4" --set precision=bf16
+  mixbench table li2023/table2 --run --cols "CIFAR-100, WRN-16-4" --set precision=auto
   mixbench table li2023/table2 --run --budget 0.02 --seeds 1 --set dataset.train_size=5000
 
 A table shows exactly the runs that its options describe: give the same options to look at it later. Cells that
