@@ -10,6 +10,7 @@ from typing import Any
 from mixbench import tracking
 from mixbench.engine.loop import Position
 from mixbench.machine.devices import (
+    make_current,
     memory_errors_in_words,
     peak_memory,
     rank_device,
@@ -48,6 +49,7 @@ def train(
         device, reason = rank_device(config.device, int(os.environ["LOCAL_RANK"]))
     else:
         device, reason = resolve_device(config.device)
+        make_current(device)
     ranks.use(device)
     set_determinism(config.deterministic)
     reset_peak_memory(device)

@@ -95,6 +95,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda s: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(graph, "_captured_apart", lambda generator: lambda: None)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     yield
     FakeGraph.recording = None
@@ -134,6 +135,45 @@ def test_a_failed_recording_changes_nothing(
     assert [said in record.message for record in caplog.records] == [True]
 
 
+class Generator:
+    """As far as a graph is concerned: it refuses a seed while its state says that a recording is under way."""
+
+    def __init__(self) -> None:
+        self.device, self.state = torch.device("cuda", 0), {"recording": False, "seed": 1}
+
+    def graphsafe_get_state(self) -> dict:
+        return self.state
+
+    def graphsafe_set_state(self, state: dict) -> None:
+        self.state = state
+
+    def clone_state(self) -> dict:
+        return dict(self.state)
+
+    def manual_seed(self, seed: int) -> None:
+        assert not self.state["recording"], "cannot be seeded while recording"
+        self.state["seed"] = seed
+
+
+def test_after_a_broken_recording_generators_and_stream_are_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Oracle: what torch 2.11 was seen to leave: states that say that they record, and the recording's stream."""
+    own, default, streams = Generator(), Generator(), ["usual"]
+    monkeypatch.setattr(torch.cuda, "default_generators", [default])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: streams[-1])
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    restore = graph._captured_apart(own)
+    for generator in (own, default):
+        generator.state["recording"] = True
+    streams.append("recording")
+    restore()
+    assert streams[-1] == "usual"
+    for generator in (own, default):
+        generator.manual_seed(2)
+        assert generator.state == {"recording": False, "seed": 2}
+
+
 def test_relative_difference() -> None:
     """Closed form: moved by (3, 4), apart by 1; what does not count is ignored, NaN stays NaN."""
     before, one = [torch.zeros(2), torch.zeros(1)], [torch.tensor([3.0, 4.0]), torch.ones(1)]
@@ -158,9 +198,23 @@ def test_relative_difference() -> None:
 def test_the_choice_and_its_reason(method: str, overrides: list[str], said: str) -> None:
     """By hand; without a GPU there is nothing to say."""
     config = configured(method, ["dataset=cifar10", "model=small_cnn", *overrides])
+    loop = build_loop(config, CPU, made_up(find("cifar10"), 200))
+    assert graph_choice(config, torch.device("cuda"), loop.rule, loop.model) == (
+        "as a CUDA graph" in said,
+        said,
+    )
+    assert graph_choice(config, CPU, loop.rule, loop.model) == (False, "")
+
+
+def test_no_graph_with_dropout() -> None:
+    """A second pass needs the first one's masks; dropout of nothing is none."""
+    config = configured("G-Mix", ["dataset=cifar10", "model=small_cnn"])
     rule = build_loop(config, CPU, made_up(find("cifar10"), 200)).rule
-    assert graph_choice(config, torch.device("cuda"), rule) == ("as a CUDA graph" in said, said)
-    assert graph_choice(config, CPU, rule) == (False, "")
+    for share, usable in ((0.5, False), (0.0, True)):
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(share), torch.nn.Linear(3072, 10))
+        chosen, said = graph_choice(config, torch.device("cuda"), rule, model)
+        assert chosen == usable
+        assert ("model=small_cnn has dropout" in said) == (not usable)
 
 
 @pytest.mark.gpu

@@ -37,7 +37,8 @@ def masked_transport(saliency: Tensor, visible: Tensor, eps: float) -> Tensor:
         cheapest = torch.where(price == lowest.gather(1, wanted), block, count)
         winner = nobody.scatter_reduce(1, wanted, cheapest, "amin")
         lost = winner.gather(1, wanted) != block
-        cost.scatter_add_(2, wanted[..., None], lost[..., None].to(cost.dtype))
+        # scatter_add_ would do, but has no deterministic kernel on a GPU.
+        cost += lost[..., None] & (wanted[..., None] == block[0])
     return torch.where(winner < count, winner, block)
 
 

@@ -17,6 +17,8 @@ from mixbench.seams import Fed
 log = logging.getLogger("mixbench")
 
 WARM_UP = 3  # steps run plainly before: they make momentum buffers and let cuDNN choose its kernels
+# Before torch 2.14 a graph has to be told of generators besides the default one; from then on it finds them, and warns.
+REGISTERED = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 14)
 # Of the length of an update. Kernels that add in another order make some thousandths; a random number or a learning
 # rate that was recorded instead of read makes about 1.
 TOLERANCE = 0.1
@@ -87,9 +89,11 @@ class StepGraph:
         before = _copies(self.state())
         loss = self._plainly(self.fed).clone()
         after = _copies(self.state())
+        restore = _captured_apart(self.generator)
         try:
             graph = torch.cuda.CUDAGraph()
-            graph.register_generator_state(self.generator)
+            if REGISTERED:
+                graph.register_generator_state(self.generator)
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 recorded = self.compute(self.fed, self.number)
             _set(self.state(), before)
@@ -97,6 +101,7 @@ class StepGraph:
             graph.replay()
             difference = relative_difference(before, after, self.state(), self._learned())
         except RuntimeError as error:
+            restore()
             self._give_up(f"a step cannot be recorded ({str(error).splitlines()[0]})")
         else:
             if not difference <= TOLERANCE:
@@ -112,6 +117,27 @@ class StepGraph:
     def _give_up(self, reason: str) -> None:
         self.usable = False
         log.warning(f"graph    {reason}; steps are run one by one. cuda_graph=false avoids the attempt")
+
+
+def _captured_apart(generator: torch.Generator) -> Callable[[], None]:
+    """Let a recording work on copies of the states of this generator and its device's default one.
+
+    The function that this gives is for a recording that failed: it puts back the states, which know of no recording (a
+    copy would go on to say that one is under way, and refuse a seed), and the stream.
+    """
+    stream = torch.cuda.current_stream()
+    index = torch.cuda.current_device() if generator.device.index is None else generator.device.index
+    generators = [generator, torch.cuda.default_generators[index]]
+    states = [each.graphsafe_get_state() for each in generators]
+    for each in generators:
+        each.graphsafe_set_state(each.clone_state())
+
+    def restore() -> None:
+        torch.cuda.set_stream(stream)
+        for each, state in zip(generators, states, strict=True):
+            each.graphsafe_set_state(state)
+
+    return restore
 
 
 def relative_difference(

@@ -24,7 +24,7 @@ from mixbench.engine.graph import StepGraph
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.errors import MixbenchError
-from mixbench.machine.devices import synchronize
+from mixbench.machine.devices import seed_default, synchronize
 from mixbench.machine.ranks import Ranks
 from mixbench.record.read import Row
 from mixbench.record.select import Highest, with_gaps
@@ -140,12 +140,14 @@ class Loop:
         for group in self.rule.base.param_groups:
             group["lr"] = rate
         reseed()
-        return self._compute(fed, torch.tensor(step, device=self.device))
+        return self._compute(
+            fed, torch.full((), step, device=self.device)
+        )  # tensor() would wait for the device
 
     def _reseed(self, epoch: int, step: int) -> None:
         self._generator.manual_seed(derived_seed("augment", self.seed, epoch, step))
         # Dropout's masks: each rank has its own, rank 0 those of a process alone.
-        torch.manual_seed(derived_seed("model", self.seed, epoch, step) ^ self.ranks.rank)
+        seed_default(derived_seed("model", self.seed, epoch, step) ^ self.ranks.rank, self.device)
 
     @cached_property
     def _generator(self) -> torch.Generator:

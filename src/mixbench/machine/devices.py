@@ -35,6 +35,12 @@ def resolve_device(name: str) -> tuple[torch.device, str]:
     return torch.device(name), "as asked"
 
 
+def make_current(device: torch.device) -> None:
+    """Let streams and captures that name no GPU mean this one: else cuda:1 would record its steps on GPU 0."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def rank_device(name: str, local_rank: int) -> tuple[torch.device, str]:
     """The device of one of several ranks, the `local_rank`-th on its machine, and why it was chosen.
 
@@ -84,6 +90,19 @@ def set_determinism(deterministic: bool) -> None:
     if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: 0.5 s
         torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
+
+
+def seed_default(seed: int, device: torch.device) -> None:
+    """Seed torch's default generators of the CPU and of this device, as torch.manual_seed does for all devices.
+
+    That one looks for every kind of device that torch may know, and takes 1 ms in each step for it.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 def synchronize(device: torch.device) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from mixbench import data
 from mixbench.augment import Mixup
@@ -125,7 +126,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
-        cuda_graph=graph_choice(config, device, rule)[0],
+        cuda_graph=graph_choice(config, device, rule, model)[0],
         ranks=ranks,
     )
 
@@ -137,7 +138,7 @@ def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[floa
     return channel_statistics(splits.train.inputs)
 
 
-def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool, str]:
+def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Module) -> tuple[bool, str]:
     """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
     if device.type != "cuda":
         return False, ""
@@ -148,6 +149,10 @@ def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool,
         "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
         f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
+        # A second pass is to have the first one's masks, and a recording cannot go back to them.
+        f"model={config.model.name} has dropout": any(
+            isinstance(m, _DropoutNd) and m.p for m in model.modules()
+        ),
     }
     found = [reason for reason, given in obstacles.items() if given]
     return not found, f"steps one by one ({found[0]})" if found else "steps as a CUDA graph (cuda_graph=true)"
