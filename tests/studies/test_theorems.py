@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixbench.studies import capacity, orders, upper_bound
+from mixbench.studies import capacity, orders, regularizers, upper_bound
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED
 
 
@@ -49,7 +49,7 @@ def test_an_upper_bound_holds_where_it_is_above(centred: float, other: float, ve
 def test_a_lemma_on_shrinking_is_refuted_by_fits_that_do_not(fit: float | None, verdict: str) -> None:
     """By hand: fits that shrink as the lemma says (None), and fits that do not shrink."""
     rows = []
-    for alpha in capacity.ALPHAS:
+    for alpha in regularizers.ALPHAS:
         for sample, noise in enumerate(np.linspace(-0.01, 0.01, 5)):
             printed = (alpha - 1) / (2 * alpha) if alpha > 1 else 0.0
             found = {"printed": printed, "mixup": (printed if fit is None else fit) + noise}

@@ -53,6 +53,14 @@ def values_of(numbers: pd.DataFrame, part: str, quantity: str) -> np.ndarray:
     return chosen.sort_values("case")["value"].to_numpy()
 
 
+def values_at(numbers: pd.DataFrame, part: str, setting: str, quantity: str) -> np.ndarray:
+    """One quantity of a part and setting, sample by sample, of numbers with the columns part, setting, sample, quantity
+    and value.
+    """
+    of = numbers[(numbers["part"] == part) & (numbers["setting"] == setting)]
+    return of[of["quantity"] == quantity].sort_values("sample")["value"].to_numpy()
+
+
 def spread(values: ArrayLike) -> str:
     """Median and middle 95 % in words, "0.0041 (0.0001 to 0.015)"."""
     low, middle, high = np.quantile(np.asarray(values, dtype=float), [0.025, 0.5, 0.975])
