@@ -68,6 +68,7 @@ STUDIES = {
     "construction": "mixbench.studies.construction",
     "expansion": "mixbench.studies.expansion",
     "gradient_products": "mixbench.studies.gradient_products",
+    "unbounded": "mixbench.studies.unbounded",
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
 }
