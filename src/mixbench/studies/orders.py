@@ -10,7 +10,7 @@ import numpy as np
 
 from mixbench.schema.knob import knob
 from mixbench.studies import first_order
-from mixbench.studies.judging import as_printed, interval, spread, values_of
+from mixbench.studies.judging import MORE, as_printed, interval, spread, values_of
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -174,7 +174,9 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 
 def large_order(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """The error at the largest order is below that at order 1, in expectation over lambda."""
+    """The error at the largest order is below that at order 1, in expectation over lambda, by the interval of the
+    median; below before training and above after it is a correction.
+    """
     words, lower = [], []
     for part, title in TANH.items():
         by_order = {k: values_of(numbers, part, f"error_{k}") for k in range(1, parameters.orders + 1)}
@@ -186,14 +188,19 @@ def large_order(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             f"{title}: relative error " + ", ".join(f"{np.median(by_order[k]):.2g} (K = {k})" for k in some)
         )
     verdict = (
-        CONFIRMED if max(lower) < 0 else REFUTED if min(lower) > 0 else CORRECTED if 1 in lower else UNDECIDED
+        CONFIRMED
+        if max(lower) < 0
+        else REFUTED
+        if min(lower) > 0
+        else CORRECTED
+        if lower == [-1, 1]
+        else UNDECIDED
     )
-    return Judgement(
-        verdict,
-        "; ".join(words),
+    remark = (
         "While the network is nearly linear. After training the series diverges: 1 - lambda is up to 1, and the series"
-        " of tanh and of the softmax have small radii of convergence." if verdict == CORRECTED else "",
-    )  # fmt: skip
+        " of tanh and of the softmax have small radii of convergence."
+    )
+    return Judgement(verdict, "; ".join(words), {CORRECTED: remark, UNDECIDED: MORE}.get(verdict, ""))
 
 
 def dominates(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -216,7 +223,8 @@ def dominates(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         if ends[0][0] > 0.5 > ends[1][1]
         else UNDECIDED
     )
-    return Judgement(verdict, "; ".join(words), "Before training only." if verdict == CORRECTED else "")
+    remark = {CORRECTED: "Before training only.", UNDECIDED: MORE}.get(verdict, "")
+    return Judgement(verdict, "; ".join(words), remark)
 
 
 def lemma_3_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -231,7 +239,9 @@ def lemma_3_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         verdict,
         f"{len(slopes)} tanh networks: the remainder falls with the power {spread(slopes)} of 1 - lambda; with lambda ~"
         f" Beta({parameters.alpha:g}, {parameters.alpha:g}), {told}",
-        "It vanishes with 1 - lambda, which is 1/3 in the mean for alpha = 1: there it is no small number.",
+        "It vanishes with 1 - lambda, which is 1/3 in the mean for alpha = 1: there it is no small number."
+        if verdict == CONFIRMED
+        else "",
     )
 
 
