@@ -47,10 +47,14 @@ def names(cases: list[Case]) -> list[str]:
     return [f"{name} {judge} {verdict}" for name, judge, verdict, _ in cases]
 
 
-def check(name: str, judge: str, verdict: str, numbers: Callable[[], pd.DataFrame]) -> None:
-    """The verdict is this one; a correction is said, and of what is undecided what it would take."""
+def check(
+    name: str, judge: str, verdict: str, numbers: Callable[[], pd.DataFrame], **parameters: Any
+) -> None:
+    """The verdict is this one; a correction is said, and of what is undecided what it would take. `parameters` of the
+    study are those that are not its defaults.
+    """
     of = study(name)
-    found = of.judges[judge](numbers(), of.parameters())
+    found = of.judges[judge](numbers(), of.parameters(**parameters))
     assert found.verdict == verdict
     assert found.remark or verdict in (CONFIRMED, REFUTED)
 
