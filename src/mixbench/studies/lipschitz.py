@@ -282,16 +282,13 @@ def assumption_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     low, high = interval(kinked, np.median)
     verdict = REFUTED if low > 5 else CONFIRMED if high < 2 else UNDECIDED
     share = values_of(numbers, "relu", "lemma_corrected")
+    remark = "Networks with ReLU, which are the paper's, have no such constant; smooth ones do."
     return Judgement(
         verdict,
         f"with steps a hundred times smaller the largest quotient of slopes is {spread(smooth)} times as large in tanh"
         f" networks, {spread(kinked)} times in ReLU networks, where equation 9 with the curvature between the kinks"
         f" holds for {share.mean():.1%} of the pairs",
-        "Networks with ReLU, which are the paper's, have no such constant; smooth ones do."
-        if verdict == REFUTED
-        else MORE
-        if verdict == UNDECIDED
-        else "",
+        {REFUTED: remark, UNDECIDED: MORE}.get(verdict, ""),
     )
 
 
@@ -325,15 +322,12 @@ def theorem_1_by_z(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     never = all(values.max() == 0 for values in shares.values())
     verdict = REFUTED if max(lows) > 0 else CONFIRMED if never else UNDECIDED
     told = ", ".join(f"{values.mean():.1%} at lambda {lam:g}" for lam, values in shares.items())
+    remark = "C is zero at lambda 0 and 1, where a mixture is an example and the gradient by z is what it is without Mixup."
     return Judgement(
         verdict,
         f"tanh networks: the gradient changes by more than 2C times the distance for {told} of the"
         " pairs of mixtures",
-        "C is zero at lambda 0 and 1, where a mixture is an example and the gradient by z is what it is without Mixup."
-        if verdict == REFUTED
-        else MORE
-        if verdict == UNDECIDED
-        else "",
+        {REFUTED: remark, UNDECIDED: MORE}.get(verdict, ""),
     )
 
 
