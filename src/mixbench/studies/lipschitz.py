@@ -322,7 +322,10 @@ def theorem_1_by_z(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     never = all(values.max() == 0 for values in shares.values())
     verdict = REFUTED if max(lows) > 0 else CONFIRMED if never else UNDECIDED
     told = ", ".join(f"{values.mean():.1%} at lambda {lam:g}" for lam, values in shares.items())
-    remark = "C is zero at lambda 0 and 1, where a mixture is an example and the gradient by z is what it is without Mixup."
+    remark = (
+        "C is zero at lambda 0 and 1, where a mixture is an example and the gradient by z is what it is without"
+        " Mixup."
+    )
     return Judgement(
         verdict,
         f"tanh networks: the gradient changes by more than 2C times the distance for {told} of the"
