@@ -91,3 +91,30 @@ def test_an_attack_of_no_size_changes_nothing_and_a_larger_one_does_more() -> No
     )
     erm = found[(found["method"] == "ERM") & (found["size"] == 0)]
     assert erm["accuracy"].item() == pytest.approx(row["test_acc"])
+
+
+def test_without_its_term_mixupe_is_mixup_but_for_running_statistics(made_up: Path) -> None:
+    """Limiting case, eta = 0: the weights are equal to the last bit, the running statistics of BatchNorm are not, as the
+    un-mixed batch has passed through as well; what `curves.mixupe` says of test losses rests on it.
+    """
+    states = []
+    for regularizer in ("none", "mixupe"):
+        overrides = [
+            "dataset=arrays",
+            f"dataset.path={made_up}",
+            "augment=mixup",
+            f"regularizer={regularizer}",
+        ]
+        overrides += ["regularizer.eta=0"] if regularizer == "mixupe" else []
+        overrides += [
+            "model=small_cnn",
+            "model.stem_stride=2",
+            "batch_size=50",
+            "epochs=2",
+            "precision=float32",
+        ]
+        *_, (loop, _) = epochs(compose(overrides))
+        states.append(loop.model.state_dict())
+    for name, value in states[0].items():
+        if "num_batches" not in name:
+            assert torch.equal(value, states[1][name]) == ("running" not in name)

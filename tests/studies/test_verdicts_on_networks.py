@@ -199,6 +199,7 @@ def trained(
     for place, (method, losses), seed in product(places, methods.items(), range(8)):
         train, test = (np.broadcast_to(of, 8)[seed] * (-1 if place == turned else 1) for of in losses)
         row = {"part": f"{place} seed {seed}", "method": method, "train_loss": train, "train_error": train}
+        row["trained_loss"] = train
         early = dict.fromkeys(("train_loss", "train_error", "test_loss", "test_error"), 9.0)
         rows += [row | early | {"epoch": 1}, row | {"epoch": 2, "test_loss": test, "test_error": test}]
     return pd.DataFrame(rows)
