@@ -94,8 +94,8 @@ def test_an_attack_of_no_size_changes_nothing_and_a_larger_one_does_more() -> No
 
 
 def test_without_its_term_mixupe_is_mixup_but_for_running_statistics(made_up: Path) -> None:
-    """Limiting case, eta = 0: the weights are equal to the last bit, the running statistics of BatchNorm are not, as the
-    un-mixed batch has passed through as well; what `curves.mixupe` says of test losses rests on it.
+    """Limiting case, eta = 0: the weights are equal to the last bit, the running statistics of BatchNorm are not, as
+    the un-mixed batch has passed through as well; what `curves.mixupe` says of test losses rests on it.
     """
     states = []
     for regularizer in ("none", "mixupe"):

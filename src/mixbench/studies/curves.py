@@ -164,8 +164,8 @@ def gaps(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 
 STATISTICS = (
-    "MixupE passes the un-mixed batch through the network too, which moves BatchNorm's running statistics: with eta 0 its"
-    " weights are Mixup's, its test loss is not."
+    "MixupE passes the un-mixed batch through the network too, which moves BatchNorm's running statistics: with eta 0"
+    " its weights are Mixup's, its test loss is not."
 )
 
 
