@@ -1,4 +1,7 @@
-"""Verdicts: every claim that comes with mixbench has its judge, and made-up numbers lead to each verdict."""
+"""Verdicts: every claim that comes with mixbench has its judge, and what judges are made of is right.
+
+For the judges themselves see test_verdicts_on_*.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from scipy import stats
 
 from mixbench.studies import claims
-from mixbench.studies.judging import agreed, interval, quantile_of
+from mixbench.studies.judging import agreed, interval, paired, quantile_of, sided
 from mixbench.studies.library import load, names
-from mixbench.studies.radius import MODELS, STUDY, Parameters
-from mixbench.studies.study import CONFIRMED, REFUTED, UNDECIDED
+from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED
 
 
 @pytest.mark.parametrize("paper", claims.PAPERS)
@@ -35,30 +37,6 @@ def test_every_judge_decides_a_claim() -> None:
     assert {(load(key).study.about, judge) for key in names() for judge in load(key).study.judges} == used
 
 
-def looks(before: np.ndarray, after: np.ndarray, largest: float = 0.9, above: int = 5) -> pd.DataFrame:
-    ends = {0: before, Parameters().epochs: after}
-    rows = {"largest": largest, "above_0.8": above, "accuracy": 1.0}
-    return pd.concat(
-        pd.DataFrame({"part": part, "epoch": epoch, "network": range(len(r)), "R": r, **rows})
-        for part in MODELS
-        for epoch, r in ends.items()
-    )
-
-
-def test_verdicts_of_the_radius() -> None:
-    """By hand: numbers that grow, fall, or do both."""
-    small, large = np.geomspace(1e-6, 1e-3, 40), np.geomspace(1e-3, 1, 40)
-    mixed = np.where(np.arange(40) % 2, small / 2, small * 2)
-    judge = STUDY.judges
-    assert judge["grows"](looks(small, large), Parameters()).verdict == CONFIRMED
-    assert judge["grows"](looks(large, small), Parameters()).verdict == REFUTED
-    assert judge["grows"](looks(small, mixed), Parameters()).verdict == UNDECIDED
-    assert judge["printed_pair"](looks(small, large), Parameters()).verdict == CONFIRMED
-    assert judge["printed_pair"](looks(large, small), Parameters()).verdict == REFUTED
-    assert judge["many_above"](looks(small, large), Parameters()).verdict == CONFIRMED
-    assert judge["many_above"](looks(small, large, 0.7, 0), Parameters()).verdict == REFUTED
-
-
 def test_the_interval_is_that_of_resampled_seeds() -> None:
     """Brute force: a loop over samples with replacement, to the error of resampling."""
     values = np.random.default_rng(3).normal(size=60)
@@ -69,6 +47,29 @@ def test_the_interval_is_that_of_resampled_seeds() -> None:
     assert interval([2.0, 2.0], np.mean) == (2, 2)
     assert quantile_of(2, [1, 2, 3, 4]) == 0.25
     assert (agreed([CONFIRMED, CONFIRMED]), agreed([CONFIRMED, REFUTED])) == (CONFIRMED, UNDECIDED)
+
+
+def test_a_paired_interval_is_students() -> None:
+    """scipy's own for related samples; of equal differences, that difference."""
+    values, others = np.random.default_rng(0).normal(size=(2, 6))
+    expected = stats.ttest_rel(values, others).confidence_interval(0.9)
+    assert paired(values, others, 0.9) == pytest.approx((expected.low, expected.high))
+    assert paired([3, 4], [1, 2]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict"),
+    [
+        ([(1, 2), (3, 4)], CONFIRMED),
+        ([(-2, -1), (-4, -3)], REFUTED),
+        ([(1, 2), (-4, -3)], CORRECTED),
+        ([(1, 2), (-1, 3)], UNDECIDED),
+        ([(-2, 0), (-4, -3)], UNDECIDED),
+    ],
+)
+def test_sides_of_zero(intervals: list[tuple[float, float]], verdict: str) -> None:
+    """By hand."""
+    assert sided(intervals) == verdict
 
 
 def test_from_the_command_to_the_verdict(mixbench: Callable, workplace: Path) -> None:

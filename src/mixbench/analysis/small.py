@@ -6,6 +6,7 @@ What Park, Yun, Chun (NeurIPS 2022) show of trained networks (Figure 5), at a sc
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixbench.data import load
 from mixbench.models.small_cnn import small_cnn
 
 Mix = Callable[..., tuple[Tensor, Tensor]]  # images, labels, generator=
@@ -25,15 +27,41 @@ def prepared(images: NDArray[np.uint8], side: int) -> Tensor:
     return F.avg_pool2d(whole, whole.shape[2] // side)
 
 
+def saved(folder: Path, dataset: str, side: int, train_size: int, test_size: int) -> Path:
+    """Images of a data set, the means of square blocks as bytes, in a file for `dataset=arrays`; `side`
+    divides theirs. Which they are is the same for each call. Raises DataError where the data are missing.
+    """
+    splits, path = load(dataset, train_size=train_size, test_size=test_size), folder / f"{dataset}.npz"
+    train, test = (
+        prepared(np.asarray(split.inputs), side).permute(0, 2, 3, 1).mul(255).round().byte().numpy()
+        for split in (splits.train, splits.test)
+    )
+    np.savez(
+        path,
+        train_images=train,
+        train_labels=splits.train.labels,
+        test_images=test,
+        test_labels=splits.test.labels,
+    )
+    return path
+
+
 def trained(
-    images: Tensor, labels: Tensor, mix: Mix | None, seed: int, epochs: int, batch_size: int, lr: float
+    images: Tensor,
+    labels: Tensor,
+    mix: Mix | None,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    stem_stride: int = 1,
 ) -> nn.Module:
     """`small_cnn` after `epochs` of SGD (Nesterov momentum 0.9, weight decay 5e-4, cosine schedule); `mix` gives images
     and soft labels (B, K) of a batch. Weights, orders and mixtures come from `seed`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = small_cnn(images.shape[1], CLASSES).train()
+        network = small_cnn(images.shape[1], CLASSES, stem_stride).train()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     batches = len(images) // batch_size
@@ -56,6 +84,12 @@ def trained(
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """In [0, 1]."""
     return (network(images).argmax(1) == labels).double().mean().item()
+
+
+@torch.no_grad()
+def loss(network: nn.Module, images: Tensor, targets: Tensor) -> float:
+    """The mean cross-entropy, against labels (N,) or weights of classes (N, K)."""
+    return F.cross_entropy(network(images), targets).item()
 
 
 def pixel_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, float]:

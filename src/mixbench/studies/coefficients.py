@@ -209,7 +209,11 @@ def stochastic(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     _, left = apart(numbers[numbers["method"] == "Stochastic"], "corrected")
     verdict = CONFIRMED if left <= CLOSE else REFUTED
     return Judgement(
-        verdict, mean.ours, "The mean of the two methods' coefficients, with those of clipped boxes."
+        verdict,
+        mean.ours,
+        "The mean of the two methods' coefficients, with those of clipped boxes."
+        if verdict == CONFIRMED
+        else "",
     )
 
 
@@ -259,7 +263,9 @@ def mean_is_lambda(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     return Judgement(
         CONFIRMED if worst < 0.01 else REFUTED,
         "E[M] - lambda over the lambdas: " + "; ".join(words),
-        "A clipped box is smaller, and lies in a corner less often than in the centre.",
+        "A clipped box is smaller, and lies in a corner less often than in the centre."
+        if worst >= 0.01
+        else "",
     )
 
 

@@ -99,7 +99,9 @@ def theorem_2(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         " ... the mean is"
         f" lambda and a_jk are as wanted, within {had['closed_corrected'].max():.0e} in closed form and {drawn:.1f}"
         f" standard errors of {parameters.masks:,} masks",
-        "M = lambda + S^(1/2) Z; the printed mask has the mean 1 - lambda, and is right for lambda = 1/2 alone.",
+        "M = lambda + S^(1/2) Z; the printed mask has the mean 1 - lambda, and is right for lambda = 1/2 alone."
+        if verdict == CORRECTED
+        else "",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import interval, spread
+from mixbench.studies.judging import MORE, interval, spread
 from mixbench.studies.study import CONFIRMED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ def _by_network(of: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def negative(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """The least alpha is below zero at every look of every network."""
+    """The least alpha is below zero at every look of every network with Mixup: of all kinds of network to confirm, of
+    none to refute.
+    """
     words, always, without = [], list[bool](), list[bool]()
     for part in parts(parameters):
         model, method = part.split(", ")
@@ -124,8 +126,13 @@ def negative(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             " alpha are negative"
         )
     verdict = CONFIRMED if all(always) else UNDECIDED if any(always) else REFUTED
-    remark = "It is no effect of Mixup: without it the least alpha is below zero at every look too."
-    return Judgement(verdict, "; ".join(words), remark if all(without) else "")
+    remark = (
+        "It is no effect of Mixup: without it the least alpha is below zero at every look too."
+        if all(without)
+        else ""
+    )
+    more = "The two kinds of network differ: others would tell." if verdict == UNDECIDED else ""
+    return Judgement(verdict, "; ".join(words), f"{remark} {more}".strip())
 
 
 def unintended(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -143,7 +150,7 @@ def unintended(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         )
     verdict = CONFIRMED if all(below) else REFUTED if all(above) else UNDECIDED
     remark = "It rewards larger norms, or other angles: whether the norms grow by it was not measured."
-    return Judgement(verdict, "; ".join(words), remark if verdict == CONFIRMED else "")
+    return Judgement(verdict, "; ".join(words), {CONFIRMED: remark, UNDECIDED: MORE}.get(verdict, ""))
 
 
 STUDY = Study(

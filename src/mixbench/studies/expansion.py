@@ -130,7 +130,7 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f" (a_jk off by up to {' and '.join(f'{off[part]:.0%}' for part in wrong)}). In general a_jk under"
         " D-tilde is E[lambda (1 - M_j)(1 - M_k) + (1 - lambda) M_j M_k] under Beta(alpha, beta). The published"
         " GMix, which takes the box the other way for lambda < 1/2, has that symmetry; the text's has not."
-        if wrong
+        if verdict == CORRECTED
         else "",
     )
 

@@ -115,7 +115,9 @@ def identity(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 
 def flatness(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """The squared norm of theta_1^T grad_theta_1 F after the term was minimised: below half of what it was, or not."""
+    """The squared norm of theta_1^T grad_theta_1 F after the term was minimised, by mask: below half of what it was, by
+    the interval of the median, for all to confirm; above half for all to refute, unless all of G leaves less than half.
+    """
     words, flat = [], {}
     for name in METHODS:
         of = numbers[numbers["method"] == name]
@@ -128,7 +130,15 @@ def flatness(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         )
     held = [name for name, found in flat.items() if found == CONFIRMED]
     whole_too = numbers["norm_left_G"].groupby(numbers["method"]).median().max() < 0.5
-    verdict = CONFIRMED if len(held) == len(METHODS) else CORRECTED if held or whole_too else REFUTED
+    verdict = (
+        CONFIRMED
+        if len(held) == len(METHODS)
+        else CORRECTED
+        if held or whole_too
+        else UNDECIDED
+        if UNDECIDED in flat.values()
+        else REFUTED
+    )
     remark = (
         "The term is the square of the trace of that matrix, and cos^2(grad f, x) of its squared norm"
         f" ({numbers['share'].median():.2g} in the median before): it can vanish and leave most of the norm. Below one"

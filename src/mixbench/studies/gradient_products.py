@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixbench.schema.knob import knob
+from mixbench.studies.judging import paired
 from mixbench.studies.study import CONFIRMED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -106,13 +107,13 @@ def by_seed(numbers: pd.DataFrame, scaled: bool) -> dict[str, pd.DataFrame]:
 
 def _against(of: pd.DataFrame, other: str) -> tuple[str, str]:
     """CutMix over another method, paired by seed: the verdict on "smaller", and the ratio in words."""
-    from scipy import stats
-
-    ratio = np.log((of["CutMix"] / of[other]).to_numpy())
-    # Student's interval: the bootstrap's is too narrow for a handful of seeds.
-    low, high = stats.t.interval(0.95, len(ratio) - 1, ratio.mean(), stats.sem(ratio))
+    ours, theirs = (np.log(of[name].to_numpy()) for name in ("CutMix", other))
+    low, high = paired(ours, theirs)
     verdict = CONFIRMED if high < 0 else REFUTED if low > 0 else UNDECIDED
-    return verdict, f"{np.exp(ratio.mean()):.2f} ({np.exp(low):.2f} to {np.exp(high):.2f}) times {other}"
+    return (
+        verdict,
+        f"{np.exp((ours - theirs).mean()):.2f} ({np.exp(low):.2f} to {np.exp(high):.2f}) times {other}",
+    )
 
 
 def _scale(parameters: Parameters) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESAMPLES = 2_000
+MORE = "The intervals decide neither way: more seeds would tell."
 
 
 def agreed(verdicts: Sequence[str]) -> str:
@@ -25,6 +26,16 @@ def agreed(verdicts: Sequence[str]) -> str:
 def as_printed(printed: ArrayLike, corrected: ArrayLike) -> str:
     """The verdict on a statement that was tried many times as it is printed, and with a correction; both bool."""
     return CONFIRMED if np.all(printed) else CORRECTED if np.all(corrected) else REFUTED
+
+
+def sided(intervals: Sequence[tuple[float, float]]) -> str:
+    """The verdict of several comparisons, by the interval of each: confirmed where all lie above 0, refuted where all
+    lie below, corrected where some lie above and all others below; undecided where one has 0 within.
+    """
+    above, below = ([of(ends) for ends in intervals] for of in (lambda e: e[0] > 0, lambda e: e[1] < 0))
+    if not all(up or down for up, down in zip(above, below, strict=True)):
+        return UNDECIDED
+    return CONFIRMED if all(above) else REFUTED if all(below) else CORRECTED
 
 
 def interval(values: ArrayLike, statistic: Callable[..., Any], share: float = 0.95) -> tuple[float, float]:
@@ -42,6 +53,17 @@ def interval(values: ArrayLike, statistic: Callable[..., Any], share: float = 0.
     return float(found.low), float(found.high)
 
 
+def paired(values: ArrayLike, others: ArrayLike, share: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of values less others, seed by seed: that of the bootstrap is too narrow for a
+    handful of seeds.
+    """
+    differences = np.asarray(values, dtype=float) - np.asarray(others, dtype=float)
+    if np.ptp(differences) == 0:
+        return float(differences[0]), float(differences[0])
+    low, high = stats.t.interval(share, len(differences) - 1, differences.mean(), stats.sem(differences))
+    return float(low), float(high)
+
+
 def quantile_of(value: float, among: ArrayLike) -> float:
     """The share of the numbers that are smaller than `value`."""
     return float(np.mean(np.asarray(among, dtype=float) < value))
@@ -51,6 +73,14 @@ def values_of(numbers: pd.DataFrame, part: str, quantity: str) -> np.ndarray:
     """One quantity of a part, case by case, of numbers with the columns part, case, quantity and value."""
     chosen = numbers[(numbers["part"] == part) & (numbers["quantity"] == quantity)]
     return chosen.sort_values("case")["value"].to_numpy()
+
+
+def values_at(numbers: pd.DataFrame, part: str, setting: str, quantity: str) -> np.ndarray:
+    """One quantity of a part and setting, sample by sample, of numbers with the columns part, setting, sample, quantity
+    and value.
+    """
+    of = numbers[(numbers["part"] == part) & (numbers["setting"] == setting)]
+    return of[of["quantity"] == quantity].sort_values("sample")["value"].to_numpy()
 
 
 def spread(values: ArrayLike) -> str:

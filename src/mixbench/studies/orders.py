@@ -1,15 +1,16 @@
-"""Zou et al., Theorem 1 and equation 5, and Zhang et al., Lemma 3.1: expansions of Mixup's loss on trained networks."""
+"""Zou et al., Theorem 1, and Zhang et al., Lemma 3.1: expansions of Mixup's loss on trained networks, by order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import as_printed, interval, spread, values_of
+from mixbench.studies import first_order
+from mixbench.studies.judging import MORE, as_printed, interval, spread, values_of
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from mixbench.summarize.plots import Plot
 
 TANH = {"untrained": "before training", "trained": "after training"}
-RELU = {"without biases": False, "with biases": True}
 NEAR = (0.04, 0.02)  # 1 - lambda, for how fast the remainder vanishes
 SLOPES = (1, 2, 3, 4)  # orders K of which that is measured: beyond, rounding shows
-ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 8.0)
 
 
 @dataclass
@@ -45,10 +44,11 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
 
     if part in TANH:
         cases = _tanh(parameters, part == "trained")
-    elif part in RELU:
-        cases = _relu(parameters, RELU[part])
+    elif part in first_order.RELU:
+        p, biases = parameters, first_order.RELU[part]
+        cases = first_order.relu(p.networks, p.width, biases, p.steps, p.lr, p.alpha)
     else:
-        cases = _weights()
+        cases = first_order.weights()
     rows = [
         {"case": case, "quantity": name, "value": value}
         for case, numbers in enumerate(cases)
@@ -57,53 +57,14 @@ def compute(parameters: Parameters, part: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _digits(components: int | None = None) -> tuple[Tensor, Tensor]:
-    """Centred pixels, or their first principal components, and labels."""
-    import torch
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    inputs = torch.from_numpy(pixels / 16)
-    inputs = inputs - inputs.mean(0)
-    if components is not None:
-        inputs = inputs @ torch.linalg.svd(inputs, full_matrices=False).Vh[:components].T
-    return inputs, torch.from_numpy(labels)
-
-
-def _train(
-    p: Parameters,
-    model: Callable[[Tensor], Tensor],
-    weights: list[Tensor],
-    seed: int,
-    inputs: Tensor,
-    labels: Tensor,
-) -> None:
-    """Stochastic gradient descent on Mixup's loss, in place."""
-    import torch
-    from torch.nn import functional as F
-
-    generator, ratio = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    targets = F.one_hot(labels, 10).double()
-    optimizer = torch.optim.SGD([w.requires_grad_() for w in weights], lr=p.lr, momentum=0.9)
-    for _ in range(p.steps):
-        one, two = torch.randint(len(inputs), (2, 128), generator=generator)
-        lam = ratio.beta(p.alpha, p.alpha)
-        output = model(lam * inputs[one] + (1 - lam) * inputs[two])
-        loss = F.cross_entropy(output, lam * targets[one] + (1 - lam) * targets[two])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    for w in weights:
-        w.requires_grad_(False)
-
-
 def _tanh(p: Parameters, trained: bool) -> Iterator[dict[str, float]]:
     import torch
     from torch.nn import functional as F
 
     from mixbench.analysis.approximation import initial, quadrature
+    from mixbench.analysis.digits import digits, train
 
-    inputs, labels = _digits(10)
+    inputs, labels = digits(10)
     lam, share = quadrature(p.alpha, p.nodes)
     for seed in range(p.networks):
         generator = torch.Generator().manual_seed(seed)
@@ -113,7 +74,7 @@ def _tanh(p: Parameters, trained: bool) -> Iterator[dict[str, float]]:
             return torch.tanh(x @ weights[0][:-1] + weights[0][-1]) @ weights[1][:-1] + weights[1][-1]
 
         if trained:
-            _train(p, model, weights, seed, inputs, labels)
+            train(model, weights, seed, inputs, labels, steps=p.steps, lr=p.lr, alpha=p.alpha)
         one, two = torch.randint(len(inputs), (2, p.pairs), generator=generator)
         pair = inputs[one], inputs[two] - inputs[one], F.one_hot(labels[one], 10).double()
         yield _orders(p, weights, pair, 1 - lam, share)
@@ -170,43 +131,6 @@ def _orders(
     return found
 
 
-def _relu(p: Parameters, biases: bool) -> Iterator[dict[str, float]]:
-    """q of equation 4 and its approximation of equation 5, on centred pixels."""
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    from mixbench.analysis.directions import coefficients
-
-    inputs, labels = _digits()
-    for seed in range(p.networks):
-        torch.manual_seed(seed)
-        layers = [nn.Linear(i, o, bias=biases) for i, o in ((64, p.width), (p.width, p.width), (p.width, 10))]
-        model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]).double()
-        _train(p, model, [w.detach() for w in model.parameters()], seed, inputs, labels)
-        model.requires_grad_(False)
-        _, q = coefficients(model, inputs, labels, torch.zeros_like(inputs[0]))
-        output = model(inputs)
-        cheap = ((F.one_hot(labels, 10) - output.softmax(1)) * output).sum(1)
-        yield {
-            "far": float(((cheap - q).abs() / q.abs().clamp(min=1e-30)).median()),
-            "correlation": float(torch.corrcoef(torch.stack([q, cheap]))[0, 1]),
-            "sum": float(cheap.abs().sum() / q.abs().sum()),
-        }
-
-
-def _weights() -> Iterator[dict[str, float]]:
-    """E[1 - lambda] by a million draws of D-tilde, and as the text has it."""
-    generator = np.random.default_rng(0)
-    for alpha in ALPHAS:
-        drawn = 1 - generator.beta(alpha + 1, alpha, 1_000_000)
-        yield {
-            "drawn": drawn.mean(),
-            "error": drawn.std() / 1000,
-            "printed": 1 - (alpha + 1) / (2 * alpha + 1),
-        }
-
-
 def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     """The error of the expansions against their order, median and quartiles over networks."""
     from mixbench.summarize.plots import Line, Panel
@@ -250,7 +174,9 @@ def theorem_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
 
 
 def large_order(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """The error at the largest order is below that at order 1, in expectation over lambda."""
+    """The error at the largest order is below that at order 1, in expectation over lambda, by the interval of the
+    median; below before training and above after it is a correction.
+    """
     words, lower = [], []
     for part, title in TANH.items():
         by_order = {k: values_of(numbers, part, f"error_{k}") for k in range(1, parameters.orders + 1)}
@@ -262,14 +188,19 @@ def large_order(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             f"{title}: relative error " + ", ".join(f"{np.median(by_order[k]):.2g} (K = {k})" for k in some)
         )
     verdict = (
-        CONFIRMED if max(lower) < 0 else REFUTED if min(lower) > 0 else CORRECTED if 1 in lower else UNDECIDED
+        CONFIRMED
+        if max(lower) < 0
+        else REFUTED
+        if min(lower) > 0
+        else CORRECTED
+        if lower == [-1, 1]
+        else UNDECIDED
     )
-    return Judgement(
-        verdict,
-        "; ".join(words),
+    remark = (
         "While the network is nearly linear. After training the series diverges: 1 - lambda is up to 1, and the series"
-        " of tanh and of the softmax have small radii of convergence." if verdict == CORRECTED else "",
-    )  # fmt: skip
+        " of tanh and of the softmax have small radii of convergence."
+    )
+    return Judgement(verdict, "; ".join(words), {CORRECTED: remark, UNDECIDED: MORE}.get(verdict, ""))
 
 
 def dominates(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -292,41 +223,8 @@ def dominates(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         if ends[0][0] > 0.5 > ends[1][1]
         else UNDECIDED
     )
-    return Judgement(verdict, "; ".join(words), "Before training only." if verdict == CORRECTED else "")
-
-
-def equation_5(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """The approximation of q without derivatives, on ReLU networks with and without biases."""
-    words = []
-    for part in RELU:
-        far, correlation = values_of(numbers, part, "far"), values_of(numbers, part, "correlation")
-        words.append(
-            f"{part}: median relative difference {spread(far)}, correlation {spread(correlation)}, sum of the sizes"
-            f" {spread(values_of(numbers, part, 'sum'))} times that of q"
-        )
-    exact, near = (
-        values_of(numbers, "without biases", "far").max() < 1e-6,
-        values_of(numbers, "with biases", "far").max() < 1e-6,
-    )
-    verdict = CONFIRMED if exact and near else CORRECTED if exact else REFUTED
-    return Judgement(
-        verdict,
-        "; ".join(words),
-        "Exact without biases and with centred examples alone; BatchNorm's shifts are biases too."
-        if verdict == CORRECTED
-        else "",
-    )
-
-
-def mean_weight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
-    """E[1 - lambda] of D-tilde against draws."""
-    drawn, error, printed = (values_of(numbers, "weights", name) for name in ("drawn", "error", "printed"))
-    off = np.abs(drawn - printed) / error
-    told = ", ".join(f"{d:.4f} for alpha {a:g}" for a, d in zip(ALPHAS, drawn, strict=True))
-    return Judgement(
-        CONFIRMED if off.max() < 5 else REFUTED,
-        f"{told}; within {off.max():.1f} standard errors of a million draws",
-    )
+    remark = {CORRECTED: "Before training only.", UNDECIDED: MORE}.get(verdict, "")
+    return Judgement(verdict, "; ".join(words), remark)
 
 
 def lemma_3_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -341,22 +239,24 @@ def lemma_3_1(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         verdict,
         f"{len(slopes)} tanh networks: the remainder falls with the power {spread(slopes)} of 1 - lambda; with lambda ~"
         f" Beta({parameters.alpha:g}, {parameters.alpha:g}), {told}",
-        "It vanishes with 1 - lambda, which is 1/3 in the mean for alpha = 1: there it is no small number.",
+        "It vanishes with 1 - lambda, which is 1/3 in the mean for alpha = 1: there it is no small number."
+        if verdict == CONFIRMED
+        else "",
     )
 
 
 STUDY = Study(
     about="Expansions of Mixup's loss in directional derivatives, against the loss itself, by their order",
     parameters=Parameters,
-    parts=lambda parameters: [*TANH, *RELU, "weights"],
+    parts=lambda parameters: [*TANH, *first_order.RELU, "weights"],
     compute=compute,
     draw=draw,
     judges={
         "theorem_1": theorem_1,
         "large_order": large_order,
         "dominates": dominates,
-        "equation_5": equation_5,
-        "mean_weight": mean_weight,
+        "equation_5": first_order.equation_5,
+        "mean_weight": first_order.mean_weight,
         "lemma_3_1": lemma_3_1,
     },
 )

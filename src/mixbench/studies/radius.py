@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import agreed, interval, quantile_of, spread
+from mixbench.studies.judging import MORE, agreed, interval, quantile_of, spread
 from mixbench.studies.study import CONFIRMED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -128,8 +128,11 @@ def grows(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             f" {10**high:.3g}), in {np.mean(gain > 0):.0%} of {len(gain)} cases"
         )
     exact = [np.mean(ends(numbers, parameters, part)[1]["accuracy"] == 1) for part in MODELS]
-    remark = f"After training {min(exact):.0%} or more classify all of their examples."
-    return Judgement(agreed(verdicts), "; ".join(words), remark)
+    remark, verdict = (
+        f"After training {min(exact):.0%} or more classify all of their examples.",
+        agreed(verdicts),
+    )
+    return Judgement(verdict, "; ".join(words), f"{remark} {MORE}" if verdict == UNDECIDED else remark)
 
 
 def printed_pair(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
@@ -161,7 +164,8 @@ def many_above(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             f"{name}: the largest R_i is {spread(after['largest'])}; three or more exceed 0.8 in {several.mean():.1%}"
             f" of the networks ({low:.1%} to {high:.1%})"
         )
-    return Judgement(agreed(verdicts), "; ".join(words))
+    verdict = agreed(verdicts)
+    return Judgement(verdict, "; ".join(words), MORE if verdict == UNDECIDED else "")
 
 
 STUDY = Study(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixbench.schema.knob import knob
-from mixbench.studies.judging import agreed, interval
+from mixbench.studies.judging import MORE, agreed, interval
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GAMMAS = (0.3, 0.5, 0.8)  # the paper's default, and the two that its figure 6 singles out
 BATCH = 128
+DIFFER = "The sign differs between rho and epochs, or is not clear: the paper's own networks would tell."
 SPACES = {"own": "the network's own features", "plain": "those of a network trained without Mixup and SAM"}
 
 
@@ -184,16 +185,18 @@ def equation_14(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     return Judgement(
         verdict,
         f"{'; '.join(words)}; difference at gamma 0.5 {told}",
-        "On average over batches, not in each." if verdict == CORRECTED else "",
+        {CORRECTED: "On average over batches, not in each.", UNDECIDED: MORE}.get(verdict, ""),
     )
 
 
 def correlation(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     """Sorted by rise, the mixtures are likely to be sorted by loss."""
     cells = _cells(numbers, numbers["rank_correlation"])
+    verdict = agreed([_above(values, 0) for values in cells.values()])
     return Judgement(
-        agreed([_above(values, 0) for values in cells.values()]),
+        verdict,
         f"rank correlation of rise and loss within a batch {_range(cells, '.2f')}",
+        DIFFER if verdict == UNDECIDED else "",
     )
 
 
@@ -206,7 +209,7 @@ def _intrusion(space: str) -> Callable[[pd.DataFrame, Parameters], Judgement]:
             verdict,
             f"in {SPACES[space]}, {minus.mean():.1%} of B- and {plus.mean():.1%} of B+ intrude; difference in points"
             f" {_range(cells, '+.1f')}",
-            "The sign differs between rho and epochs." if verdict == UNDECIDED else "",
+            DIFFER if verdict == UNDECIDED else "",
         )
 
     return judged

@@ -84,6 +84,9 @@ STUDIES = {
     "construction": "mixbench.studies.construction",
     "expansion": "mixbench.studies.expansion",
     "gradient_products": "mixbench.studies.gradient_products",
+    "attacked": "mixbench.studies.attacked",
+    "curves": "mixbench.studies.curves",
+    "unbounded": "mixbench.studies.unbounded",
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
 }
