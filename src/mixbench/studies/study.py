@@ -70,6 +70,7 @@ STUDIES = {
     "gradient_products": "mixbench.studies.gradient_products",
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
+    "graphs": "mixbench.studies.graphs",
 }
 
 
