@@ -16,7 +16,10 @@ from mixbench.data.store.graphs import import_graphs, members, standing, verifie
 from mixbench.errors import DataError
 from mixbench.schema.graphs import GRAPHS, GraphSpec
 
-PACKED = Path(os.environ.get("MIXBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "tu_graphs.zip"
+PACKED = (
+    Path(os.environ.get("MIXBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    / "tu_graphs.zip"
+)
 OURS = GraphSpec("ours", "", "OURS", 20, 2, "tag", 2, "")
 # A path of three nodes and a single node, in turn: labels 7 and 3, tags 5 and 2.
 PATH, SINGLE = "3 7\n5 1 1\n2 2 0 2\n5 1 1\n", "1 3\n2 0\n"
@@ -29,7 +32,9 @@ def written(folder: Path) -> Path:
         test = [2 * k, 2 * k + 1]
         parts = {"test": test, "train": [i for i in range(20) if i not in test]}
         for part, rows in parts.items():
-            (folder / "OURS" / "10fold_idx" / f"{part}_idx-{k + 1}.txt").write_text("\n".join(map(str, rows)) + "\n")
+            (folder / "OURS" / "10fold_idx" / f"{part}_idx-{k + 1}.txt").write_text(
+                "\n".join(map(str, rows)) + "\n"
+            )
     return folder
 
 
@@ -40,7 +45,12 @@ def test_what_is_read_is_what_is_written(tmp_path: Path) -> None:
     assert found.nodes.tolist()[:4] == [0, 3, 4, 7]
     assert found.edges.tolist()[:4] == [0, 4, 4, 8]
     assert found.features.tolist()[:5] == [1, 0, 1, 0, 1]
-    assert list(zip(found.source[:4].tolist(), found.target[:4].tolist(), strict=True)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
+    assert list(zip(found.source[:4].tolist(), found.target[:4].tolist(), strict=True)) == [
+        (1, 0),
+        (0, 1),
+        (2, 1),
+        (1, 2),
+    ]
     assert found.folds[3].test.tolist() == [6, 7]
     assert len(found.folds[3].train) == 18
 
@@ -80,7 +90,12 @@ def test_a_bad_line_is_named(tmp_path: Path, old: str, new: str, said: str) -> N
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("4\n20\n", "line 2: graph 20"), ("4\nfive\n", "line 2: 'five'"), ("4\n", "graph 5 0 times"), ("4\n5\n6\n", "graph 6 2 times")],
+    [
+        ("4\n20\n", "line 2: graph 20"),
+        ("4\nfive\n", "line 2: 'five'"),
+        ("4\n", "graph 5 0 times"),
+        ("4\n5\n6\n", "graph 6 2 times"),
+    ],
 )
 def test_a_bad_index_is_named(tmp_path: Path, content: str, said: str) -> None:
     """By definition: each graph is in one part of a fold."""
@@ -122,7 +137,7 @@ def test_a_bad_source_changes_nothing(tmp_path: Path) -> None:
     source, root = written(tmp_path / "source"), tmp_path / "root"
     import_graphs(OURS, source, root)
     (source / "OURS.txt").write_text("20\n" + PATH)
-    with pytest.raises(DataError, match="source.*cut off"):
+    with pytest.raises(DataError, match=r"source.*cut off"):
         import_graphs(OURS, source, root)
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(DataError, match=r"bad\.zip"):

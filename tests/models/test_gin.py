@@ -30,7 +30,10 @@ def random_graphs(count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
 
 def store_of(graphs: list[tuple[Tensor, Tensor]]) -> GraphStore:
     ends = [adjacency.nonzero().T for adjacency, _ in graphs]  # sorted by the first: the target
-    starts = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in ([len(x) for _, x in graphs], [e.shape[1] for e in ends])]
+    starts = [
+        np.concatenate([[0], np.cumsum(sizes)])
+        for sizes in ([len(x) for _, x in graphs], [e.shape[1] for e in ends])
+    ]
     return GraphStore(
         features=torch.cat([x.argmax(1) for _, x in graphs]), nodes=starts[0], edges=starts[1],
         source=torch.cat([e[1] for e in ends]), target=torch.cat([e[0] for e in ends]),
@@ -58,7 +61,7 @@ def scrambled(seed: int) -> GIN:
 
 
 def dense(net: GIN, x: Tensor, adjacency: Tensor, batch: Tensor) -> Tensor:
-    """The equations by hand: h' = relu(BN(W2 relu(BN(W1 (A + I) h)))), sum over layers of W (sum of a graph's h) + b."""
+    """The equations by hand: h' = relu(BN(W2 relu(BN(W1 (A + I) h)))), and the sum over layers of W (sum of h) + b."""
 
     def normalised(z: Tensor, norm: torch.nn.BatchNorm1d) -> Tensor:
         z = (z - z.mean(0)) / (z.var(0, unbiased=False) + norm.eps).sqrt()
@@ -107,7 +110,9 @@ def test_a_stack_is_its_networks() -> None:
             torch.testing.assert_close(stack.read(stack.encode(batch))[m, :given], out, rtol=1e-3, atol=1e-4)
         for name, weight in net.named_parameters():
             ours = stack.weights[name].grad[m]
-            torch.testing.assert_close(ours.T if weight.dim() == 2 else ours[0], weight.grad, rtol=5e-3, atol=5e-4)
+            torch.testing.assert_close(
+                ours.T if weight.dim() == 2 else ours[0], weight.grad, rtol=5e-3, atol=5e-4
+            )
         assert batch.labels[m, :given].tolist() == [i % K for i in rows if i >= 0]
     fresh = StackedGIN([net.parameters_of_one() for net in nets])
     fresh.training = False

@@ -65,7 +65,9 @@ def batch_of(graphs: Graphs, chosen: list[int]) -> tuple[Tensor, Tensor, Tensor]
     return torch.cat(x), torch.cat(edges, dim=1), torch.tensor(of)
 
 
-def one_by_one(graphs: Graphs, c: Candidate, epochs: int, epoch: str, size: int) -> tuple[list[float], list[float]]:
+def one_by_one(
+    graphs: Graphs, c: Candidate, epochs: int, epoch: str, size: int
+) -> tuple[list[float], list[float]]:
     """A plain loop: PyTorch Geometric, torch's BatchNorm and Adam, mixing and MixupE's objective of the image runs."""
     net = GIN(D, K, width=6, dropout=0.5)
     net.load_state_dict(initial(graphs, c, 6, 0.5), strict=False)
@@ -89,7 +91,12 @@ def one_by_one(graphs: Graphs, c: Candidate, epochs: int, epoch: str, size: int)
             head = Readout(net, drawn.keep[:, t])
             if c.eta:
                 mixupe = MixupE(
-                    eta=c.eta, alpha=c.alpha, variant="paper", samples="original", forward="separate", rescale=True
+                    eta=c.eta,
+                    alpha=c.alpha,
+                    variant="paper",
+                    samples="original",
+                    forward="separate",
+                    rescale=True,
                 )
                 total, logits = mixupe(head, x, y, readout, labels, cross_entropy)
             else:
@@ -115,9 +122,7 @@ def test_folds_together_are_each_alone(graphs: Graphs, epoch: str, monkeypatch: 
         Candidate(0), Candidate(1), Candidate(1, seed=3), Candidate(0, alpha=0.5), Candidate(1, alpha=2.0, eta=0.5)
     ]  # fmt: skip
     epochs = 4 if epoch == "pass" else 1
-    ours = train_folds(
-        graphs, candidates, epochs=epochs, epoch=epoch, batch_size=8, width=6, halve_every=2
-    )
+    ours = train_folds(graphs, candidates, epochs=epochs, epoch=epoch, batch_size=8, width=6, halve_every=2)
     for m, candidate in enumerate(candidates):
         errors, losses = one_by_one(graphs, candidate, epochs, epoch, 8)
         np.testing.assert_allclose(ours.train_loss[:, m], losses, rtol=2e-3)
@@ -127,7 +132,11 @@ def test_folds_together_are_each_alone(graphs: Graphs, epoch: str, monkeypatch: 
 def test_company_changes_nothing(graphs: Graphs) -> None:
     """Limiting case: a candidate trained alone has the numbers that it has among others."""
     among = train_folds(
-        graphs, [Candidate(0), Candidate(1, alpha=1.0, eta=0.1), Candidate(1)], epochs=3, epoch="pass", width=6
+        graphs,
+        [Candidate(0), Candidate(1, alpha=1.0, eta=0.1), Candidate(1)],
+        epochs=3,
+        epoch="pass",
+        width=6,
     )
     alone = train_folds(graphs, [Candidate(1, alpha=1.0, eta=0.1)], epochs=3, epoch="pass", width=6)
     np.testing.assert_allclose(alone.train_loss[:, 0], among.train_loss[:, 1], rtol=1e-4)

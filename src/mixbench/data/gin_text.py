@@ -68,7 +68,9 @@ def read(spec: GraphSpec, folder: Path) -> Graphs:
     told = np.concatenate(degrees if spec.nodes == "degree" else tags)
     kinds, features = np.unique(told, return_inverse=True)
     if len(kinds) != spec.features:
-        raise _bad(path, f"{len(kinds)} different {spec.nodes}s of nodes, where {spec.name} has {spec.features}")
+        raise _bad(
+            path, f"{len(kinds)} different {spec.nodes}s of nodes, where {spec.name} has {spec.features}"
+        )
     return Graphs(
         spec=spec,
         labels=np.searchsorted(np.array(classes), np.array(given)),
@@ -106,7 +108,9 @@ def _graphs(path: Path, text: str) -> Iterator[tuple[int, Indices, Indices, Indi
         ends = set(zip(np.repeat(np.arange(n), degrees).tolist(), neighbours, strict=True))
         one_way = next(((i, j) for i, j in sorted(ends) if (j, i) not in ends), None)
         if one_way or len(ends) != len(neighbours):
-            what = f"node {one_way[1]} does not name node {one_way[0]}" if one_way else "an edge is there twice"
+            what = (
+                f"node {one_way[1]} does not name node {one_way[0]}" if one_way else "an edge is there twice"
+            )
             raise _bad(path, f"lines {at + 1} to {at + 1 + n}: {where} is not undirected: {what}")
         yield label, np.array(tags), np.array(degrees), np.array(neighbours, np.int64)
         at += 1 + n
@@ -122,7 +126,10 @@ def _numbers(path: Path, lines: list[str], at: int, what: str, count: int | None
     except ValueError:
         row = []
     if not row or (count is not None and len(row) != count):
-        raise _bad(path, f"line {at + 1}: '{lines[at][:60]}' is not {what}, as {count or 'at least two'} whole numbers")
+        raise _bad(
+            path,
+            f"line {at + 1}: '{lines[at][:60]}' is not {what}, as {count or 'at least two'} whole numbers",
+        )
     return row
 
 
@@ -164,6 +171,6 @@ def _text(path: Path) -> str:
 
 def _bad(path: Path, what: str) -> DataError:
     return DataError(
-        f"{path}: {what}. Nothing was read from it; import the set anew with `mixbench data import --replace NAME PATH`,"
-        " from an undamaged copy."
+        f"{path}: {what}. Nothing was read from it; import the set anew with `mixbench data import --replace NAME"
+        " PATH`, from an undamaged copy."
     )

@@ -1,7 +1,7 @@
 """Sets of graphs, loaded from where `mixbench data import` has put them.
 
-    graphs = load("mutag")
-    graphs.folds[0].test      # which graphs the first fold is tested on
+graphs = load("mutag")
+graphs.folds[0].test      # which graphs the first fold is tested on
 """
 
 from __future__ import annotations

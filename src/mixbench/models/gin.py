@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -54,7 +56,7 @@ class GIN(nn.Module):
 
     def read(self, readout: Tensor) -> Tensor:
         """Logits (B, K) of a readout."""
-        parts = readout.split([head.in_features for head in self.heads], dim=1)  # type: ignore[misc]
+        parts = readout.split([head.in_features for head in self.heads], dim=1)
         return torch.stack(
             [self.dropout(head(part)) for head, part in zip(self.heads, parts, strict=True)]
         ).sum(0)
@@ -65,11 +67,13 @@ class GIN(nn.Module):
     def parameters_of_one(self) -> dict[str, Tensor]:
         """What `StackedGIN` stacks: the weights, running means and variances by name."""
         return {
-            name: value for name, value in self.state_dict().items() if value.is_floating_point() and "eps" not in name
+            name: value
+            for name, value in self.state_dict().items()
+            if value.is_floating_point() and "eps" not in name
         }
 
 
-def _geometric():  # type: ignore[no-untyped-def]
+def _geometric() -> tuple[Any, Any]:
     """GINConv and the sum pooling of PyTorch Geometric."""
     try:
         from torch_geometric.nn import GINConv, global_add_pool

@@ -79,7 +79,7 @@ class GraphStore:
 
     def batch(self, chosen: Tensor) -> StackedBatch:
         """The graphs `chosen`, int64 (M, B), as a batch; -1 where there is none."""
-        models, size = chosen.shape
+        models = len(chosen)
         given = chosen >= 0
         graph = chosen.clamp_min(0)
         counts = torch.where(given, self.nodes.diff()[graph], 0)
@@ -90,11 +90,15 @@ class GraphStore:
         begin = (counts.cumsum(1) - counts) + padded * torch.arange(models, device=chosen.device)[:, None]
         row = begin.flatten()[slot] + place
         rows = models * padded
-        degree = torch.zeros(rows, dtype=torch.int64, device=chosen.device).index_copy_(0, row, self.degree[node])
+        degree = torch.zeros(rows, dtype=torch.int64, device=chosen.device).index_copy_(
+            0, row, self.degree[node]
+        )
         edge_of, edge = _ranges(self.degree[node])
         near = self.near[self.near_start[node][edge_of] + edge] - node[edge_of] + row[edge_of]
         one = torch.zeros(rows, dtype=torch.int64, device=chosen.device).index_fill_(0, row, 1)
-        first = torch.zeros(rows, self.first.shape[1], device=chosen.device).index_copy_(0, row, self.first[node])
+        first = torch.zeros(rows, self.first.shape[1], device=chosen.device).index_copy_(
+            0, row, self.first[node]
+        )
         weight = given.to(first.dtype)
         return StackedBatch(
             first=first.view(models, padded, -1),
@@ -124,7 +128,7 @@ class _Sum(torch.autograd.Function):
         return embedding_bag(rows.index, x, rows.start, mode="sum")
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         return embedding_bag(ctx.back.index, grad.contiguous(), ctx.back.start, mode="sum"), None, None
 
 
@@ -137,7 +141,7 @@ class _Moments(torch.autograd.Function):
         return torch.bmm(real.mT, x), torch.bmm(x.mT, x)
 
     @staticmethod
-    def backward(ctx: Any, total: Tensor, square: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, total: Tensor, square: Tensor) -> Any:
         x, real = ctx.saved_tensors
         return torch.baddbmm(torch.bmm(real, total), x, square + square.mT), None
 
@@ -152,7 +156,7 @@ class _LinearReLU(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight, real, y = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, y, 0)
         back = torch.bmm(grad, weight.mT) if ctx.needs_input_grad[0] else None
@@ -197,7 +201,11 @@ class StackedGIN:
 
     def _unit(self, x: Tensor, linear: str, norm: str, batch: StackedBatch) -> Tensor:
         """A linear map without bias, BatchNorm over the real nodes, ReLU."""
-        weight, gain, shift = self.weights[linear], self.weights[f"{norm}.weight"], self.weights[f"{norm}.bias"]
+        weight, gain, shift = (
+            self.weights[linear],
+            self.weights[f"{norm}.weight"],
+            self.weights[f"{norm}.bias"],
+        )
         running = self.running[f"{norm}.running_mean"], self.running[f"{norm}.running_var"]
         if self.training:
             if x.requires_grad:

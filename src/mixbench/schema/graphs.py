@@ -104,5 +104,7 @@ GRAPHS: dict[str, GraphSpec] = {spec.name: spec for spec in _ALL}
 def find_graphs(name: str) -> GraphSpec:
     """The set of graphs called `name`. Raises ConfigError where there is none."""
     if name not in GRAPHS:
-        raise ConfigError(f"no set of graphs '{name}'.{nearest(name, list(GRAPHS))} Allowed: {', '.join(GRAPHS)}.")
+        raise ConfigError(
+            f"no set of graphs '{name}'.{nearest(name, list(GRAPHS))} Allowed: {', '.join(GRAPHS)}."
+        )
     return GRAPHS[name]

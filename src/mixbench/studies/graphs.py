@@ -12,7 +12,7 @@ import numpy as np
 from mixbench.schema.graphs import FOLDS
 from mixbench.schema.knob import knob
 from mixbench.studies.judging import interval
-from mixbench.studies.study import REFUTED, UNDECIDED, Judgement, Study
+from mixbench.studies.study import REFUTED, UNDECIDED, Cells, Judgement, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,61 +60,61 @@ class Parameters:
 def parts(parameters: Parameters) -> Sequence[str]:
     """What decides most first: with 50 batches an epoch a network makes five to eight times as many steps."""
     p = parameters
-    cells = [(name, "pass") for name in (*p.sets, *p.few)] + [(name, "50 batches") for name in p.sets]
-    return [f"{name}, {epoch}, {method}" for name, epoch in cells for method in METHODS]
+    full = [(name, "pass", number) for name in p.sets for number in range(len(p.alphas))]
+    rest = [*((name, "pass", 0) for name in p.few), *((name, "50 batches", 0) for name in p.sets)]
+    return [f"{name}, {epoch}, setting {number}" for name, epoch, number in full + rest]
 
 
-def tries(parameters: Parameters, part: str) -> list[Candidate]:
-    """The candidates of a part, setting by setting; with few passes or 50 batches an epoch the first setting alone."""
+def tries(parameters: Parameters, part: str) -> dict[str, list[Candidate]]:
+    """The candidates of a part, fold by fold, of each method."""
     from mixbench.training.folds import Candidate
 
-    name, epoch, method = part.split(", ")
-    alphas = parameters.alphas[: 1 if epoch != "pass" or name in parameters.few else None]
-    settings: list[dict] = {
-        "ERM": [{"seed": seed} for seed in range(len(alphas))],
-        "Mixup": [{"alpha": alpha} for alpha in alphas],
-        "MixupE": [{"alpha": alpha, "eta": parameters.eta} for alpha in alphas],
-    }[method]
-    return [Candidate(fold, **setting) for setting in settings for fold in range(FOLDS)]
+    number = int(part.rpartition(" ")[2])
+    alpha, folds = parameters.alphas[number], range(FOLDS)
+    return {
+        "ERM": [Candidate(fold, seed=number) for fold in folds],
+        "Mixup": [Candidate(fold, alpha=alpha) for fold in folds],
+        "MixupE": [Candidate(fold, alpha=alpha, eta=parameters.eta) for fold in folds],
+    }
 
 
 def compute(parameters: Parameters, part: str) -> pd.DataFrame:
-    """Of each setting and fold: the test error in percent by three rules, and the last training loss."""
+    """Of each method and fold: the test error in percent by three rules, and the last training loss."""
     import pandas as pd
 
     from mixbench.data.graphs import load
     from mixbench.training.folds import train_folds
 
     p = parameters
-    name, epoch, method = part.split(", ")
-    candidates = tries(p, part)
+    name, epoch, setting = part.split(", ")
+    candidates = [(method, c) for method, of in tries(p, part).items() for c in of]
     curves = train_folds(
-        load(name), candidates, epochs=p.few_epochs if name in p.few else p.epochs, epoch=epoch,
+        load(name), [c for _, c in candidates], epochs=p.few_epochs if name in p.few else p.epochs, epoch=epoch,
         batch_size=p.batch_size, width=p.width, dropout=p.dropout,
     )  # fmt: skip
     rows = []
-    for first in range(0, len(candidates), FOLDS):
-        errors = curves.test_error[:, first : first + FOLDS]
-        common = int(errors.mean(1).argmin())
-        for fold, candidate in enumerate(candidates[first : first + FOLDS]):
-            rows.append(
-                {
-                    "set": name,
-                    "epoch": epoch,
-                    "method": method,
-                    "setting": first // FOLDS,
-                    "seed": candidate.seed,
-                    "alpha": candidate.alpha,
-                    "eta": candidate.eta,
-                    "fold": fold,
-                    "best": errors[:, fold].min(),
-                    "best_epoch": int(errors[:, fold].argmin()) + 1,
-                    "gin": errors[common, fold],
-                    "gin_epoch": common + 1,
-                    "last": errors[-1, fold],
-                    "train_loss": curves.train_loss[-1, first + fold],
-                }
-            )
+    for m, (method, candidate) in enumerate(candidates):
+        first = m - candidate.fold
+        common = int(curves.test_error[:, first : first + FOLDS].mean(1).argmin())
+        errors = curves.test_error[:, m]
+        rows.append(
+            {
+                "set": name,
+                "epoch": epoch,
+                "method": method,
+                "setting": int(setting.rpartition(" ")[2]),
+                "seed": candidate.seed,
+                "alpha": candidate.alpha,
+                "eta": candidate.eta,
+                "fold": candidate.fold,
+                "best": errors.min(),
+                "best_epoch": int(errors.argmin()) + 1,
+                "gin": errors[common],
+                "gin_epoch": common + 1,
+                "last": errors[-1],
+                "train_loss": curves.train_loss[-1, m],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -126,7 +126,7 @@ def by_fold(
     The last epoch is chosen by nothing, and has the first setting always. Empty where there are no numbers.
     """
     of = numbers[(numbers["set"] == name) & (numbers["epoch"] == epoch) & (numbers["method"] == method)]
-    found = []
+    found = list[tuple[np.ndarray, str]]()
     for _, rows in of.groupby("setting"):
         setting = rows.sort_values("fold").to_dict("records")
         words = {
@@ -145,7 +145,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     from mixbench.summarize.plots import Line, Panel
 
     plots: list[Plot] = []
-    for epoch in ("pass", "50 batches"):
+    for epoch, words in (("pass", "epochs are passes"), ("50 batches", "epochs of 50 batches")):
         for name in parameters.sets:
             lines = []
             for style, method in enumerate(METHODS):
@@ -154,15 +154,18 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
                     of = list(COLUMNS).index(name)
                     lines.append(
                         Line(
-                            method, style, [0, 1, 2], [float(v.mean()) for v in values],
+                            method,
+                            style,
+                            [0, 1, 2],
+                            [float(v.mean()) for v in values],
                             [float(v.std(ddof=1) / np.sqrt(len(v))) for v in values],
                             printed=[(2, PRINTED[method][of])],
-                        )  # fmt: skip
+                        )
                     )
             if lines:
                 plots.append(
                     Panel(
-                        f"{COLUMNS[name]}, an epoch is {'a' if epoch == 'pass' else ''} {epoch}".replace("  ", " "),
+                        f"{COLUMNS[name]}, {words}",
                         "0 last epoch, 1 GIN's epoch, 2 best epoch of each fold",
                         "test error (%)",
                         lines,
@@ -238,6 +241,28 @@ def selection(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     )
 
 
+def values(numbers: pd.DataFrame, parameters: Parameters) -> pd.DataFrame:
+    """The cells of the table: each fold's errors by the three rules, of the setting that each rule chooses."""
+    import pandas as pd
+
+    seeds = f"ERM, best of {len(parameters.alphas)} seeds"
+    found = [pd.DataFrame(columns=["protocol", "row", "column", "seed", *RULES, "chosen"])]
+    for name, epoch in numbers[["set", "epoch"]].drop_duplicates().itertuples(index=False):
+        few = name in parameters.few
+        for row, method in ((seeds, "ERM"), *((method, method) for method in METHODS)):
+            if row == seeds and (few or epoch != "pass"):
+                continue
+            by_rule = {
+                rule: by_fold(numbers, name, epoch, method, rule, first=row == "ERM") for rule in RULES
+            }
+            cell = {rule: errors for rule, (errors, _) in by_rule.items()}
+            if len(cell["best"]):
+                place = {"protocol": "few passes" if few else epoch, "row": row, "column": COLUMNS[name]}
+                chosen = {"seed": range(FOLDS), "chosen": by_rule["best"][1]}
+                found.append(pd.DataFrame({**place, **chosen, **cell}))
+    return pd.concat(found, ignore_index=True)
+
+
 STUDY = Study(
     about="ERM, Mixup and MixupE on graphs, and what choosing by the test folds is worth",
     parameters=Parameters,
@@ -245,4 +270,6 @@ STUDY = Study(
     compute=compute,
     draw=draw,
     judges={"lowest": lowest, "selection": selection},
+    table=Cells(values, lambda part: COLUMNS[part.split(", ")[0]]),
+    partial=True,
 )

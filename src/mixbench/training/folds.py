@@ -118,7 +118,12 @@ def train_folds(
 
 
 def objective(
-    net: StackedGIN, batch: StackedBatch, partners: Tensor, ratio: Tensor, keep: Sequence[Tensor], weights: Tensor
+    net: StackedGIN,
+    batch: StackedBatch,
+    partners: Tensor,
+    ratio: Tensor,
+    keep: Sequence[Tensor],
+    weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The loss (M,) of each network on its mixed batch, and what it minimises: MixupE's, where its weight is not 0.
 
@@ -149,7 +154,7 @@ def draw(
     scores: tuple[int, int],
     dropout: float,
 ) -> Drawn:
-    """What chance gives one candidate in an epoch: `Drawn` without M. `scores` are the numbers of layers and classes."""
+    """What chance gives one candidate in an epoch: `Drawn` without M. `scores`: how many layers and classes."""
     graphs = torch.from_numpy(train)
     if epoch == "pass":
         order = torch.randperm(len(graphs), generator=generator)
@@ -164,10 +169,7 @@ def draw(
     shuffled = torch.rand(chosen.shape, generator=generator)
     partners = shuffled.masked_fill(chosen < 0, 2).argsort(dim=1, stable=True)
     kept = torch.rand(2, *chosen.shape, *scores, generator=generator) >= dropout
-    if alpha is None:
-        ratio = torch.ones(steps)
-    else:
-        ratio = Draws(generator, "cpu").beta(alpha, steps).float()
+    ratio = torch.ones(steps) if alpha is None else Draws(generator, "cpu").beta(alpha, steps).float()
     return Drawn(chosen, partners, ratio, kept / (1 - dropout))
 
 

@@ -89,7 +89,9 @@ def _contents(spec: GraphSpec, source: Path) -> Mapping[str, bytes]:
         for name in members(spec):
             path = at.joinpath(*name.removeprefix(beside).split("/"))
             if not path.is_file():
-                raise DataError(f"{path}: is missing; a set has {len(members(spec))} files, with {FOLDS} folds.")
+                raise DataError(
+                    f"{path}: is missing; a set has {len(members(spec))} files, with {FOLDS} folds."
+                )
             with path.open("rb") as file:
                 found[name] = file.read(MOST_BYTES)
         return found
@@ -129,4 +131,6 @@ def standing(root: Path, spec: GraphSpec) -> tuple[str, str]:
 
 
 def _damaged(path: Path, what: str, spec: GraphSpec) -> DataError:
-    return DataError(f"{path}: {what}. Import it anew with `mixbench data import --replace {spec.name} PATH`.")
+    return DataError(
+        f"{path}: {what}. Import it anew with `mixbench data import --replace {spec.name} PATH`."
+    )
