@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from mixbench.errors import ConfigError
 from mixbench.models.gin import GIN
 from mixbench.models.stacked_gin import GraphStore, StackedBatch, StackedGIN
 
@@ -122,6 +124,13 @@ def test_a_stack_is_its_networks() -> None:
         torch.testing.assert_close(
             logits[m, : sum(i >= 0 for i in rows)], net(*together(graphs, rows)), rtol=1e-3, atol=1e-4
         )
+
+
+def test_without_pytorch_geometric_the_message_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By definition: the command that installs it, and no traceback's words."""
+    monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
+    with pytest.raises(ConfigError, match=r"pip install 'mixbench\[graphs\]'"):
+        GIN(D, K)
 
 
 def test_running_statistics_are_torchs() -> None:

@@ -66,6 +66,7 @@ def test_verdicts() -> None:
     assert "no numbers yet" in lowest(numbers(above), P).ours
     only = Parameters(sets=["mutag"], few=[])
     assert selection(numbers(above, last=30), only).verdict == REFUTED
+    assert selection(numbers(above, last=30), P).verdict == UNDECIDED  # nothing of PTC yet
     assert selection(numbers(above, last=12), only).verdict == UNDECIDED
 
 
