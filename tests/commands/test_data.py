@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_sets_of_graphs(mixbench: Callable, tmp_path: Path) -> None:
-    """By definition: listed with graphs and folds; not downloaded, with the command that helps; a wrong name is told."""
+    """By definition: listed with graphs and folds, not downloaded, the command that helps, a wrong name told."""
     root = ("--data-dir", str(tmp_path))
     rows = mixbench("data", *root).out.splitlines()
     first = {row.split()[0]: row.split() for row in rows if row and row.split()[0] in GRAPHS}

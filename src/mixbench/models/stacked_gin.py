@@ -2,8 +2,9 @@
 
 On sets of a few hundred small graphs a step of one network is all overhead: 11 to 18 ms of a busy core for 32 graphs of
 MUTAG through PyTorch Geometric, 15 ms for a stack of one. Here M networks make one step together, in batched matrix
-products: 1.5 to 2 ms for each of 30. What costs most besides them, normalising over the nodes of a batch, is folded into the linear
-map before it: the mean and the variance of x W over the nodes are those of x, mean(x) W and diag(W' cov(x) W).
+products: 1.5 to 2 ms for each of 30. What costs most besides them, normalising over the nodes of a batch, is folded
+into the linear map before it: the mean and the variance of x W over the nodes are those of x, mean(x) W and
+diag(W' cov(x) W).
 """
 
 from __future__ import annotations
