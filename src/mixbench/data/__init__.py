@@ -149,17 +149,8 @@ def _summed(splits: Splits) -> dict[str, str]:
     return found
 
 
-def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: Any) -> Examples:
-    """One part of an image set as batches on a device: kept there, or `streamed` by so many processes.
+def examples(split: Split, kind: str = "image", **how: Any) -> Examples:
+    """One part of a set as batches on a device. `how` are the keyword arguments of the kind's own `examples`."""
+    from mixbench.data.kinds import kind as of
 
-    `how` are the keyword arguments of `images.Pixels`.
-    """
-    import numpy as np
-
-    from mixbench.data.images import ImageSet
-
-    if streamed:
-        from mixbench.data.stream import StreamedImages
-
-        return StreamedImages(split.inputs, split.labels, **how, readers=readers)
-    return ImageSet(np.asarray(split.inputs), split.labels, **how)
+    return of(kind).examples(split, **how)

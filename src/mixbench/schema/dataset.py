@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
@@ -24,24 +24,22 @@ DataDir = str | os.PathLike[str] | None
 
 @dataclass
 class Dataset:
-    """What all data sets share: how much of them is used."""
+    """What all data sets share, whatever the kind of their inputs.
+
+    `holds_out` is how to hold out examples for validation, in words.
+    """
+
+    holds_out: ClassVar[str] = "add dataset.val_size=N, the number of training examples to hold out"
 
     name: str = MISSING
-    train_size: int | None = knob(
-        "train on this many examples, stratified; null for all", default=None, at_least=1
-    )
-    test_size: int | None = knob(
-        "test on this many examples, stratified; null for all", default=None, at_least=1
-    )
-    val_size: int | None = knob(
-        "hold out this many training examples for validation, stratified; null for none",
-        default=None,
-        at_least=1,
-    )
 
     def spec(self) -> DataSpec:
         """What the set is: sizes, shape and kind of its inputs, classes. Raises ConfigError, DataError."""
         raise NotImplementedError
+
+    def held_out(self) -> int:
+        """How many of the training examples are held out for validation. Raises as `spec` does."""
+        return 0
 
     def label(self) -> str:
         """A short name for directories and tables."""
@@ -57,7 +55,27 @@ class Dataset:
 
 
 @dataclass
-class ImageDataset(Dataset):
+class Sized(Dataset):
+    """A set with a training and a test part of its own, and how much of them is used."""
+
+    train_size: int | None = knob(
+        "train on this many examples, stratified; null for all", default=None, at_least=1
+    )
+    test_size: int | None = knob(
+        "test on this many examples, stratified; null for all", default=None, at_least=1
+    )
+    val_size: int | None = knob(
+        "hold out this many training examples for validation, stratified; null for none",
+        default=None,
+        at_least=1,
+    )
+
+    def held_out(self) -> int:
+        return self.val_size or 0
+
+
+@dataclass
+class ImageDataset(Sized):
     """A set of images with its base augmentation, crop and flip, and statistics."""
 
     base_augment: bool = knob("crop and flip the training images at random; false switches both off")
