@@ -11,7 +11,7 @@ from mixbench.data.kinds import kind
 from mixbench.engine.loop import Loop
 from mixbench.machine.devices import device_title, precision_hint
 from mixbench.schema.model import label
-from mixbench.schema.specs import SPECS
+from mixbench.schema.published import PUBLISHED
 from mixbench.schema.train import Train
 from mixbench.seams import Examples
 from mixbench.training.build import graph_choice
@@ -56,7 +56,7 @@ def _data(config: Train, splits: Splits, train: Examples) -> str:
     base = config.dataset
     what, how, kept = kind(splits.spec.kind).words(base, splits, train)
     lines = [f"{base.label()}: {sizes} {what}, {splits.spec.num_classes} classes; {how}"]
-    if base.name not in SPECS:
+    if base.name not in PUBLISHED:
         lines.append(f"of a class to train on: {_counts(splits)}")
     return "\n         ".join([*lines, *kept])
 
