@@ -72,6 +72,8 @@ def main(argv: list[str], run: bool = True) -> int:
     path = Path(arguments.out) if arguments.out else place(folder, spec) / "figure.png"
     _check_form(path)
     numbers = computed(folder, spec) if run or arguments.run else stored(folder, spec)
+    if numbers is None and (run or arguments.run):
+        raise MixbenchError(f"{spec.key}: none of its parts could be computed.")
     if numbers is None:
         raise MixbenchError(
             f"{spec.key}: has not been computed with these parameters in {place(folder, spec)}. Add --run to do so."

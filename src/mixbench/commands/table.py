@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mixbench.commands import study_table
 from mixbench.config.overrides import of_hydra
 from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.machine.output import printable
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.execute import dry_run, train
-from mixbench.papers.library import load
+from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table
 from mixbench.sweep.together import check_jobs
+
+if TYPE_CHECKING:
+    from mixbench.papers.table import Result
 
 FORMATS = ("text", "md", "csv", "latex", "html")
 EPILOG = """examples:
@@ -25,13 +30,16 @@ EPILOG = """examples:
   mixbench table li2023/table2 --run --budget 0.02 --seeds 1 --set dataset.train_size=5000
 
 A table shows exactly the runs that its options describe: give the same options to look at it later. Cells that
-are not at the scale of the spec are marked with *.
+are not at the scale of the spec are marked with *. A table that comes from a study (tabular data, graphs) computes what
+is missing with --run as well; --set NAME=VALUE then changes a parameter of the study.
 """
 
 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench table ARGV`: 1 where --run leaves a run unfinished."""
     arguments = parser().parse_args(argv)
+    if kind_of(file_of(arguments.key)) == "study":
+        return _of_study(arguments)
     spec = load(arguments.key)
     if not isinstance(spec, Table):
         raise ConfigError(f"{arguments.key}: is a figure; use mixbench figure {arguments.key}.")
@@ -43,17 +51,32 @@ def main(argv: list[str]) -> int:
     if arguments.run:
         status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
-    from mixbench.papers import render, table
+    from mixbench.papers import table
 
-    content = render.FORMATS[arguments.format](
-        table.assemble(spec, planned, arguments.select, arguments.protocol)
-    )
+    _give(table.assemble(spec, planned, arguments.select, arguments.protocol), arguments)
+    return status
+
+
+def _of_study(arguments: argparse.Namespace) -> int:
+    study = study_table.planned(arguments)
+    if arguments.dry_run:
+        print(printable(study_table.listed(study, arguments)))
+        return 0
+    result, status = study_table.filled(study, arguments)
+    _give(result, arguments)
+    return status
+
+
+def _give(result: Result, arguments: argparse.Namespace) -> None:
+    """Print the table, or write it to a file, in the format that was asked for."""
+    from mixbench.papers import render
+
+    content = render.FORMATS[arguments.format](result)
     if arguments.out:
         write_atomic(Path(arguments.out), content.encode())
         print(f"written: {arguments.out}")
     else:
         print(printable(content), end="")
-    return status
 
 
 def parser() -> argparse.ArgumentParser:

@@ -56,6 +56,35 @@ def _spec(key: str, given: dict[str, Any]) -> Table | Figure:
     return dataclasses.replace(spec, printed=_printed(spec))
 
 
+def study_table(key: str, given: Any, **shared: Any) -> Table:
+    """The table that a study's numbers fill, from `table` in its spec: rows and columns are names, protocols texts.
+
+    `shared` are title, source and notes. Raises ConfigError.
+    """
+    own = _mapping(given, "table")
+    readers: dict[str, Callable[[Any, str], Any]] = {
+        "metrics": lambda v, at: tuple(_own_number(_mapping(m, at), at) for m in _list(v, at)),
+        "rows": lambda v, at: dict.fromkeys(_texts(v, at), ()),
+        "columns": lambda v, at: dict.fromkeys(_texts(v, at), ()),
+        "protocols": lambda v, at: {
+            name: Protocol(about) for name, about in _mapping(v, at).items() if _texts([about], at)
+        },
+        "cell_notes": lambda v, at: tuple(_build(CellNote, _mapping(n, at), at) for n in _list(v, at)),
+        "printed": _mapping,
+    }
+    read = {name: reader(own[name], f"table: {name}") for name, reader in readers.items() if name in own}
+    for name in own:
+        _one_of(name, [*readers, "seeds", "protocol"], "table")
+    spec = _build(Table, {**own, **shared}, "table", key=key, notes=shared["notes"], **read)
+    _check(spec)
+    return dataclasses.replace(spec, printed=_printed(spec))
+
+
+def _own_number(given: dict[str, Any], at: str) -> Metric:
+    """A metric that reads the study's number of the same name, unless it names another."""
+    return _metric({"column": given.get("name", ""), **given}, at, None)
+
+
 def _check(spec: Spec) -> None:
     """Names that one part of a spec says of another."""
     _one_of(spec.select, SELECTIONS, "select")

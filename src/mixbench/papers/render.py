@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mixbench.papers.metric import Metric
@@ -14,6 +14,7 @@ from mixbench.summarize.html import Markup, render
 
 # What a cell without a finished run says: the first of these states that one of its runs is in, else missing.
 UNFINISHED = ("unavailable", "unreadable", "failed", "running", "partial")
+MOST_CHOSEN = 2  # what was chosen for most seeds, in a cell; the rest stands in the study's numbers
 MEDALS = {0: "", 1: " (1)", 2: " (2)", 3: " (3)"}
 
 
@@ -36,6 +37,7 @@ def panels(result: Result) -> list[Panel]:
             head.append(f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
             if _published(result, column, metric):
                 head += ["paper", "diff"]
+        head += ["chosen"] if result.chosen else []
         for i, row in enumerate(result.rows):
             mark = " *" if result.marked(row, column) and _has_run(result, row, column) else ""
             texts = [row + mark]
@@ -45,9 +47,17 @@ def panels(result: Result) -> list[Panel]:
                 texts.append(_ours(result, row, column, entry, metric))
                 if _published(result, column, metric):
                     texts += [_paper(entry, metric), _difference(entry, metric)]
+            texts += [_chosen(result.chosen.get((row, column), {}))] if result.chosen else []
             rows.append(texts)
         found.append(Panel(column, head, rows, ranks))
     return found
+
+
+def _chosen(counts: Mapping[str, int]) -> str:
+    """What was chosen, the most frequent first, with how often."""
+    frequent = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    shown = [f"{words} ({n})" for words, n in frequent[:MOST_CHOSEN] if words]
+    return "; ".join([*shown, *(["..."] if len(frequent) > MOST_CHOSEN else [])]) or "-"
 
 
 def _published(result: Result, column: str, metric: Metric) -> bool:
@@ -96,7 +106,8 @@ def caption(result: Result) -> list[str]:
     spec = result.spec
     about = spec.protocols[result.protocol].about
     lines = [
-        f"Protocol {result.protocol}{': ' + about if about else ''}. Metrics at the epoch `{result.select}`.",
+        f"Protocol {result.protocol}{': ' + about if about else ''}."
+        + (f" Metrics at the epoch `{result.select}`." if result.select else ""),
         "Ours: mean ± sample standard deviation (number of seeds). (1) (2) (3): our three best of a column."
         + (
             " diff: ours minus the paper's."

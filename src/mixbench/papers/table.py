@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mixbench.papers.cells import STATES, Planned, on_final_weights
 from mixbench.papers.metric import Metric
@@ -19,6 +22,9 @@ from mixbench.summarize.statistics import (
     ordering,
     paired_difference,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Result:
 
     spec: Table
     protocol: str
-    select: str
+    select: str  # empty for the numbers of a study, which says itself what it selects
     rows: list[str]
     columns: list[str]
     metrics: list[Metric]
@@ -71,6 +77,8 @@ class Result:
     devices: list[str]
     data_notes: list[str]
     on_final_weights: list[str]  # of evaluations: what they are, and what makes those that are missing
+    # row, column -> what was chosen by a study for that cell, in words, and for how many of its seeds
+    chosen: dict[tuple[str, str], dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def marked(self, row: str, column: str) -> bool:
         """True where a cell is not what the spec asks for: other settings, or seeds missing."""
@@ -88,20 +96,12 @@ def assemble(
         (metric.name, row, column): _values(planned, metric, row, column, rule)
         for metric, row, column in itertools.product(spec.metrics, rows, columns)
     }
-    entries: dict[tuple[str, str, str], Entry] = {}
-    for metric, column in itertools.product(spec.metrics, columns):
-        means = {row: estimate(list(values[metric.name, row, column].values())) for row in rows}
-        ranks = _ranks({row: e.mean for row, e in means.items()}, metric)
-        for row in rows:
-            paper = spec.published(row, column, metric.name)
-            runs = [run for run in planned if (run.cell.row, run.cell.column) == (row, column)]
-            entries[row, column, metric.name] = Entry(
-                values[metric.name, row, column],
-                means[row],
-                paper,
-                ranks.get(row, 0),
-                sum(bool(run.lacks([metric])) for run in runs),
-            )
+    unevaluated = Counter(
+        (run.cell.row, run.cell.column, metric.name)
+        for run, metric in itertools.product(planned, spec.metrics)
+        if run.lacks([metric])
+    )
+    entries = _entries(spec, rows, columns, values, unevaluated)
     finished = [run.saved for run in planned if run.saved is not None and run.state == "finished"]
     return Result(
         spec=spec,
@@ -112,11 +112,7 @@ def assemble(
         metrics=list(spec.metrics),
         entries=entries,
         states={(r, c): _states(planned, r, c) for r, c in itertools.product(rows, columns)},
-        comparisons=[
-            _compare(spec, m, c, rows, entries)
-            for m, c in itertools.product(spec.metrics, columns)
-            if m.better is not None
-        ],
+        comparisons=_comparisons(spec, rows, columns, entries),
         changes=list(dict.fromkeys(change for run in planned for change in run.changes)),
         commits=sorted({run.commit for run in finished}),
         devices=sorted({run.device for run in finished}),
@@ -128,6 +124,86 @@ def assemble(
     )
 
 
+def of_numbers(
+    spec: Table, cells: pd.DataFrame, protocol: str, rows: Sequence[str] = (), columns: Sequence[str] = ()
+) -> Result:
+    """The content of a table from the numbers of a study: `cells` as `studies.study.Cells.values` gives them.
+
+    `rows` and `columns` keep only those named.
+    """
+    rows, columns = list(rows or spec.rows), list(columns or spec.columns)
+    read: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    for number in cells[cells["protocol"] == protocol].to_dict("records"):
+        named = {str(name): value for name, value in number.items()}
+        read.setdefault((named["row"], named["column"]), {})[int(named["seed"])] = named
+    values: dict[tuple[str, str, str], dict[int, float]] = {}
+    for metric, row, column in itertools.product(spec.metrics, rows, columns):
+        own, reference = (
+            {seed: metric.value(number) for seed, number in read.get((name, column), {}).items()}
+            for name in (row, metric.reference or row)
+        )
+        values[metric.name, row, column] = _relative(metric, own, reference)
+    entries = _entries(spec, rows, columns, values, {})
+    counts = {key: len(read.get(key, {})) for key in itertools.product(rows, columns)}
+    return Result(
+        spec=spec,
+        protocol=protocol,
+        select="",
+        rows=rows,
+        columns=columns,
+        metrics=list(spec.metrics),
+        entries=entries,
+        states={key: {"finished": n} if n else {"missing": spec.seeds} for key, n in counts.items()},
+        comparisons=_comparisons(spec, rows, columns, entries),
+        changes=[],
+        commits=[],
+        devices=[],
+        data_notes=[],
+        on_final_weights=[],
+        chosen={
+            key: dict(Counter(number["chosen"] for number in seeds.values()))
+            for key, seeds in read.items()
+            if "chosen" in cells
+        },
+    )
+
+
+def _entries(
+    spec: Table,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Mapping[tuple[str, str, str], dict[int, float]],
+    unevaluated: Mapping[tuple[str, str, str], int],
+) -> dict[tuple[str, str, str], Entry]:
+    """All entries, from the values by metric, row and column."""
+    entries: dict[tuple[str, str, str], Entry] = {}
+    for metric, column in itertools.product(spec.metrics, columns):
+        means = {row: estimate(list(values[metric.name, row, column].values())) for row in rows}
+        ranks = _ranks({row: e.mean for row, e in means.items()}, metric)
+        for row in rows:
+            entries[row, column, metric.name] = Entry(
+                values[metric.name, row, column],
+                means[row],
+                spec.published(row, column, metric.name),
+                ranks.get(row, 0),
+                unevaluated.get((row, column, metric.name), 0),
+            )
+    return entries
+
+
+def _comparisons(
+    spec: Table,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    entries: Mapping[tuple[str, str, str], Entry],
+) -> list[Comparison]:
+    return [
+        _compare(metric, column, rows, entries)
+        for metric, column in itertools.product(spec.metrics, columns)
+        if metric.better is not None
+    ]
+
+
 def _values(
     planned: Sequence[Planned], metric: Metric, row: str, column: str, select: str
 ) -> dict[int, float]:
@@ -137,10 +213,12 @@ def _values(
         runs = [r for r in planned if (r.cell.row, r.cell.column) == (name, column) and r.state == "finished"]
         return {run.cell.seed: metric.value(run.record(select)) for run in runs}
 
-    own = plain(row)
+    return _relative(metric, plain(row), plain(metric.reference) if metric.reference else {})
+
+
+def _relative(metric: Metric, own: dict[int, float], reference: Mapping[int, float]) -> dict[int, float]:
     if metric.reference is None:
         return own
-    reference = plain(metric.reference)
     return {seed: metric.against(value, reference.get(seed, math.nan)) for seed, value in own.items()}
 
 
@@ -158,7 +236,7 @@ def _states(planned: Sequence[Planned], row: str, column: str) -> dict[str, int]
 
 
 def _compare(
-    spec: Table, metric: Metric, column: str, rows: list[str], entries: dict[tuple[str, str, str], Entry]
+    metric: Metric, column: str, rows: Sequence[str], entries: Mapping[tuple[str, str, str], Entry]
 ) -> Comparison:
     of = {row: entries[row, column, metric.name] for row in rows}
     paper = {row: entry.paper.value for row, entry in of.items() if entry.paper is not None}

@@ -14,10 +14,12 @@ from yaml import YAMLError
 from mixbench.config import yaml_files
 from mixbench.errors import ConfigError
 from mixbench.papers import library
+from mixbench.papers.parse import study_table
+from mixbench.papers.spec import Table
 from mixbench.schema.knob import check, nearest
 from mixbench.studies.study import STUDIES, Study, study
 
-FIELDS = ("kind", "title", "source", "study", "parameters", "notes")
+FIELDS = ("kind", "title", "source", "study", "parameters", "notes", "table")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Spec:
     """A study with the parameters that a figure is made with.
 
     `key` is such as zhang2021/fig3, or the name of a study with its own defaults. `notes` say what the paper leaves
-    open, and what was chosen.
+    open, and what was chosen. `table` is the published table that the numbers fill, where they do.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Spec:
     study: Study
     parameters: Any
     notes: tuple[str, ...] = ()
+    table: Table | None = None
 
 
 def names() -> list[str]:
@@ -74,7 +77,11 @@ def _spec(key: str, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
         raise ConfigError(f"notes: must be a list of texts, not {notes!r}.")
     found = study(given["study"])
     parameters = _parameters(found, given.get("parameters", {}), changes, "parameters")
-    return Spec(key, given["title"], given["source"], found, parameters, tuple(notes))
+    about = {"title": given["title"], "source": given["source"], "notes": tuple(notes)}
+    if "table" in given and found.table is None:
+        raise ConfigError(f"table: the study {given['study']} fills none.")
+    table = study_table(key, given["table"], **about) if "table" in given else None
+    return Spec(key=key, study=found, parameters=parameters, table=table, **about)
 
 
 def _parameters(of: Study, given: Any, changes: Sequence[str], at: str) -> Any:

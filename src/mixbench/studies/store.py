@@ -13,14 +13,17 @@ import dataclasses
 import hashlib
 import io
 import json
+import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixbench import __version__
-from mixbench.errors import output_error
+from mixbench.errors import DataError, output_error
 from mixbench.files import plain, read_bounded, write_atomic, write_json
+from mixbench.machine.output import printable
 from mixbench.record.schema import MOST_JSON
 from mixbench.studies.library import Spec
 
@@ -35,18 +38,36 @@ def place(folder: Path, spec: Spec) -> Path:
     return folder / "studies" / (Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key)
 
 
-def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
-    """The numbers of all parts; those that are missing are computed, and kept one by one. Raises OutputError."""
+def missing(folder: Path, spec: Spec) -> list[str]:
+    """The parts that have not been computed."""
+    about, _ = _kept(place(folder, spec), spec)
+    return [part for part in spec.study.parts(spec.parameters) if part not in about["seconds"]]
+
+
+def computed(
+    folder: Path, spec: Spec, progress: bool = True, only: Callable[[str], bool] = lambda part: True
+) -> pd.DataFrame | None:
+    """The numbers of all parts; those that are missing are computed, and kept one by one.
+
+    `only` says of which parts. Of a study that is `partial`, a part without its data is told on stderr and left out,
+    and None is the answer where none could be computed. Raises OutputError, and DataError where data are missing.
+    """
     from tqdm import tqdm
 
     directory = place(folder, spec)
     about, content = _kept(directory, spec)
-    missing = [part for part in spec.study.parts(spec.parameters) if part not in about["seconds"]]
-    for part in tqdm(missing, desc=spec.key, unit="part", disable=None if progress else True):
+    wanted = [part for part in missing(folder, spec) if only(part)]
+    for part in tqdm(wanted, desc=spec.key, unit="part", disable=None if progress else True):
         started = time.perf_counter()
         with warnings.catch_warnings():  # of what torch's own modules will do without some day
             warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-            new = spec.study.compute(spec.parameters, part)
+            try:
+                new = spec.study.compute(spec.parameters, part)
+            except DataError as error:
+                if not spec.study.partial:
+                    raise
+                tqdm.write(printable(f"{spec.key}, {part}: left out: {error}"), file=sys.stderr)
+                continue
         new.insert(0, "part", part)
         about["seconds"][part] = round(time.perf_counter() - started, 2)
         about["computed_by"] = _machine()
@@ -55,14 +76,13 @@ def computed(folder: Path, spec: Spec, progress: bool = True) -> pd.DataFrame:
             raise ValueError(f"part {part} has other columns than those before it: {list(new.columns)}")
         content += rows.partition(b"\n")[2] if content else rows
         _write(directory, content, about)
-    return _numbers(content)
+    return _numbers(content) if content else None
 
 
 def stored(folder: Path, spec: Spec) -> pd.DataFrame | None:
-    """The numbers of a study of which no part is missing; None where there are none."""
-    about, content = _kept(place(folder, spec), spec)
-    complete = set(spec.study.parts(spec.parameters)) <= set(about["seconds"])
-    return _numbers(content) if complete else None
+    """The numbers of a study of which no part is missing, or of one that is `partial`; None where there are none."""
+    _, content = _kept(place(folder, spec), spec)
+    return _numbers(content) if content and (spec.study.partial or not missing(folder, spec)) else None
 
 
 def _numbers(content: bytes) -> pd.DataFrame:

@@ -33,12 +33,26 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """How a study's numbers fill a published table.
+
+    `values` gives a row for each cell and seed: `protocol`, `row`, `column`, `seed` (a whole number), a column for each
+    metric by its name in the spec and, where something was chosen for that cell and seed, `chosen` in words. `column`
+    is that of the table which a part of the study belongs to.
+    """
+
+    values: Callable[[pd.DataFrame, Any], pd.DataFrame]
+    column: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class Study:
     """An experiment in parts, of which each can be computed alone, so that what was stopped goes on.
 
     `parameters` is a dataclass of knobs. `parts` names the parts that they ask for; `compute` gives the numbers of
     one, with the same columns for all; `draw` gives the plots of all numbers; `judges` the claims that the numbers
-    decide, by name.
+    decide, by name. `table` is there where a published table shows them. With `partial` they mean something before all
+    parts are there: one whose data are not at hand does not keep the others from being computed, shown and judged.
     """
 
     about: str
@@ -47,6 +61,8 @@ class Study:
     compute: Callable[[Any, str], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Any], Sequence[Plot]]
     judges: Mapping[str, Callable[[pd.DataFrame, Any], Judgement]]
+    table: Cells | None = None
+    partial: bool = False
 
 
 # The module of each study. It has a Study by the name STUDY, and imports what computes only to compute.
