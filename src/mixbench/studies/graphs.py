@@ -198,6 +198,10 @@ def lowest(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             )
             if low > 0 and name != "ptc":
                 verdict = REFUTED
+        by_gin = (by_fold(numbers, name, epoch, method, "gin")[0] for method in METHODS)
+        said.append(
+            "by GIN's rule " + ", ".join(f"{v.mean():.2f}" for v in by_gin) + f" % ({', '.join(METHODS)})"
+        )
         words.append(f"{COLUMNS[name]}, {epoch}: " + "; ".join(said))
     return Judgement(
         verdict,
