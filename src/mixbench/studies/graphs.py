@@ -159,7 +159,7 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
                             [0, 1, 2],
                             [float(v.mean()) for v in values],
                             [float(v.std(ddof=1) / np.sqrt(len(v))) for v in values],
-                            printed=[(2, PRINTED[method][of])],
+                            printed=[(at, PRINTED[method][of]) for at in (1, 2)],
                         )
                     )
             if lines:
