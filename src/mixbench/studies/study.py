@@ -86,6 +86,7 @@ STUDIES = {
     "gradient_products": "mixbench.studies.gradient_products",
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
+    "tabular": "mixbench.studies.tabular",
 }
 
 
