@@ -193,9 +193,11 @@ def best_of(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
             continue
         mean = ours.groupby(level="table").mean().round(8)
         lowest = int((mean["MixupE"] <= mean.min(axis=1)).sum())
+        tied = int((mean["MixupE"] == mean[["ERM", "Mixup"]].min(axis=1)).sum())
         apart = to_mixup(ours, "MixupE")
         words.append(
-            f"{split}: the lowest mean error on {lowest} of {len(there)} sets; below Mixup's on"
+            f"{split}: the lowest mean error on {lowest} of {len(there)} sets, {tied} of them as low as"
+            f" another's; below Mixup's on"
             f" {int((apart['mean'] < 0).sum())}, with a paired 95 % interval below zero on"
             f" {int((apart['high'] < 0).sum())} and above zero on {int((apart['low'] > 0).sum())}; mean difference"
             f" {apart['mean'].mean():+.2f} points"
