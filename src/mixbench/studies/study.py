@@ -87,6 +87,7 @@ STUDIES = {
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
     "graphs": "mixbench.studies.graphs",
+    "tabular": "mixbench.studies.tabular",
 }
 
 

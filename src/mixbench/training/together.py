@@ -37,9 +37,7 @@ def train_together(loops: Sequence[Loop]) -> list[tuple[float, float]]:
     stacks = [_Stack(loops, members) for members in _alike(loops)]
     mixes = {_mix(loop.augment): loop.augment for loop in loops}
     for epoch in range(first.epochs):
-        order = epoch_order(
-            len(first.train), first.batch_size, first.seed, epoch, drop_last=first.drop_last
-        )
+        order = epoch_order(len(first.train), first.batch_size, first.seed, epoch, drop_last=first.drop_last)
         for step, fed in enumerate(first.train.feed(order)):
             images, labels = first.train.batch(fed, None)
             seed = derived_seed("augment", first.seed, epoch, step)
@@ -64,7 +62,10 @@ class _Stack:
     def __init__(self, loops: Sequence[Loop], members: Sequence[int]) -> None:
         self.members = members
         chosen = [loops[i] for i in members]
-        self.layers = [_layer([_linears(loop.model)[i] for loop in chosen]) for i in range(len(_linears(chosen[0].model)))]
+        self.layers = [
+            _layer([_linears(loop.model)[i] for loop in chosen])
+            for i in range(len(_linears(chosen[0].model)))
+        ]
         self.mixes = [_mix(loop.augment) for loop in chosen]
         objectives = [loop.objective for loop in chosen]
         self.extra = all(isinstance(objective, MixupE) for objective in objectives)
@@ -85,7 +86,9 @@ class _Stack:
             x = x.relu_() if i + 1 < len(self.layers) else x
         return x
 
-    def step(self, mixed: dict[tuple, tuple[Tensor, Tensor]], images: Tensor, labels: Tensor, rate: float) -> None:
+    def step(
+        self, mixed: dict[tuple, tuple[Tensor, Tensor]], images: Tensor, labels: Tensor, rate: float
+    ) -> None:
         """An update of each with the mean loss of its own mixed batch, plain or as in `MixupE`."""
         x, y = (torch.stack(parts) for parts in zip(*(mixed[key] for key in self.mixes), strict=True))
         if self.extra:  # in one forward, which is the same without BatchNorm and cheaper
@@ -151,7 +154,8 @@ def _check(loops: Sequence[Loop]) -> None:
             "regularizer": ours,
             "model": layers <= {nn.Linear, nn.ReLU},
             "opt": type(loop.rule.base) is torch.optim.Adam and len(loop.rule.tensors()) == 0,
-            "seed": (loop.seed, loop.epochs, loop.batch_size) == (loops[0].seed, loops[0].epochs, loops[0].batch_size),
+            "seed": (loop.seed, loop.epochs, loop.batch_size)
+            == (loops[0].seed, loops[0].epochs, loops[0].batch_size),
             "ema, accumulate": loop.average is None and loop.accumulate == 1,
         }
         unfit = [name for name, fit in fits.items() if not fit]

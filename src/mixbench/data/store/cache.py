@@ -105,7 +105,8 @@ def _check_table(spec: TableSpec, arrays: Arrays, source: str) -> None:
     inputs, labels = (arrays[key] for key in TABLE_ARRAYS)
     if inputs.dtype != np.float64 or inputs.shape != (spec.rows, spec.columns):
         raise DataError(
-            f"{source}: {spec.name} has {spec.rows} rows of {spec.columns} columns, found {inputs.dtype} {inputs.shape}."
+            f"{source}: {spec.name} has {spec.rows} rows of {spec.columns} columns, found {inputs.dtype}"
+            f" {inputs.shape}."
         )
     if (
         labels.dtype != np.int64
