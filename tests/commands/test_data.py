@@ -16,6 +16,8 @@ from omegaconf import OmegaConf
 from mixbench.config.compose import compose
 from mixbench.data.store import download
 from mixbench.errors import ConfigError
+from mixbench.schema.graphs import GRAPHS
+from mixbench.schema.published import PUBLISHED
 from mixbench.schema.specs import SPECS
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
@@ -26,6 +28,23 @@ def folder(tmp_path: Path) -> Path:
     """A data folder with an imported, partial KMNIST."""
     np.savez(tmp_path / "mine.npz", **archives.random_arrays(SPECS["kmnist"]))
     return tmp_path / "data"
+
+
+def test_sets_of_graphs(mixbench: Callable, tmp_path: Path) -> None:
+    """By definition: listed with graphs and folds, not downloaded, the command that helps, a wrong name told."""
+    root = ("--data-dir", str(tmp_path))
+    rows = mixbench("data", *root).out.splitlines()
+    first = {row.split()[0]: row.split() for row in rows if row and row.split()[0] in GRAPHS}
+    assert first["mutag"][1:5] == ["missing", "2", "188", "10"]
+    assert "`mixbench data import mutag PATH`" in "\n".join(rows)
+    done = mixbench("data", "prepare", "mutag", *root)
+    assert done.status == 2
+    assert "mixbench data import mutag PATH" in done.err
+    done = mixbench("data", "import", "mutagg", str(tmp_path), *root)
+    assert (done.status, "Did you mean 'mutag'?" in done.err) == (2, True)
+    done = mixbench("data", "import", "mutag", str(tmp_path), *root)
+    assert (done.status, "no MUTAG.txt in it" in done.err) == (2, True)
+    assert mixbench("data", "verify", "mutag", *root).status == 2
 
 
 def test_import_list_verify(mixbench: Callable, folder: Path, tmp_path: Path) -> None:
@@ -132,7 +151,7 @@ def test_listing_imports_neither_torch_nor_scikit_learn(folder: Path) -> None:
 
 def test_every_set_has_an_option() -> None:
     """The published sets, and the two options for data of one's own."""
-    assert {path.stem for path in CONF.glob("*.yaml")} == {*SPECS, "arrays", "folder"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == {*PUBLISHED, "arrays", "folder"}
 
 
 @pytest.mark.parametrize("name", list(SPECS))

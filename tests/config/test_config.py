@@ -17,6 +17,7 @@ from mixbench.config.compose import by_hydra, compose
 from mixbench.config.identity import run_dir, run_id, scientific
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
+from mixbench.schema.tables import TABLES
 from mixbench.schema.train import GROUPS, Train
 
 OPTIONS = {g: sorted(p.stem for p in (conf_dir() / g).glob("*.yaml")) for g in GROUPS}
@@ -34,7 +35,9 @@ def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
         "arrays": lambda: npz(tmp_path / "set.npz", arrays()),
     }
     path = [f"dataset.path={where[option]()}", "batch_size=9"] if option in where else []
-    run = config(f"{group}={option}", *path)
+    rows = ["model=mlp", "batch_size=9"] if option in TABLES else []
+    rows += ["dataset=iris", "batch_size=9"] if option == "mlp" else []
+    run = config(f"{group}={option}", *path, *rows)
     assert dataclasses.is_dataclass(getattr(run, group))
 
 

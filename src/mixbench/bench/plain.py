@@ -24,6 +24,8 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
     Raises ConfigError for a method that the loop does not have.
     """
     dataset, opt = config.dataset, config.opt
+    if dataset.spec().kind != "image":
+        raise ConfigError(f"--loop plain: trains on images, not on {dataset.label()}.")
     splits = splits or made_up(dataset.spec())
     classes = splits.spec.num_classes
     mixes = {"none": None, "mixup": v2.MixUp, "cutmix": v2.CutMix}

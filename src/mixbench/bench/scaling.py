@@ -13,6 +13,7 @@ import torch
 
 from mixbench.bench.measure import WARM_UP
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
+from mixbench.errors import ConfigError
 from mixbench.machine.devices import synchronize
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
@@ -25,6 +26,8 @@ def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[
     """`method` as it is, then with other batch sizes, numbers of classes and image sizes, one changed at a time."""
     config = configured(method, overrides)
     spec = config.dataset.spec()
+    if spec.kind != "image":
+        raise ConfigError(f"dataset={spec.name}: batch and image sizes are varied for images alone.")
 
     def variant(name: str, batch_size: int, **changes: Any) -> Subject:
         shape = dataclasses.replace(spec, **changes)

@@ -53,6 +53,6 @@ def programs(overrides: Sequence[str], output_dir: str) -> tuple[str, str]:
     config = compose(all_overrides)
     spec = config.dataset.spec()
     bare = BARE.format(
-        name=config.model.name, channels=spec.shape[2], classes=spec.num_classes, knobs=knobs(config.model)
+        name=config.model.name, channels=spec.shape[-1], classes=spec.num_classes, knobs=knobs(config.model)
     )
     return bare, TRAIN.format(overrides=all_overrides)

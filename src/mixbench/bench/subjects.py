@@ -78,12 +78,14 @@ def configured(method: str, overrides: Sequence[str]) -> Train:
 
 
 def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
-    """`n` random images and labels in the shape of a data set: a step costs the same, and nothing is downloaded."""
+    """`n` random inputs and labels in the shape of a data set: a step costs the same, and nothing is downloaded."""
     generator = np.random.default_rng(0)
 
     def split(size: int) -> Split:
-        images = generator.integers(0, 256, (size, *spec.shape), dtype=np.uint8)
-        return Split(images, generator.integers(0, spec.num_classes, size))
+        labels = generator.integers(0, spec.num_classes, size)
+        if spec.kind == "row":
+            return Split(generator.standard_normal((size, *spec.shape), dtype=np.float32), labels)
+        return Split(generator.integers(0, 256, (size, *spec.shape), dtype=np.uint8), labels)
 
     return Splits(spec, train=split(n), val=None, test=split(1), note="")
 

@@ -1,4 +1,6 @@
-"""Networks for images of 8 to 96 pixels, built as nn.Sequential with the children stem, stage1, ..., head."""
+"""Networks for images of 8 to 96 pixels and for table rows, built as nn.Sequential with the children stem (of images),
+stage1, ..., head.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,15 @@ from collections.abc import Callable
 
 from torch import nn
 
+from mixbench.models.mlp import mlp
 from mixbench.models.mobilenet import mobilenet
 from mixbench.models.preactivation import preactresnet, wrn
 from mixbench.models.resnet import cifar_resnet, resnet18
 from mixbench.models.small_cnn import small_cnn
 
-__all__ = ["MODELS", "cifar_resnet", "mobilenet", "preactresnet", "resnet18", "small_cnn", "wrn"]
+__all__ = ["MODELS", "cifar_resnet", "mlp", "mobilenet", "preactresnet", "resnet18", "small_cnn", "wrn"]
 
-# name: builder(in_channels, num_classes, **knobs)
+# name: builder(in_channels, num_classes, **knobs); the channels of rows are their columns
 MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "wrn": wrn,
     "resnet18": resnet18,
@@ -21,4 +24,5 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "preactresnet": preactresnet,
     "mobilenet": mobilenet,
     "small_cnn": small_cnn,
+    "mlp": mlp,
 }

@@ -89,6 +89,8 @@ STUDIES = {
     "unbounded": "mixbench.studies.unbounded",
     "protection": "mixbench.studies.protection",
     "generalization": "mixbench.studies.generalization",
+    "graphs": "mixbench.studies.graphs",
+    "tabular": "mixbench.studies.tabular",
 }
 
 

@@ -14,9 +14,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mixbench import data
 from mixbench.augment import Mixup
-from mixbench.data import Splits
+from mixbench.data import Split, Splits
+from mixbench.data.kinds import kind
 from mixbench.data.order import batch_sizes, derived_seed
-from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
@@ -28,7 +28,7 @@ from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
-from mixbench.seams import Rule
+from mixbench.seams import Examples, Rule
 from mixbench.training.members import member
 
 
@@ -64,7 +64,10 @@ def _check_room(model: Any, device: torch.device) -> None:
 
 
 def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
-    """The network `name` for inputs of a shape, with random weights. Raises ConfigError where there is no such name."""
+    """The network `name` for inputs of a shape, whose last axis counts channels, or columns, with random weights.
+
+    Raises ConfigError where there is no such name.
+    """
     return member("model", name)(shape[-1], num_classes, **knobs)
 
 
@@ -81,19 +84,15 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         scaler=scaler,
         ranks=ranks,
     )
-    base = config.dataset
     mean, std = normalisation(config, splits)
-    examples = functools.partial(
-        data.examples,
-        streamed=bool(splits.streamed),
-        readers=base.readers() if splits.streamed else 0,
-        mean=mean,
-        std=std,
-        crop_padding=base.crop_padding if base.base_augment else 0,
-        flip=base.flip and base.base_augment,
-        device=device,
-        channels_last=config.channels_last,
-    )
+    of = kind(splits.spec.kind)
+    how = of.in_training(config.dataset, splits)
+
+    def examples(split: Split) -> Examples:
+        return of.examples(
+            split, mean=mean, std=std, device=device, channels_last=config.channels_last, **how
+        )
+
     train_set = examples(splits.train)
     validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
@@ -132,10 +131,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
 
 
 def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel: the config's, else those of the training images."""
-    if config.dataset.mean is not None:
-        return config.dataset.mean, config.dataset.std
-    return channel_statistics(splits.train.inputs)
+    """Mean and standard deviation of each channel or column: the config's, else those of the training part."""
+    return kind(splits.spec.kind).normalisation(config.dataset, splits.train)
 
 
 def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Module) -> tuple[bool, str]:
