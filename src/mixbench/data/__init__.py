@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     import torch
 
     from mixbench.data.store.cache import Arrays
+    from mixbench.machine.ranks import Ranks
     from mixbench.seams import Examples
 
 __all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "load", "of_option"]
@@ -109,11 +110,19 @@ def _arrays_file(options: Any, data_dir: DataDir) -> Splits:
     return load_arrays(options, data_dir)
 
 
+def _imagenet(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.own import load_imagenet
+
+    return load_imagenet(options, data_dir)
+
+
 # By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
 LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
     "folder": _folder,
     "arrays": _arrays_file,
+    "imagenet": _imagenet,
+    "imagenet100": _imagenet,
 }
 
 
@@ -149,8 +158,10 @@ def _summed(splits: Splits) -> dict[str, str]:
     return found
 
 
-def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: Any) -> Examples:
-    """One part of an image set as batches on a device: kept there, or `streamed` by so many processes.
+def examples(
+    split: Split, *, streamed: bool = False, readers: int = 0, ranks: Ranks | None = None, **how: Any
+) -> Examples:
+    """One part of an image set as batches on a device: kept there, or `streamed` by so many processes of each rank.
 
     `how` are the keyword arguments of `images.Pixels`.
     """
@@ -161,5 +172,5 @@ def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: A
     if streamed:
         from mixbench.data.stream import StreamedImages
 
-        return StreamedImages(split.inputs, split.labels, **how, readers=readers)
+        return StreamedImages(split.inputs, split.labels, **how, readers=readers, ranks=ranks)
     return ImageSet(np.asarray(split.inputs), split.labels, **how)

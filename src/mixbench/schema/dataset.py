@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
+from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.schema import imagenet
 from mixbench.schema.knob import MISSING, knob
+from mixbench.schema.photographs import Photographs, Streamable
 from mixbench.schema.specs import SPECS, DataSpec
 
 if TYPE_CHECKING:
@@ -112,7 +115,7 @@ class Images(ImageDataset):
 
 
 @dataclass
-class OwnImages(ImageDataset):
+class OwnImages(Streamable, ImageDataset):
     """Images of your own, which are what they hold, wherever they lie."""
 
     path: str = knob("where they lie", default="", scientific=False)
@@ -125,18 +128,6 @@ class OwnImages(ImageDataset):
         default=None,
         above=0,
         below=1,
-    )
-    stream: bool | None = knob(
-        "read the images anew for every batch; false: keep them on the device; null: the latter if they fit",
-        default=None,
-        scientific=False,
-    )
-    workers: int | None = knob(
-        "processes that read ahead; null: one less than there are processors, 8 at most",
-        default=None,
-        at_least=0,
-        at_most=1000,
-        scientific=False,
     )
 
     def found(self, data_dir: DataDir = None) -> PictureFolder | ArrayFile:
@@ -174,13 +165,6 @@ class OwnImages(ImageDataset):
         name = name.strip("._")
         return f"{name}-{self.name}" if name in SPECS else name or self.name
 
-    def readers(self) -> int:
-        """How many processes read ahead."""
-        if self.workers is not None:
-            return self.workers
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(usable - 1, 8)  # the training needs a processor itself
-
     def sizes(self, train: int, test: int) -> tuple[int, int]:
         """The sizes of the two parts, once a test part has been held out where there is none. Raises ConfigError."""
         if test and self.test_share is not None:
@@ -203,24 +187,21 @@ class OwnImages(ImageDataset):
 
 
 @dataclass
-class Folder(OwnImages):
+class Folder(Photographs, OwnImages):
     """Pictures of your own: DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or jpg, jpeg, bmp, webp).
 
     Source: your pictures, laid out as for torchvision's ImageFolder.
     """
 
     name: str = "folder"
-    size: int | None = knob(
-        "pixels: the shorter side is resized to it, antialiased, and the centre cut out as a square; null: pictures are"
-        " left as they are, and must be alike",
-        default=None,
-        at_least=1,
-        at_most=4096,
-    )
     grey: bool | None = knob(
         "read pictures as one grey channel; false: as three colours; null: grey if all of them are",
         default=None,
     )
+
+    def problems(self) -> Iterator[str]:
+        yield from self.crop_problems()
+        yield from super().problems()
 
     def found(self, data_dir: DataDir = None) -> PictureFolder:
         from mixbench.inventory import folder
@@ -273,4 +254,97 @@ class Arrays(OwnImages):
         )
 
 
-OPTIONS: dict[str, type] = {"images": Images, "folder": Folder, "arrays": Arrays}
+@dataclass
+class ImageNet(Photographs, Streamable, ImageDataset):
+    """ImageNet-1k (ILSVRC 2012), or a hundred of its classes; the validation pictures are the test set.
+
+    Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
+    """
+
+    name: str = knob("the data set", choices=list(imagenet.SIZES))
+    path: str = knob(
+        f"where it lies: {imagenet.LAYOUT}; empty: the folder imagenet in data_dir",
+        default="",
+        scientific=False,
+    )
+    size: int = knob(
+        "side of the squares that pictures are made, in pixels", default=224, at_least=1, at_most=4096
+    )
+    wnids: list[str] | None = knob(
+        "WordNet ids of the hundred classes of imagenet100; null: those of Contrastive Multiview Coding",
+        default=None,
+    )
+
+    def resolved(self, data_dir: DataDir) -> ImageNet:
+        return dataclasses.replace(self, path=self.path or str(resolve_data_dir(data_dir) / "imagenet"))
+
+    def lacking(self) -> str:
+        """What has to be done before it can be trained on; empty where the folder is there."""
+        root = expanded(self.path or str(resolve_data_dir() / "imagenet"))
+        if (root / "train").is_dir() and (root / "val").is_dir():
+            return ""
+        return f"{self.name}: not in {root}; dataset.path=DIR, with {imagenet.LAYOUT}"
+
+    def classes(self) -> Sequence[str]:
+        """The WordNet ids to take; () for all that there are."""
+        return (self.wnids or imagenet.CMC) if self.name == "imagenet100" else ()
+
+    def found(self, data_dir: DataDir = None) -> PictureFolder:
+        """What lies there. Raises ConfigError for other classes than those of the set, DataError."""
+        from mixbench.inventory import folder
+
+        found = folder.look(self.path, data_dir, test="val", only=self.classes())
+        number, missing = imagenet.SIZES[self.name][0], sorted(set(self.classes()) - set(found.classes))
+        if len(found.classes) != number:
+            lacks = (
+                f": {', '.join(missing[: imagenet.SHOWN])}{' ...' * (len(missing) > imagenet.SHOWN)} missing"
+                if missing
+                else ""
+            )
+            raise ConfigError(
+                f"dataset.path={self.path}: has {len(found.classes)} of the {number} classes of {self.name}{lacks}."
+                " Other photographs are read with dataset=folder."
+            )
+        if not found.test:
+            raise ConfigError(
+                f"dataset.path={self.path}: has no folder val with pictures. The layout is {imagenet.LAYOUT}."
+            )
+        return found
+
+    def spec(self) -> DataSpec:
+        number, train, val = imagenet.SIZES[self.name]
+        classes: tuple[str, ...] = ()
+        if not self.lacking():
+            found = self.found()
+            classes, train, val = found.classes, len(found.train), len(found.test)
+        return DataSpec(
+            name=self.name,
+            title="photographs, 1000 classes"
+            if number == 1000
+            else "photographs of a hundred classes of ImageNet",
+            source="Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge (for research alone)",
+            num_classes=number,
+            train_size=train,
+            test_size=val,
+            shape=(self.size, self.size, 3),
+            labels="position of the WordNet id in alphabetical order",
+            classes=classes,
+            trap="the test set is the official validation set, as the test pictures have no labels",
+        )
+
+    def problems(self) -> Iterator[str]:
+        if self.name not in imagenet.SIZES:
+            return
+        if self.wnids is not None and self.name != "imagenet100":
+            yield "dataset.wnids: is of dataset=imagenet100 alone; imagenet has all classes."
+        elif self.wnids is not None and len(set(self.wnids)) != 100:
+            yield f"dataset.wnids: has {len(set(self.wnids))} different WordNet ids; imagenet100 has 100."
+        else:
+            yield from self.crop_problems()
+            try:
+                yield from super().problems()
+            except ConfigError as error:  # of what lies there: one line among others
+                yield str(error)
+
+
+OPTIONS: dict[str, type] = {"images": Images, "folder": Folder, "arrays": Arrays, "imagenet": ImageNet}

@@ -86,6 +86,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         data.examples,
         streamed=bool(splits.streamed),
         readers=base.readers() if splits.streamed else 0,
+        ranks=ranks,
         mean=mean,
         std=std,
         crop_padding=base.crop_padding if base.base_augment else 0,

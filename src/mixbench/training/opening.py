@@ -55,7 +55,9 @@ def _data(config: Train, splits: Splits, train: Examples) -> str:
     sizes = f"{len(splits.train[1])} training, {len(splits.test[1])} test"
     sizes += f", {len(splits.val[1])} validation" if splits.val is not None else ""
     base = config.dataset
-    changes = [f"crop with padding {base.crop_padding}"] if base.crop_padding else []
+    area = getattr(base, "crop_area", None)
+    changes = [f"random crops of {area[0]:.0%} to {area[1]:.0%} of a picture"] if area else []
+    changes += [f"crop with padding {base.crop_padding}"] if base.crop_padding else []
     changes += ["flip"] if base.flip else []
     how = " and ".join(changes) if base.base_augment and changes else "no base augmentation"
     classes = f"{splits.spec.num_classes} classes"
