@@ -1,4 +1,4 @@
-"""Networks for images of 8 to 96 pixels, built as nn.Sequential with the children stem, stage1, ..., head."""
+"""Networks for images of 8 to 96 pixels and for photographs, built as nn.Sequential with the children stem, stage1, ..., head."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from collections.abc import Callable
 from torch import nn
 
 from mixbench.models.mobilenet import mobilenet
+from mixbench.models.photographs import bottleneck_resnet, coatnet, vit
 from mixbench.models.preactivation import preactresnet, wrn
 from mixbench.models.resnet import cifar_resnet, resnet18
 from mixbench.models.small_cnn import small_cnn
 
-__all__ = ["MODELS", "cifar_resnet", "mobilenet", "preactresnet", "resnet18", "small_cnn", "wrn"]
+__all__ = [
+    "MODELS",
+    "bottleneck_resnet",
+    "cifar_resnet",
+    "coatnet",
+    "mobilenet",
+    "preactresnet",
+    "resnet18",
+    "small_cnn",
+    "vit",
+    "wrn",
+]
 
 # name: builder(in_channels, num_classes, **knobs)
 MODELS: dict[str, Callable[..., nn.Sequential]] = {
@@ -21,4 +33,7 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "preactresnet": preactresnet,
     "mobilenet": mobilenet,
     "small_cnn": small_cnn,
+    "bottleneck_resnet": bottleneck_resnet,
+    "vit": vit,
+    "coatnet": coatnet,
 }
