@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     from mixbench.machine.ranks import Ranks
     from mixbench.seams import Examples
 
-__all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "load", "of_option"]
+__all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "lacking", "load", "of_option"]
 
 DataDir = str | os.PathLike[str] | None
 Loader = Callable[[Any, DataDir], Splits]
@@ -70,6 +70,21 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
 
     meta = read_meta(resolve_data_dir(data_dir), options.name)
     return {} if meta is None else meta.sha256
+
+
+def lacking(options: Any, data_dir: DataDir) -> str:
+    """What a config's data set lacks on this machine before it can be trained on; empty where nothing is known to."""
+    if options.name not in SPECS:
+        return options.lacking(data_dir) if hasattr(options, "lacking") else ""
+    from mixbench.data.store.cache import read_meta
+
+    try:
+        meta = read_meta(resolve_data_dir(data_dir), options.name)
+    except DataError as error:
+        return str(error).rstrip(".")
+    if meta is None:
+        return "" if SPECS[options.name].embedded else f"{options.name}: mixbench data prepare {options.name}"
+    return f"{options.name}: {meta.note}" if meta.state == "partial" else ""
 
 
 def _arrays(

@@ -6,8 +6,6 @@ what looks for stages finds them.
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet, VisionTransformer
@@ -92,9 +90,10 @@ def coatnet(
     Dai et al., CoAtNet: Marrying Convolution and Attention for All Data Sizes, NeurIPS 2021; timm's coatnet_0_224.
     Raises ConfigError where timm is not installed.
     """
-    if importlib.util.find_spec("timm") is None:
-        raise ConfigError("model=coatnet: needs timm; pip install 'mixbench[timm]' brings it.")
-    import timm
+    try:
+        import timm
+    except ImportError:
+        raise ConfigError("model=coatnet0: needs timm; pip install 'mixbench[timm]' brings it.") from None
 
     whole = timm.create_model(
         "coatnet_0_224",

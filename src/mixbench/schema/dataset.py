@@ -278,9 +278,9 @@ class ImageNet(Photographs, Streamable, ImageDataset):
     def resolved(self, data_dir: DataDir) -> ImageNet:
         return dataclasses.replace(self, path=self.path or str(resolve_data_dir(data_dir) / "imagenet"))
 
-    def lacking(self) -> str:
-        """What has to be done before it can be trained on; empty where the folder is there."""
-        root = expanded(self.path or str(resolve_data_dir() / "imagenet"))
+    def lacking(self, data_dir: DataDir = None) -> str:
+        """What is missing before it can be trained on; empty where the folder is there."""
+        root = expanded(self.path or str(resolve_data_dir(data_dir) / "imagenet"))
         if (root / "train").is_dir() and (root / "val").is_dir():
             return ""
         return f"{self.name}: not in {root}; dataset.path=DIR, with {imagenet.LAYOUT}"

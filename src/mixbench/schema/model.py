@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -236,6 +237,11 @@ class CoAtNet(OfOneSize):
         "share of the last block's outputs that are dropped in training", at_least=0, below=1
     )
     dropout: float = knob("share of the head's inputs that are dropped in training", at_least=0, below=1)
+
+    def lacking(self) -> str:
+        """What has to be installed for it; empty where it is."""
+        here = importlib.util.find_spec("timm") is not None
+        return "" if here else f"timm, for model={label(self)} (pip install 'mixbench[timm]')"
 
     def problems(self) -> Iterator[str]:
         if self.image_size % 32:
