@@ -1,4 +1,4 @@
-"""Networks for images of 8 to 96 pixels and for photographs, built as nn.Sequential with the children stem, stage1, ..., head."""
+"""Networks for small images and for photographs, as nn.Sequential with the children stem, stage1, ..., head."""
 
 from __future__ import annotations
 

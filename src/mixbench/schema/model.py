@@ -186,8 +186,8 @@ class OfOneSize(Model):
             return
         if spec is not None and spec.kind == "image" and tuple(spec.shape[:2]) != (self.image_size,) * 2:
             yield (
-                f"model.image_size={self.image_size}: images of {spec.name} have {spec.shape[0]}x{spec.shape[1]} pixels;"
-                " both must be the same."
+                f"model.image_size={self.image_size}: images of {spec.name} have {spec.shape[0]}x{spec.shape[1]}"
+                " pixels; both must be the same."
             )
 
 
