@@ -135,6 +135,7 @@ def _imagenet(options: Any, data_dir: DataDir) -> Splits:
 LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
     "folder": _folder,
+    "shards": _folder,
     "arrays": _arrays_file,
     "imagenet": _imagenet,
     "imagenet100": _imagenet,

@@ -16,7 +16,7 @@ from mixbench.errors import ConfigError, DataError
 from mixbench.inventory import looking_once
 from mixbench.inventory.arrays import ArrayFile
 from mixbench.inventory.folder import SHOWN, Picture, PictureFolder
-from mixbench.schema.dataset import Arrays, Folder, ImageNet, OwnImages
+from mixbench.schema.dataset import Arrays, Folder, ImageNet, OwnImages, Shards
 from mixbench.schema.imagenet import incomplete
 from mixbench.schema.specs import DataSpec
 
@@ -24,7 +24,7 @@ DataDir = str | os.PathLike[str] | None
 
 
 def load_folder(options: Folder, data_dir: DataDir) -> Splits:
-    """The pictures in a folder, still on the disk. Raises ConfigError, DataError."""
+    """The pictures in a folder or in shards, still on the disk. Raises ConfigError, DataError."""
     with looking_once():
         found = options.found(data_dir)
         spec = options.spec()
@@ -62,6 +62,7 @@ def _pictures(
         options.size,
         resize=options.resize,
         crop_area=options.cropped(),
+        spans=np.array([(p.offset, p.size) for p in pictures]) if isinstance(options, Shards) else None,
     )
     return Split(inputs, np.array([p.label for p in pictures], np.int64))
 

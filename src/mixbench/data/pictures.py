@@ -37,7 +37,8 @@ class Pictures:
 
     `pictures[3]` is uint8 (H, W, C), `pictures[[3, 1]]` and `pictures[:2]` are uint8 (2, H, W, C). Each file must have
     the SHA-256 in `sha256`, uint8 (N, 32). `size` and `resize` in pixels as in `decode`. `crop_area`: limits of the
-    share of a picture that `cropped` cuts out. `sums` are there once the pictures were all read.
+    share of a picture that `cropped` cuts out. `spans` int64 (N, 2), offset and size: each file is TAR/MEMBER, whose
+    bytes lie there in the tar; None: files of their own. `sums` are there once the pictures were all read.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Pictures:
     size: int | None
     resize: int | None = None
     crop_area: tuple[float, float] | None = None
+    spans: NDArray[np.int64] | None = None
     sums: Sums | None = field(default=None, compare=False)
 
     @property
@@ -72,7 +74,8 @@ class Pictures:
     def take(self, indices: NDArray[np.int64]) -> Pictures:
         """The pictures at these positions, still on the disk."""
         files = [self.files[i] for i in indices.tolist()]
-        return dataclasses.replace(self, files=files, sha256=self.sha256[indices], sums=None)
+        spans = None if self.spans is None else self.spans[indices]
+        return dataclasses.replace(self, files=files, sha256=self.sha256[indices], spans=spans, sums=None)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -111,7 +114,7 @@ class Pictures:
     def _decoded(self, i: int, cut: Callable[[Image.Image], Image.Image] | None = None) -> NDArray[np.uint8]:
         path = self.folder / self.files[i]
         try:
-            data = path.read_bytes()
+            data = path.read_bytes() if self.spans is None else _cut_out(path, *self.spans[i].tolist())
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}.") from None
         if hashlib.sha256(data).digest() != self.sha256[i].tobytes():
@@ -125,6 +128,14 @@ class Pictures:
         if pixels.shape != self.image_shape:  # its header said otherwise
             raise DataError(f"{path}: has shape {pixels.shape}, expected {self.image_shape}.")
         return pixels
+
+
+def _cut_out(path: Path, offset: int, size: int) -> bytes:
+    """So many bytes of the tar in which `path` lies as TAR/MEMBER."""
+    tar = next(parent for parent in path.parents if parent.suffix == ".tar")
+    with tar.open("rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 def decode(

@@ -31,7 +31,10 @@ SHOWN = 5  # of many bad files, in a message
 
 
 class Picture(NamedTuple):
-    """One picture: its file below the folder, with slashes; SHA-256 of the file; pixels; 1 channel if grey, else 3."""
+    """One picture: its file below the folder, with slashes; SHA-256 of the file; pixels; 1 channel if grey, else 3.
+
+    Of one in a tar, `file` is TAR/MEMBER, and `offset` and `size` say where its bytes lie in the tar.
+    """
 
     file: str
     label: int
@@ -39,6 +42,8 @@ class Picture(NamedTuple):
     height: int
     width: int
     channels: int
+    offset: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -240,16 +245,23 @@ def _facts(root: Path, files: Files, data_dir: str | os.PathLike[str] | None) ->
             bar.update(len(keys))
     index.save()
     if bad:
-        raise DataError(_bad_pictures(root, sorted(bad)))
+        raise DataError(bad_pictures(root, sorted(bad)))
     return facts
 
 
 def _header(path: Path) -> list[Any] | str:
     """SHA-256, height, width and channels of a picture; or what is wrong with it."""
+    try:
+        return header(path.read_bytes())
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def header(data: bytes) -> list[Any] | str:
+    """The same of the bytes of a picture."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             mode, (width, height) = picture.mode, picture.size
     except UnidentifiedImageError:
@@ -265,7 +277,8 @@ def _header(path: Path) -> list[Any] | str:
     return [hashlib.sha256(data).hexdigest(), height, width, CHANNELS[mode]]
 
 
-def _bad_pictures(root: Path, bad: Sequence[str]) -> str:
+def bad_pictures(root: Path, bad: Sequence[str]) -> str:
+    """What to say of pictures that are named with what is wrong with them."""
     what = "1 picture" if len(bad) == 1 else f"{len(bad)} pictures"
     more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     lines = "".join(f"\n  {line}" for line in bad[:SHOWN])

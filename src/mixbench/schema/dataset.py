@@ -225,6 +225,21 @@ class Folder(Photographs, OwnImages):
 
 
 @dataclass
+class Shards(Folder):
+    """Pictures of your own in WebDataset shards: DIR/train-000000.tar, ... and DIR/test-000000.tar (or val-), ...
+
+    Source: your shards, as webdataset's ShardWriter writes KEY.jpg and KEY.cls.
+    """
+
+    name: str = "shards"
+
+    def found(self, data_dir: DataDir = None) -> PictureFolder:
+        from mixbench.inventory import shards
+
+        return shards.look(self.path, data_dir)
+
+
+@dataclass
 class Arrays(OwnImages):
     """Images of your own in an .npz file: train_images, train_labels, test_images, test_labels, of any size.
 
@@ -347,4 +362,10 @@ class ImageNet(Photographs, Streamable, ImageDataset):
                 yield str(error)
 
 
-OPTIONS: dict[str, type] = {"images": Images, "folder": Folder, "arrays": Arrays, "imagenet": ImageNet}
+OPTIONS: dict[str, type] = {
+    "images": Images,
+    "folder": Folder,
+    "shards": Shards,
+    "arrays": Arrays,
+    "imagenet": ImageNet,
+}
