@@ -22,7 +22,7 @@ SMALL = ["dataset.train_size=20", "dataset.test_size=10", "batch_size=4"]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if "image" in OPTIONS[name].kinds])
 def test_the_schemas_know_the_networks(name: str, stride: int) -> None:
     """Stages by their names, and the side of the last one's output, for images of 16 to 64 pixels."""
     depth = {"wrn": 10, "cifar_resnet": 8, "preactresnet": 18}.get(name)
@@ -122,10 +122,10 @@ def test_what_of_a_schedule_never_happens() -> None:
 def test_images_that_no_batch_takes_are_named() -> None:
     """Oracle: arithmetic. Of 160 images, batches of 64 take 128; a tenth or less is not worth a line."""
     config = compose(["batch_size=64"])
-    (words,) = _left_out(config, 160)
+    (words,) = _left_out(config, 160, "images")
     assert words.startswith("every epoch leaves out 32 of 160 training images")
-    assert not list(_left_out(config, 640 + 64))
-    assert not list(_left_out(compose(["batch_size=64", "drop_last=false"]), 160))
+    assert not list(_left_out(config, 640 + 64, "images"))
+    assert not list(_left_out(compose(["batch_size=64", "drop_last=false"]), 160, "images"))
 
 
 @pytest.mark.parametrize(("depth", "width"), [(10, 1), (16, 4), (28, 2)])

@@ -85,9 +85,8 @@ def _examples(
     split = {"test": splits.test, "val": splits.val, "train": splits.train}[on.name]
     if split is None:
         raise NoSuchPart(f"--on val: {run.directory} held out no examples. Allowed: test, train, or a path.")
-    streamed = bool(splits.streamed)
-    readers = run.config.dataset.readers() if streamed else 0
-    examples = run.examples(split, device, streamed=streamed, readers=readers)
+    how = {"streamed": True, "readers": run.config.dataset.readers()} if splits.streamed else {}
+    examples = run.examples(split, device, **how)
     return examples, {
         "dataset": splits.spec.name,
         "part": on.name,

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from mixbench.config import options as config
-from mixbench.schema.specs import SPECS
+from mixbench.schema.published import PUBLISHED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ def _described(option: config.Option, of_many: bool) -> Option:
     line, source = _documentation(option.schema)
     if of_many:
         line = option.text.partition("\n")[0].lstrip("# ")
-    if option.values["name"] in SPECS:
-        source = SPECS[option.name].source
+    if option.values["name"] in PUBLISHED:
+        source = PUBLISHED[option.name].source
     knobs = {key: value for key, value in option.values.items() if key != "name"}
     return Option(option.group, option.name, line, source, option.schema, knobs)
 

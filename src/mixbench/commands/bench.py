@@ -27,8 +27,8 @@ examples:
   mixbench bench --loop plain -- ERM Mixup SAM G-Mix
 
 Images are made up (but for --loading), so nothing is downloaded; a step costs the same. Methods take turns in every
-round, so that a busy moment of the machine hits all of them, and ratios are taken within rounds. The numbers are written
-as CSV and JSON."""
+round, so that a busy moment of the machine hits all of them, and ratios are taken within rounds. The numbers are
+written as CSV and JSON."""
 
 
 def main(argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`mixbench data`: list, download, import and verify the image sets. Listing them imports no torch."""
+"""`mixbench data`: list, download, import and verify the published sets. Listing them imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from mixbench.errors import ConfigError, DataError
 from mixbench.inventory.paths import data_dir
 from mixbench.machine.output import printable
 from mixbench.schema.knob import nearest
-from mixbench.schema.specs import SPECS, DataSpec, find
+from mixbench.schema.published import PUBLISHED
+from mixbench.schema.specs import DataSpec, find
+from mixbench.schema.tables import TableSpec
 
 EPILOG = """A set is prepared once into plain arrays, FOLDER/NAME/*.npy, and read from there by memory map,
 compared with its checksums. FOLDER is --data-dir, else the environment's MIXBENCH_DATA, else
@@ -28,6 +30,7 @@ a missing set by itself.
   mixbench data import cifar10 cifar-10-python.tar.gz                or the folder where torchvision has unpacked it
   mixbench data import cifar10 my.npz               from train_images, train_labels, test_images, test_labels, or
                                                     from Keras's x_train, y_train, x_test, y_test
+  mixbench data import letter uci_tabular.zip       a table from the files of the UCI repository, in a zip or a folder
   mixbench data verify                              compare every prepared array with its checksum
 """
 
@@ -52,7 +55,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
     """The command line, and the function behind each command."""
     parser = argparse.ArgumentParser(
         prog="mixbench data",
-        description="List, download, import and verify the image sets.",
+        description="List, download, import and verify the published sets of images and tables.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -63,7 +66,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
     sub = parser.add_subparsers(metavar="COMMAND")
     sub.add_parser("list", parents=[common], help="all data sets, their state and place (the default)")
     prepare = sub.add_parser("prepare", parents=[common, again], help="download what is missing, and prepare")
-    prepare.add_argument("names", nargs="+", metavar="NAME", help=", ".join(SPECS))
+    prepare.add_argument("names", nargs="+", metavar="NAME", help=", ".join(PUBLISHED))
     prepare.add_argument(
         "--mirror",
         action="append",
@@ -72,7 +75,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
         help="a folder on the network that holds the official archives, tried first; may be repeated",
     )
     imports = sub.add_parser("import", parents=[common, again], help="prepare from files you have")
-    imports.add_argument("name", metavar="NAME", help=", ".join(SPECS))
+    imports.add_argument("name", metavar="NAME", help=", ".join(PUBLISHED))
     imports.add_argument(
         "path",
         type=Path,
@@ -87,21 +90,23 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argpar
 
 def _list(root: Path, _: argparse.Namespace) -> int:
     print(f"data sets, prepared in {root}/NAME\n")
-    print(f"{'name':14} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'image':8}  content")
-    for spec in SPECS.values():
+    print(f"{'name':19} {'state':9} {'classes':>7} {'train':>7} {'test':>6}  {'input':11}  content")
+    for spec in PUBLISHED.values():
         state, remark = cache.standing(root, spec)
-        image = "x".join(map(str, spec.shape))
-        sizes = f"{spec.num_classes:7} {spec.train_size:7} {spec.test_size:6}"
-        print(f"{spec.name:14} {state:9} {sizes}  {image:8}  {spec.title}")
+        if isinstance(spec, TableSpec):
+            sizes, shape = f"{spec.rows:7} {'rows':>6}", f"{spec.columns} columns"
+        else:
+            sizes, shape = f"{spec.train_size:7} {spec.test_size:6}", "x".join(map(str, spec.shape))
+        print(f"{spec.name:19} {state:9} {spec.num_classes:7} {sizes}  {shape:11}  {spec.title}")
         for line in textwrap.wrap(remark, 95):
-            print(printable(f"{'':14} {line}"))
+            print(printable(f"{'':19} {line}"))
     return 0
 
 
 def _prepare(root: Path, arguments: argparse.Namespace) -> int:
     from mixbench.data.store.prepare import prepare
 
-    for spec in [find(name) for name in arguments.names]:
+    for spec in [find(name, PUBLISHED) for name in arguments.names]:
         if arguments.replace or not _already_there(root, spec):
             _report(root, prepare(spec, root, arguments.mirror, replace=arguments.replace))
     return 0
@@ -110,7 +115,7 @@ def _prepare(root: Path, arguments: argparse.Namespace) -> int:
 def _import(root: Path, arguments: argparse.Namespace) -> int:
     from mixbench.data.store.prepare import import_from
 
-    spec = find(arguments.name)
+    spec = find(arguments.name, PUBLISHED)
     if arguments.replace or not _already_there(root, spec):
         _report(root, import_from(spec, arguments.path, root, replace=arguments.replace))
     return 0
@@ -124,18 +129,20 @@ def _already_there(root: Path, spec: DataSpec) -> bool:
 
 
 def _report(root: Path, meta: cache.Meta) -> None:
-    sizes = " and ".join(
-        f"{meta.files[f'{split}_images']['shape'][0]} {split}" for split in ("train", "test")
-    )
-    print(f"{meta.name}: {meta.state}, {sizes} images in {root / meta.name}")
+    if "inputs" in meta.files:
+        sizes = "{} rows of {} columns".format(*meta.files["inputs"]["shape"])
+    else:
+        counts = (f"{meta.files[f'{split}_images']['shape'][0]} {split}" for split in ("train", "test"))
+        sizes = f"{' and '.join(counts)} images"
+    print(f"{meta.name}: {meta.state}, {sizes} in {root / meta.name}")
     if meta.note:
         print(printable(f"  {meta.note}"))
 
 
 def _verify(root: Path, arguments: argparse.Namespace) -> int:
-    specs = [find(name) for name in arguments.names]
+    specs = [find(name, PUBLISHED) for name in arguments.names]
     status = 0
-    for spec in specs or SPECS.values():
+    for spec in specs or PUBLISHED.values():
         try:
             found = cache.verified(root, spec)
             if found is None and specs:

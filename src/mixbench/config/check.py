@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from mixbench.config.options import options
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once, remembered_of
 from mixbench.inventory.weights import look
@@ -123,8 +124,14 @@ def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
         if kinds is not None and spec.kind not in kinds:
             yield (
                 f"{group}={option.name}: takes inputs of kind {' or '.join(kinds)}; those of {spec.name} are of kind"
-                f" {spec.kind}."
+                f" {spec.kind}. Allowed: {', '.join(_taking(group, spec.kind))}."
             )
+
+
+def _taking(group: str, kind: str) -> list[str]:
+    """The options of a group that take inputs of a kind."""
+    every = {option.name: getattr(option.schema, "kinds", None) for option in options(group)}
+    return [name for name, kinds in every.items() if kinds is None or kind in kinds]
 
 
 def size_problems(run: Train, spec: DataSpec) -> Iterator[str]:
@@ -134,28 +141,22 @@ def size_problems(run: Train, spec: DataSpec) -> Iterator[str]:
     if unfit:
         yield from unfit
         return
-    held_out = dataset.val_size or 0
+    held_out = dataset.held_out()
     most = {
         "val_size": spec.train_size - 1,
         "train_size": spec.train_size - held_out,
         "test_size": spec.test_size,
     }
     for key, limit in most.items():
-        if (getattr(dataset, key) or 0) > limit:
+        if (getattr(dataset, key, None) or 0) > limit:
             rest = f" besides val_size={held_out}" if key == "train_size" and held_out else ""
             yield f"dataset.{key}={getattr(dataset, key)}: {spec.name} allows 1 to {limit}{rest}."
             return
     if run.early_stopping and not held_out:
-        yield (
-            f"early_stopping={run.early_stopping}: looks at validation accuracy; add dataset.val_size=N, the number of"
-            " training examples to hold out."
-        )
+        yield (f"early_stopping={run.early_stopping}: looks at validation accuracy; {dataset.holds_out}.")
     if run.keep != "last" and not held_out:
-        yield (
-            f"keep={run.keep}: goes by validation accuracy; add dataset.val_size=N, the number of training examples to"
-            " hold out."
-        )
-    yield from _batch_problems(run, spec, dataset.train_size or spec.train_size - held_out)
+        yield (f"keep={run.keep}: goes by validation accuracy; {dataset.holds_out}.")
+    yield from _batch_problems(run, spec, getattr(dataset, "train_size", None) or spec.train_size - held_out)
     if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):
         stride = getattr(run.model, "stem_stride", None)
         given = "" if stride is None else f" with model.stem_stride={stride}"

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from mixbench.data.splits import Split, Splits, cut
 from mixbench.errors import DataError
 from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.schema.published import PUBLISHED
 from mixbench.schema.specs import SPECS, DataSpec, find
+from mixbench.schema.tables import TABLES
 
 if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     import torch
 
     from mixbench.data.store.cache import Arrays
-    from mixbench.machine.ranks import Ranks
     from mixbench.seams import Examples
 
 __all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "lacking", "load", "of_option"]
@@ -63,7 +64,7 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
     Empty where only loading tells: of a set that is not prepared, and of one whose loader comes from a plugin. Raises
     DataError where the note is unreadable.
     """
-    if options.name not in SPECS:
+    if options.name not in PUBLISHED:
         content = getattr(options, "content", None)
         return {"content": content} if content else {}
     from mixbench.data.store.cache import read_meta
@@ -131,9 +132,16 @@ def _imagenet(options: Any, data_dir: DataDir) -> Splits:
     return load_imagenet(options, data_dir)
 
 
+def _table(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.tables import load_table
+
+    return load_table(options, data_dir)
+
+
 # By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
 LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
+    **dict.fromkeys(TABLES, _table),
     "folder": _folder,
     "shards": _folder,
     "arrays": _arrays_file,
@@ -174,19 +182,8 @@ def _summed(splits: Splits) -> dict[str, str]:
     return found
 
 
-def examples(
-    split: Split, *, streamed: bool = False, readers: int = 0, ranks: Ranks | None = None, **how: Any
-) -> Examples:
-    """One part of an image set as batches on a device: kept there, or `streamed` by so many processes of each rank.
+def examples(split: Split, kind: str = "image", **how: Any) -> Examples:
+    """One part of a set as batches on a device. `how` are the keyword arguments of the kind's own `examples`."""
+    from mixbench.data.kinds import kind as of
 
-    `how` are the keyword arguments of `images.Pixels`.
-    """
-    import numpy as np
-
-    from mixbench.data.images import ImageSet
-
-    if streamed:
-        from mixbench.data.stream import StreamedImages
-
-        return StreamedImages(split.inputs, split.labels, **how, readers=readers, ranks=ranks)
-    return ImageSet(np.asarray(split.inputs), split.labels, **how)
+    return of(kind).examples(split, **how)

@@ -1,4 +1,4 @@
-"""Stratified subsets: the same images for every run, whatever its seed."""
+"""Stratified subsets: the same examples for every run, whatever its seed, unless another seed is given for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quotas(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return whole
 
 
-def stratified(labels: NDArray[np.int64], size: int) -> Indices:
+def stratified(labels: NDArray[np.int64], size: int, seed: int = _SEED) -> Indices:
     """Ascending positions of `size` of the examples with `labels` (N,) int64, in the classes' proportions.
 
     scikit-learn's stratified splitters do nearly this, but refuse a size that leaves fewer examples than
@@ -31,7 +31,7 @@ def stratified(labels: NDArray[np.int64], size: int) -> Indices:
     """
     if not 1 <= size <= len(labels):
         raise ValueError(f"size={size}: must be between 1 and the {len(labels)} examples there are.")
-    random = np.random.RandomState(_SEED)
+    random = np.random.RandomState(seed)
     counts = np.bincount(labels)
     chosen = [
         random.permutation(np.flatnonzero(labels == label))[:quota]
@@ -40,7 +40,7 @@ def stratified(labels: NDArray[np.int64], size: int) -> Indices:
     return np.sort(np.concatenate(chosen))
 
 
-def split_off(labels: NDArray[np.int64], size: int) -> tuple[Indices, Indices]:
+def split_off(labels: NDArray[np.int64], size: int, seed: int = _SEED) -> tuple[Indices, Indices]:
     """Positions of a stratified part of `size` examples and of all others, both ascending."""
-    part = stratified(labels, size)
+    part = stratified(labels, size, seed)
     return part, np.setdiff1d(np.arange(len(labels)), part, assume_unique=True)

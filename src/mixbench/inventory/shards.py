@@ -61,7 +61,7 @@ def _looked(root: Path, data_dir: str | os.PathLike[str] | None) -> PictureFolde
         if not wrong:
             index.note(name, status, read_at, [samples])
         for member, label, offset, size, *facts in samples:
-            parts[part].append(Picture(f"{name}/{member}", label, *facts, offset, size))
+            parts[part].append(Picture(f"{name}/{member}", label, *facts, offset=offset, size=size))
             digest.update(f"{part}/{label}/{member}\0{facts[0]}\n".encode("utf-8", "surrogateescape"))
     index.save()
     if bad:

@@ -1,4 +1,6 @@
-"""Networks for small images and for photographs, as nn.Sequential with the children stem, stage1, ..., head."""
+"""Networks for small images, for photographs and for table rows, as nn.Sequential with the children stem (of images),
+stage1, ..., head.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from mixbench.models.mlp import mlp
 from mixbench.models.mobilenet import mobilenet
 from mixbench.models.photographs import bottleneck_resnet, coatnet, vit
 from mixbench.models.preactivation import preactresnet, wrn
@@ -17,6 +20,7 @@ __all__ = [
     "bottleneck_resnet",
     "cifar_resnet",
     "coatnet",
+    "mlp",
     "mobilenet",
     "preactresnet",
     "resnet18",
@@ -25,7 +29,7 @@ __all__ = [
     "wrn",
 ]
 
-# name: builder(in_channels, num_classes, **knobs)
+# name: builder(in_channels, num_classes, **knobs); the channels of rows are their columns
 MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "wrn": wrn,
     "resnet18": resnet18,
@@ -36,4 +40,5 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "bottleneck_resnet": bottleneck_resnet,
     "vit": vit,
     "coatnet": coatnet,
+    "mlp": mlp,
 }

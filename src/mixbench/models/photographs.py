@@ -6,6 +6,8 @@ what looks for stages finds them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet, VisionTransformer
@@ -95,7 +97,7 @@ def coatnet(
     except ImportError:
         raise ConfigError("model=coatnet0: needs timm; pip install 'mixbench[timm]' brings it.") from None
 
-    whole = timm.create_model(
+    whole: Any = timm.create_model(
         "coatnet_0_224",
         pretrained=False,
         in_chans=in_channels,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
@@ -17,6 +17,7 @@ from mixbench.schema import imagenet
 from mixbench.schema.knob import MISSING, knob
 from mixbench.schema.photographs import Photographs, Streamable
 from mixbench.schema.specs import SPECS, DataSpec
+from mixbench.schema.tables import TABLES, TableSpec
 
 if TYPE_CHECKING:
     from mixbench.inventory.arrays import ArrayFile
@@ -27,24 +28,22 @@ DataDir = str | os.PathLike[str] | None
 
 @dataclass
 class Dataset:
-    """What all data sets share: how much of them is used."""
+    """What all data sets share, whatever the kind of their inputs.
+
+    `holds_out` is how to hold out examples for validation, in words.
+    """
+
+    holds_out: ClassVar[str] = "add dataset.val_size=N, the number of training examples to hold out"
 
     name: str = MISSING
-    train_size: int | None = knob(
-        "train on this many examples, stratified; null for all", default=None, at_least=1
-    )
-    test_size: int | None = knob(
-        "test on this many examples, stratified; null for all", default=None, at_least=1
-    )
-    val_size: int | None = knob(
-        "hold out this many training examples for validation, stratified; null for none",
-        default=None,
-        at_least=1,
-    )
 
     def spec(self) -> DataSpec:
         """What the set is: sizes, shape and kind of its inputs, classes. Raises ConfigError, DataError."""
         raise NotImplementedError
+
+    def held_out(self) -> int:
+        """How many of the training examples are held out for validation. Raises as `spec` does."""
+        return 0
 
     def label(self) -> str:
         """A short name for directories and tables."""
@@ -60,7 +59,27 @@ class Dataset:
 
 
 @dataclass
-class ImageDataset(Dataset):
+class Sized(Dataset):
+    """A set with a training and a test part of its own, and how much of them is used."""
+
+    train_size: int | None = knob(
+        "train on this many examples, stratified; null for all", default=None, at_least=1
+    )
+    test_size: int | None = knob(
+        "test on this many examples, stratified; null for all", default=None, at_least=1
+    )
+    val_size: int | None = knob(
+        "hold out this many training examples for validation, stratified; null for none",
+        default=None,
+        at_least=1,
+    )
+
+    def held_out(self) -> int:
+        return self.val_size or 0
+
+
+@dataclass
+class ImageDataset(Sized):
     """A set of images with its base augmentation, crop and flip, and statistics."""
 
     base_augment: bool = knob("crop and flip the training images at random; false switches both off")
@@ -362,10 +381,47 @@ class ImageNet(Photographs, Streamable, ImageDataset):
                 yield str(error)
 
 
+@dataclass
+class Table(Dataset):
+    """A table of numbers and categories, cut into training, validation and test rows.
+
+    Source: the UCI Machine Learning Repository, as Zou et al. (2023), Table 4, take them from OpenML.
+    """
+
+    holds_out: ClassVar[str] = "choose a dataset.split with validation rows"
+
+    name: str = knob("the table", choices=list(TABLES))
+    split: str = knob("per cent of training, validation and test rows, stratified: 60/20/20")
+    split_seed: int = knob("which rows they are", at_least=0)
+
+    def spec(self) -> TableSpec:
+        whole = TABLES[self.name]
+        _, test = self.shares()
+        return dataclasses.replace(whole, train_size=whole.rows - test, test_size=test)
+
+    def shares(self) -> tuple[int, int]:
+        """The number of validation and of test rows."""
+        rows = TABLES[self.name].rows
+        _, val, test = (int(share) for share in self.split.split("/"))
+        return round(rows * val / 100), round(rows * test / 100)
+
+    def held_out(self) -> int:
+        return self.shares()[0]
+
+    def problems(self) -> Iterator[str]:
+        found = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)/([1-9]\d?)", self.split)
+        if not found or sum(map(int, found.groups())) != 100:
+            yield (
+                f"dataset.split={self.split}: must be three whole percentages of training, validation and test rows"
+                " that sum to 100, such as 60/20/20."
+            )
+
+
 OPTIONS: dict[str, type] = {
     "images": Images,
     "folder": Folder,
     "shards": Shards,
     "arrays": Arrays,
     "imagenet": ImageNet,
+    "table": Table,
 }

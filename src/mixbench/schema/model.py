@@ -248,6 +248,25 @@ class CoAtNet(OfOneSize):
             yield f"model.image_size={self.image_size}: must be a multiple of 32."
 
 
+@dataclass
+class MLP(Model):
+    """Multi-layer perceptron for table rows: hidden layers of one width with ReLU.
+
+    Source: Zou et al., MixupE, 2023, section 4.2, after Zhang et al., mixup, 2018: two layers of 128 units.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("row",)
+    short: ClassVar[str] = "mlp{0.depth}x{0.width}"
+
+    name: str = "mlp"
+    width: int = knob("units of each hidden layer", at_least=1, at_most=100_000)
+    depth: int = knob("number of hidden layers, which are the stages", at_least=1, at_most=1000)
+
+    @property
+    def num_stages(self) -> int:  # type: ignore[override]
+        return self.depth
+
+
 OPTIONS: dict[str, type] = {
     "wrn": WideResNet,
     "resnet18": ResNet18,
@@ -258,6 +277,7 @@ OPTIONS: dict[str, type] = {
     "bottleneck_resnet": BottleneckResNet,
     "vit": ViT,
     "coatnet": CoAtNet,
+    "mlp": MLP,
 }
 
 

@@ -30,7 +30,7 @@ class DataSpec:
     """One data set. `kind` says what an input is, `shape` its shape: (height, width, channels) for kind "image".
 
     `host` is the address below which the archives lie. `classes` holds the names of the labels 0, 1, ..., where they
-    are kept here.
+    are kept here. `arrays` names what is kept of a prepared set.
     """
 
     name: str
@@ -47,6 +47,7 @@ class DataSpec:
     host: str = ""
     archives: tuple[Archive, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
+    arrays: tuple[str, ...] = ARRAYS
 
     @property
     def embedded(self) -> bool:
@@ -222,10 +223,10 @@ _ALL = (
 SPECS: dict[str, DataSpec] = {spec.name: spec for spec in _ALL}
 
 
-def find(name: str) -> DataSpec:
+def find(name: str, among: Mapping[str, DataSpec] = SPECS) -> DataSpec:
     """The specification called `name`. Raises ConfigError with the nearest name if there is none."""
-    if name not in SPECS:
+    if name not in among:
         raise ConfigError(
-            f"unknown data set '{name}': choose one of {', '.join(SPECS)}.{nearest(name, list(SPECS))}"
+            f"unknown data set '{name}': choose one of {', '.join(among)}.{nearest(name, list(among))}"
         )
-    return SPECS[name]
+    return among[name]

@@ -14,8 +14,8 @@ from torch import nn
 from mixbench import data
 from mixbench.augment import Mixup
 from mixbench.data import Splits
+from mixbench.data.kinds import kind
 from mixbench.data.order import batch_sizes, derived_seed
-from mixbench.data.statistics import channel_statistics
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
@@ -63,7 +63,10 @@ def _check_room(model: Any, device: torch.device) -> None:
 
 
 def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
-    """The network `name` for inputs of a shape, with random weights. Raises ConfigError where there is no such name."""
+    """The network `name` for inputs of a shape, whose last axis counts channels, or columns, with random weights.
+
+    Raises ConfigError where there is no such name.
+    """
     return member("model", name)(shape[-1], num_classes, **knobs)
 
 
@@ -80,19 +83,17 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         scaler=scaler,
         ranks=ranks,
     )
-    base = config.dataset
     mean, std = normalisation(config, splits)
+    how = kind(splits.spec.kind).in_training(config.dataset, splits)
+    if splits.streamed:  # each rank then reads its part
+        how["ranks"] = ranks
     examples = functools.partial(
-        data.examples,
-        streamed=bool(splits.streamed),
-        readers=base.readers() if splits.streamed else 0,
-        ranks=ranks,
+        kind(splits.spec.kind).examples,
         mean=mean,
         std=std,
-        crop_padding=base.crop_padding if base.base_augment else 0,
-        flip=base.flip and base.base_augment,
         device=device,
         channels_last=config.channels_last,
+        **how,
     )
     train_set = examples(splits.train)
     validation = examples(splits.val) if splits.val is not None else None
@@ -132,10 +133,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
 
 
 def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel: the config's, else those of the training images."""
-    if config.dataset.mean is not None:
-        return config.dataset.mean, config.dataset.std
-    return channel_statistics(splits.train.inputs)
+    """Mean and standard deviation of each channel or column: the config's, else those of the training part."""
+    return kind(splits.spec.kind).normalisation(config.dataset, splits.train)
 
 
 def graph_choice(config: Train, device: torch.device, rule: Rule) -> tuple[bool, str]:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mixbench.data.kinds import kind
 from mixbench.data.store.cache import read_meta
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.files import write_atomic
@@ -45,7 +46,9 @@ class Exported:
 
 
 class FromPixels(nn.Module):
-    """The network behind its normalisation: images (N, C, H, W) float32 in the units of mean and std to logits."""
+    """The network behind its normalisation: images (N, C, H, W), or rows (N, D), float32 in the units of mean and std
+    to logits.
+    """
 
     mean: Tensor
     std: Tensor
@@ -53,8 +56,9 @@ class FromPixels(nn.Module):
     def __init__(self, model: nn.Module, about: Description) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean", torch.tensor(about.mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(about.std).view(-1, 1, 1))
+        after = [1] * (len(about.shape) - 1)  # height and width; a row has none
+        self.register_buffer("mean", torch.tensor(about.mean).view(-1, *after))
+        self.register_buffer("std", torch.tensor(about.std).view(-1, *after))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model((images - self.mean) / self.std)
@@ -107,8 +111,8 @@ def _images(run: LoadedRun) -> tuple[Tensor, str]:
     else:
         images = torch.from_numpy(run.fitting(test).copy())
         images = images.float() / 255 if images.dtype == torch.uint8 else images
-    which = f"{len(images)} {'made-up' if test is None else 'test'} images"
-    return images.permute(0, 3, 1, 2).contiguous(), which
+    which = f"{len(images)} {'made-up' if test is None else 'test'} {kind(run.description.kind).NOUN}"
+    return images.movedim(-1, 1).contiguous(), which
 
 
 def _test_images(run: LoadedRun) -> NDArray | None:

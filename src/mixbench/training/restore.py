@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mixbench import data
 from mixbench.config.options import schemas
 from mixbench.data import Split, Splits
+from mixbench.data.kinds import kind
 from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
 from mixbench.files import expanded
@@ -121,17 +121,16 @@ class LoadedRun(SavedRun):
 
         `inputs`: images as the data set stores them, an array or tensor (N, H, W, C), or one image (H, W, C); C may be
         left out where it is 1. They are uint8 or floats in [0, 1]; for a run that was trained on float images, floats
-        in their units. The run's own normalisation is done here. Raises DataError for inputs of another shape or type,
-        and as `model` does.
+        in their units. Rows of a table are numbers (N, D), or one (D,), as `splits` has them. The run's own
+        normalisation is done here. Raises DataError for inputs of another shape or type, and as `model` does.
         """
         where = _device(device)
         if where not in self._networks:
             self._networks[where] = self.network(where)
         net = self._networks[where]
-        images = self.fitting(inputs.detach().cpu() if isinstance(inputs, Tensor) else inputs)
-        batches = self.examples(Split(images, np.zeros(len(images), np.int64)), where).eval_batches(
-            net.batch_size
-        )
+        given = self.fitting(inputs.detach().cpu() if isinstance(inputs, Tensor) else inputs)
+        split = Split(given, np.zeros(len(given), np.int64))
+        batches = self.examples(split, where).eval_batches(net.batch_size)
         found = [logits.softmax(1).cpu() for logits, _ in predicted(net.model, batches, net.autocast)]
         return torch.cat([torch.zeros(0, len(net.class_names)), *found])
 
@@ -146,52 +145,29 @@ class LoadedRun(SavedRun):
             raise DataError(words)
         return splits
 
-    def examples(
-        self, split: Split, device: str | torch.device = "cpu", *, streamed: bool = False, readers: int = 0
-    ) -> Examples:
-        """Images (N, H, W, C) and labels (N,) as batches for the network: on its device, normalised, not augmented.
+    def examples(self, split: Split, device: str | torch.device = "cpu", **how: Any) -> Examples:
+        """Inputs and labels (N,) as batches for the network: on its device, normalised, not augmented.
 
-        `streamed` and `readers` as in `data.examples`.
+        `how` are further arguments of the kind's own `examples`.
         """
         about = self.description
         return data.examples(
             split,
-            streamed=streamed,
-            readers=readers,
+            about.kind,
+            **how,
             mean=about.mean,
             std=about.std,
             device=_device(device),
             channels_last=about.channels_last,
         )
 
-    def fitting(self, inputs: Any) -> NDArray:
-        """Images (N, H, W, C), uint8 or float32, as the network takes them, or one (H, W, C) as a batch of one.
+    def fitting(self, inputs: Any) -> Any:
+        """Inputs as the network takes them (images: uint8 or float32 (N, H, W, C)), a single one as a batch of one.
 
         Raises DataError where they have another shape, type or range.
         """
         about = self.description
-        try:
-            images = np.asarray(inputs)
-        except ValueError as error:
-            raise DataError(f"no array of numbers: {error}") from None
-        shape = tuple(about.shape)
-        if shape[-1] == 1 and images.ndim < 4 and images.shape[-2:] == shape[:2] and images.shape != shape:
-            images = images[..., None]
-        images = images[None] if images.shape == shape else images
-        wanted = f"run {about.run} takes images (N, {', '.join(map(str, shape))})"
-        if images.shape[1:] != shape:
-            raise DataError(f"{wanted}, not {images.shape}.")
-        if images.dtype == np.uint8 and about.stored == "uint8":
-            return images
-        if not np.issubdtype(images.dtype, np.floating):
-            also = "uint8, or float in [0, 1]" if about.stored == "uint8" else "float, in their own units"
-            raise DataError(f"{wanted}, {also}; these are {images.dtype}.")
-        images = images.astype(np.float32)
-        if about.stored == "uint8" and len(images) and not (-0.001 < images.min() <= images.max() < 1.001):
-            raise DataError(
-                f"{wanted}, uint8, or float in [0, 1]; these are from {images.min():g} to {images.max():g}."
-            )
-        return images
+        return kind(about.kind).fitting(inputs, tuple(about.shape), about.stored, f"run {about.run} takes")
 
 
 def _schema(name: str) -> type:

@@ -35,8 +35,8 @@ class Description:
 
     `model` holds the name in the registry of models and the knobs. `shape`, `kind`: of an input, as in the data set's
     specification. `stored`: the type of the inputs that it was trained on, uint8 or float32; `mean` and `std`: their
-    normalisation, for each channel, where uint8 counts as [0, 1]. `precision`, `channels_last` and `eval_batch_size`
-    are those of the run's config.
+    normalisation, for each channel or column, where uint8 counts as [0, 1]. `precision`, `channels_last` and
+    `eval_batch_size` are those of the run's config.
     """
 
     model: dict[str, Any]
@@ -98,9 +98,10 @@ def initial(config: Train) -> bytes:
     path = Path(str(config.init_from))
     content, about = opened(SavedRun(path.parent, path))
     spec = config.dataset.spec()
-    theirs = about.model["name"], len(about.class_names), about.shape[-1]
-    ours = config.model.name, spec.num_classes, spec.shape[-1]
-    for what, there, here in zip(("the network", "classes", "channels"), theirs, ours, strict=True):
+    theirs = about.model["name"], about.kind, len(about.class_names), about.shape[-1]
+    ours = config.model.name, spec.kind, spec.num_classes, spec.shape[-1]
+    last = "channels" if spec.kind == "image" else "columns"
+    for what, there, here in zip(("the network", "inputs", "classes", last), theirs, ours, strict=True):
         if there != here:
             raise ConfigError(f"init_from={path}: does not fit; {what}: {there} there, {here} in this run.")
     return content

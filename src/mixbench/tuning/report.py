@@ -27,7 +27,7 @@ def head(search: Search) -> str:
             "accuracy on the TEST SET, as told: of the best trial it is no estimate for images never seen"
         )
     else:
-        chosen = f"accuracy on {search.config.dataset.val_size} held-out training images"
+        chosen = f"accuracy on {search.config.dataset.held_out()} held-out training examples"
     return "\n".join([*lines, f"metric  {search.metric} of the last epoch: {chosen}"])
 
 

@@ -97,7 +97,7 @@ def search(
     if config.force:
         raise ConfigError("force=true: a search goes on from the runs there are; leave it out.")
     metric = "test_acc" if on_test_set else "val_acc"
-    if not on_test_set and config.dataset.val_size is None:
+    if not on_test_set and not config.dataset.held_out():
         raise ConfigError(_without_validation(config))
     return dataclasses.replace(draft, config=config, metric=metric, sampler=sampler, pruner=pruner)
 

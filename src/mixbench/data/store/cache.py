@@ -32,6 +32,7 @@ from mixbench.data.store.disk import readable_errors
 from mixbench.errors import DataError
 from mixbench.files import sync
 from mixbench.schema.specs import ARRAYS, DataSpec
+from mixbench.schema.tables import TABLE_ARRAYS, TableSpec
 
 Arrays = Mapping[str, NDArray]
 
@@ -76,6 +77,9 @@ def checksum(array: NDArray) -> str:
 
 def check_arrays(spec: DataSpec, arrays: Arrays, source: str) -> None:
     """Raises DataError unless the arrays have the shapes, types and label range of `spec`."""
+    if isinstance(spec, TableSpec):
+        _check_table(spec, arrays, source)
+        return
     for split, most in (("train", spec.train_size), ("test", spec.test_size)):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
@@ -97,9 +101,40 @@ def check_arrays(spec: DataSpec, arrays: Arrays, source: str) -> None:
             )
 
 
+def _check_table(spec: TableSpec, arrays: Arrays, source: str) -> None:
+    inputs, labels = (arrays[key] for key in TABLE_ARRAYS)
+    if inputs.dtype != np.float64 or inputs.shape != (spec.rows, spec.columns):
+        raise DataError(
+            f"{source}: {spec.name} has {spec.rows} rows of {spec.columns} columns, found {inputs.dtype} {inputs.shape}."
+        )
+    if (
+        labels.dtype != np.int64
+        or labels.shape != (spec.rows,)
+        or set(labels) != set(range(spec.num_classes))
+    ):
+        raise DataError(
+            f"{source}: the labels of {spec.name} must be 0..{spec.num_classes - 1}, each of some row."
+        )
+
+
 def _judge(spec: DataSpec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[str, str]:
     """State and note of decoded arrays; DataError if they are not the published ones and ought to be."""
-    train, test = (len(decoded.arrays[f"{split}_labels"]) for split in ("train", "test"))
+    differing = [key for key, known in spec.sha256.items() if sums[key] != known]
+    if isinstance(spec, TableSpec) and not decoded.published:
+        if differing:
+            return (
+                "inexact",
+                f"{' and '.join(differing)} differ from the table that mixbench knows the checksum of",
+            )
+        return (
+            "complete",
+            "" if spec.sha256 else "not compared with the published table, whose checksum is not known",
+        )
+    train, test = (
+        (spec.train_size, spec.test_size)
+        if isinstance(spec, TableSpec)
+        else (len(decoded.arrays[f"{split}_labels"]) for split in ("train", "test"))
+    )
     partial = (train, test) != (spec.train_size, spec.test_size)
     excused = {f"{split}_images" for split in decoded.inexact}
     differing = [key for key, known in spec.sha256.items() if key not in excused and sums[key] != known]
@@ -135,7 +170,7 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
     Raises DataError if the arrays do not fit `spec` or the disk refuses; nothing changes in that case.
     """
     check_arrays(spec, decoded.arrays, decoded.source)
-    sums = {key: checksum(decoded.arrays[key]) for key in ARRAYS}
+    sums = {key: checksum(decoded.arrays[key]) for key in spec.arrays}
     state, note = _judge(spec, decoded, sums)
     folder, new, old = root / spec.name, root / f".{spec.name}.new", root / f".{spec.name}.old"
     with readable_errors(root):
@@ -143,7 +178,7 @@ def write(root: Path, spec: DataSpec, decoded: Decoded) -> Meta:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             new.mkdir(parents=True)
-            files = {key: _save(new / f"{key}.npy", decoded.arrays[key], sums[key]) for key in ARRAYS}
+            files = {key: _save(new / f"{key}.npy", decoded.arrays[key], sums[key]) for key in spec.arrays}
             meta = Meta(
                 name=spec.name,
                 state=state,
@@ -202,8 +237,8 @@ def read_meta(root: Path, name: str) -> Meta | None:
 def _meta(content: Any) -> Meta:
     """What meta.json says. Raises ValueError, TypeError or KeyError where it says less, or something else."""
     meta = Meta(**content)
-    if not isinstance(meta.files, dict) or set(meta.files) != set(ARRAYS):
-        raise ValueError(f"files must be {', '.join(ARRAYS)}")
+    if not isinstance(meta.files, dict) or set(meta.files) not in (set(ARRAYS), set(TABLE_ARRAYS)):
+        raise ValueError(f"files must be {', '.join(ARRAYS)}, or {', '.join(TABLE_ARRAYS)}")
     for name, entry in meta.files.items():
         shape, size = entry["shape"], entry["bytes"]
         np.dtype(entry["dtype"])
@@ -271,6 +306,9 @@ def standing(root: Path, spec: DataSpec) -> tuple[str, str]:
         return "damaged", str(error)
     if spec.embedded:
         return "embedded", ""
+    if isinstance(spec, TableSpec):
+        files = " and ".join(part.file for part in spec.parts)
+        return "missing", f"OpenML {spec.openml}{', or to import from ' if files else ''}{files}"
     return "missing", f"{sum(a.bytes for a in spec.archives) / 1e6:.0f} MB to download"
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mixbench.data.store import cache, official, packed
+from mixbench.data.store import cache, official, packed, tables
 from mixbench.data.store.disk import locked, readable_errors
 from mixbench.data.store.download import check_md5, official_archives
 from mixbench.errors import DataError
 from mixbench.schema.specs import DataSpec
+from mixbench.schema.tables import TableSpec
 
 
 def prepare(spec: DataSpec, root: Path, mirrors: Sequence[str] = (), *, replace: bool = False) -> cache.Meta:
@@ -21,6 +22,8 @@ def prepare(spec: DataSpec, root: Path, mirrors: Sequence[str] = (), *, replace:
     """
 
     def decode(scratch: Path) -> cache.Decoded:
+        if isinstance(spec, TableSpec):
+            return tables.shipped(spec) if spec.embedded else tables.from_openml(spec, root)
         if spec.embedded:
             return official.digits(spec)
         return official.decode(spec, official_archives(spec, root, mirrors), scratch)
@@ -36,6 +39,8 @@ def import_from(spec: DataSpec, source: Path, root: Path, *, replace: bool = Fal
     """
 
     def decode(scratch: Path) -> cache.Decoded:
+        if isinstance(spec, TableSpec):
+            return tables.from_files(spec, source)
         if source.is_file() and source.suffix == ".npz":
             return packed.decode_npz(spec, source)
         files = {archive.file: source / archive.file for archive in spec.archives}
