@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from own_data import CLASSES, folder
+from own_data import folder, shards
 
 from mixbench.config.compose import compose
 from mixbench.data.order import epoch_order
@@ -30,18 +30,6 @@ HOW = {"base_augment": True, "crop_padding": 0, "flip": True, "size": 8, "crop_a
 @pytest.fixture(autouse=True)
 def _own_index(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIXBENCH_DATA", str(tmp_path_factory.mktemp("index")))
-
-
-def shards(root: Path, out: Path) -> Path:
-    """The pictures of a folder as webdataset writes them, five in a shard."""
-    out.mkdir()
-    for part in ("train", "test"):
-        with webdataset.ShardWriter(str(out / f"{part}-%06d.tar"), maxcount=5, verbose=0) as writer:
-            for path in sorted((root / part).glob("*/*.png")):
-                label = sorted(CLASSES).index(path.parent.name)
-                key = f"{path.parent.name}/{path.stem}"
-                writer.write({"__key__": key, "png": path.read_bytes(), "cls": label})
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ from mixbench.schema.knob import check
 from mixbench.schema.model import OPTIONS, label, min_image_size
 
 ALL = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
-PHOTOGRAPHS = ("resnet50", "vit_b16", "coatnet0")  # tested beside them, in test_photographs.py
-NAMES = [name for name in ALL if name not in PHOTOGRAPHS]
+PHOTOGRAPHS = ("resnet50", "vit_b16", "coatnet0")  # tested in test_photographs.py
+SPECTROGRAMS = ("lenet", "vgg11", "vgg13")  # in test_speech.py
+NAMES = [name for name in ALL if name not in (*PHOTOGRAPHS, *SPECTROGRAMS, "mlp")]
 
 
 def option(name: str, **overrides):

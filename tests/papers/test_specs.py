@@ -196,6 +196,11 @@ STATED = [
          "regularizer.eta": 5e-4, "opt.name": "adamw", "opt.beta2": 0.99, "opt.weight_decay": 0.3},
     ),
     (
+        ("zou2023/table5", "MixupE", "VGG-13"),
+        {"dataset.name": "speech_commands", "epochs": 20, "batch_size": 100, "opt.name": "adam", "opt.lr": 1e-3,
+         "augment.alpha": 0.2, "regularizer.alpha": 0.2, "regularizer.eta": 1e-2, "model.depth": 13},
+    ),
+    (
         ("park2022/table1", "CutMix", "Scenario 2: small crop"),
         {"dataset.name": "imagenet100", "dataset.size": 64, "dataset.crop_area": [0.25, 0.4]},
     ),
@@ -252,6 +257,7 @@ PRINTED = {
     "zou2023/table2b": (18, 1221.80, 8.03),
     "zou2023/table3": (6, 513.1, 1.4),
     "zou2023/table3_attention": (12, 1054.0, 1.9),
+    "zou2023/table5": (9, 59.46, 0.423),
     "zou2023/table7": (4, 90.36, 0),
     "zou2023/table8": (32, 1482.11, 0),
     "zou2023/eta": (5, 105.98, 0),
@@ -362,6 +368,7 @@ FILES = {
     "zou2023/table2b": ("mixupe_table2b", _zou),
     "zou2023/table3": ("mixupe_table3", _zou),
     "zou2023/table3_attention": ("mixupe_table3", _zou),
+    "zou2023/table5": ("mixupe_table5", _zou),
     "zou2023/table7": ("mixupe_table7", _zou),
     "zou2023/table8": ("mixupe_table8", _zou_table8),
     "zou2023/eta": ("mixupe_eta_sensitivity", _zou_eta),

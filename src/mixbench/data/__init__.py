@@ -75,7 +75,7 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
 
 def lacking(options: Any, data_dir: DataDir) -> str:
     """What a config's data set lacks on this machine before it can be trained on; empty where nothing is known to."""
-    if options.name not in SPECS:
+    if options.name not in PUBLISHED:
         return options.lacking(data_dir) if hasattr(options, "lacking") else ""
     from mixbench.data.store.cache import read_meta
 
@@ -84,7 +84,11 @@ def lacking(options: Any, data_dir: DataDir) -> str:
     except DataError as error:
         return str(error).rstrip(".")
     if meta is None:
-        return "" if SPECS[options.name].embedded else f"{options.name}: mixbench data prepare {options.name}"
+        return (
+            ""
+            if PUBLISHED[options.name].embedded
+            else f"{options.name}: mixbench data prepare {options.name}"
+        )
     return f"{options.name}: {meta.note}" if meta.state == "partial" else ""
 
 
@@ -138,6 +142,12 @@ def _table(options: Any, data_dir: DataDir) -> Splits:
     return load_table(options, data_dir)
 
 
+def _speech(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.speech import load_speech
+
+    return load_speech(options, data_dir)
+
+
 # By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
 LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
@@ -145,6 +155,7 @@ LOADERS: dict[str, Loader] = {
     "folder": _folder,
     "shards": _folder,
     "arrays": _arrays_file,
+    "speech_commands": _speech,
     "imagenet": _imagenet,
     "imagenet100": _imagenet,
 }
@@ -159,6 +170,10 @@ def of_option(options: Any, data_dir: DataDir, device: torch.device, loader: Loa
     splits = (loader or LOADERS[options.name])(options, data_dir)
     if not splits.sha256:
         splits = dataclasses.replace(splits, sha256=_summed(splits))
+    if options.name == "speech_commands":
+        from mixbench.data.spectrograms import transformed
+
+        return transformed(splits, device)
     if not hasattr(options, "stream"):
         return splits
     from mixbench.data.place import placed

@@ -60,9 +60,11 @@ def _looked(root: Path, data_dir: str | os.PathLike[str] | None) -> PictureFolde
         bad += [f"{name}/{line}" for line in wrong]
         if not wrong:
             index.note(name, status, read_at, [samples])
-        for member, label, offset, size, *facts in samples:
-            parts[part].append(Picture(f"{name}/{member}", label, *facts, offset=offset, size=size))
-            digest.update(f"{part}/{label}/{member}\0{facts[0]}\n".encode("utf-8", "surrogateescape"))
+        for member, label, offset, size, sha256, height, width, channels in samples:
+            parts[part].append(
+                Picture(f"{name}/{member}", label, sha256, height, width, channels, offset, size)
+            )
+            digest.update(f"{part}/{label}/{member}\0{sha256}\n".encode("utf-8", "surrogateescape"))
     index.save()
     if bad:
         raise DataError(bad_pictures(root, bad))

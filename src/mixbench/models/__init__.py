@@ -1,5 +1,5 @@
-"""Networks for small images, for photographs and for table rows, as nn.Sequential with the children stem (of images),
-stage1, ..., head.
+"""Networks for small images, photographs, spectrograms and table rows, as nn.Sequential with the children stem, stage1,
+..., head; those for rows have no stem.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from mixbench.models.photographs import bottleneck_resnet, coatnet, vit
 from mixbench.models.preactivation import preactresnet, wrn
 from mixbench.models.resnet import cifar_resnet, resnet18
 from mixbench.models.small_cnn import small_cnn
+from mixbench.models.speech import lenet, vgg
 
 __all__ = [
     "MODELS",
     "bottleneck_resnet",
     "cifar_resnet",
     "coatnet",
+    "lenet",
     "mlp",
     "mobilenet",
     "preactresnet",
     "resnet18",
     "small_cnn",
+    "vgg",
     "vit",
     "wrn",
 ]
@@ -39,6 +42,8 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "small_cnn": small_cnn,
     "bottleneck_resnet": bottleneck_resnet,
     "vit": vit,
+    "lenet": lenet,
+    "vgg": vgg,
     "coatnet": coatnet,
     "mlp": mlp,
 }

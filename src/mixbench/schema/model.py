@@ -267,6 +267,51 @@ class MLP(Model):
         return self.depth
 
 
+@dataclass
+class OfSpectrograms(Model):
+    """A network whose linear layers are made for spectrograms of 161x101."""
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        try:
+            spec = run.dataset.spec() if run.dataset.present() else None
+        except MixbenchError:  # which the data set's own check names
+            return
+        if spec is not None and spec.kind == "image" and tuple(spec.shape[:2]) != (161, 101):
+            shape = "x".join(map(str, spec.shape[:2]))
+            yield f"model.name={self.name}: is made for spectrograms of 161x101; inputs of {spec.name} have {shape}."
+
+
+@dataclass
+class LeNet(OfSpectrograms):
+    """Two convolutions and two linear layers, for spectrograms of a second.
+
+    Source: adiyoss/GCommandsPytorch, as in Zhang et al., mixup, ICLR 2018, and Zou et al., MixupE, 2023.
+    """
+
+    num_stages: ClassVar[int | None] = 1
+
+    name: str = "lenet"
+
+
+@dataclass
+class VGG(OfSpectrograms):
+    """VGG with BatchNorm, for spectrograms of a second.
+
+    Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015; adiyoss/GCommandsPytorch.
+    """
+
+    short: ClassVar[str] = "vgg{0.depth}"
+    num_stages: ClassVar[int | None] = 4
+
+    name: str = "vgg"
+    depth: int = knob("number of layers of the original: 11 or 13")
+
+    def problems(self) -> Iterator[str]:
+        if self.depth not in (11, 13):
+            yield f"model.depth={self.depth}: a VGG for spectrograms has depth 11 or 13."
+
+
 OPTIONS: dict[str, type] = {
     "wrn": WideResNet,
     "resnet18": ResNet18,
@@ -277,6 +322,8 @@ OPTIONS: dict[str, type] = {
     "bottleneck_resnet": BottleneckResNet,
     "vit": ViT,
     "coatnet": CoAtNet,
+    "lenet": LeNet,
+    "vgg": VGG,
     "mlp": MLP,
 }
 

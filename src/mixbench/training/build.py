@@ -13,7 +13,7 @@ from torch import nn
 
 from mixbench import data
 from mixbench.augment import Mixup
-from mixbench.data import Splits
+from mixbench.data import Split, Splits
 from mixbench.data.kinds import kind
 from mixbench.data.order import batch_sizes, derived_seed
 from mixbench.engine.average import MovingAverage
@@ -27,7 +27,7 @@ from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
-from mixbench.seams import Rule
+from mixbench.seams import Examples, Rule
 from mixbench.training.members import member
 
 
@@ -87,14 +87,12 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     how = kind(splits.spec.kind).in_training(config.dataset, splits)
     if splits.streamed:  # each rank then reads its part
         how["ranks"] = ranks
-    examples = functools.partial(
-        kind(splits.spec.kind).examples,
-        mean=mean,
-        std=std,
-        device=device,
-        channels_last=config.channels_last,
-        **how,
-    )
+
+    def examples(split: Split) -> Examples:
+        return kind(splits.spec.kind).examples(
+            split, mean=mean, std=std, device=device, channels_last=config.channels_last, **how
+        )
+
     train_set = examples(splits.train)
     validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
