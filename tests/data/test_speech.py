@@ -79,7 +79,7 @@ def test_a_clip_without_sound_is_zero() -> None:
 
 
 def test_parts_are_those_of_the_lists(clips: Path, tmp_path: Path) -> None:
-    """File 0 of each word is for testing, file 2 for validation; the noise is no example; the note says that it is a part."""
+    """File 0 of each word is for testing, file 2 for validation; the noise is no example; the note says what lacks."""
     splits = load_speech(SpeechCommands(path=str(clips)), tmp_path)
     assert [len(part.labels) for part in (splits.train, splits.val, splits.test)] == [60, 30, 30]
     assert splits.train.labels.tolist() == [k for k in range(30) for _ in range(2)]
