@@ -212,12 +212,24 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
+CROPPED = ("dataset.crop_area=[0.3,0.9]", "dataset.crop_padding=0", "dataset.resize=11")
+
+
+@pytest.mark.parametrize("how", [(), CROPPED], ids=["padded", "cropped"])
 def test_streamed_goes_on_from_the_middle_of_an_epoch(
-    mixbench, workplace, pictures, whole, data_dir, monkeypatch
+    mixbench, workplace, pictures, whole, data_dir, monkeypatch, how: tuple[str, ...]
 ) -> None:
-    """Oracle: the resident run that was never stopped. One is killed in the steps 3, 8 and 13, each epoch has 4."""
+    """Oracle: the run that was never stopped, resident, or with random crops by this process alone. One with a reader
+    is killed in the steps 3, 8 and 13, each epoch has 4.
+    """
+    if how:
+        alone = (*STREAMED, *how, *places(pictures, workplace / "alone", data_dir), "dataset.workers=0")
+        done = mixbench("train", *alone)
+        assert "random crops of 30% to 90% of a picture and flip" in done.out
+        whole = result(workplace / "alone")
     run = (
         *STREAMED,
+        *how,
         *places(pictures, workplace / "out", data_dir),
         "dataset.workers=1",
         "checkpoint_seconds=1e-9",

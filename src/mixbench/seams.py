@@ -34,10 +34,11 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def feed(self, order: Sequence[Tensor], first: int = 0) -> Iterator[Fed]:
+    def feed(self, order: Sequence[Tensor], first: int = 0, seed: int | None = None) -> Iterator[Fed]:
         """What `batch` takes, for each batch of `order` (indices, int64 (B,), on the CPU) from number `first` on.
 
-        All batches of one size have fed tensors of the same shapes and types.
+        What is drawn before the device, such as the crop of a photograph, is drawn from `seed` and the number of the
+        batch; None: nothing is. All batches of one size have fed tensors of the same shapes and types.
         """
         ...
 

@@ -11,7 +11,7 @@ import hydra
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_data import arrays, folder, npz
+from own_data import arrays, folder, npz, shards
 
 from mixbench.config.compose import by_hydra, compose
 from mixbench.config.identity import run_dir, run_id, scientific
@@ -33,10 +33,14 @@ def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
     where = {
         "folder": lambda: folder(tmp_path / "set"),
         "arrays": lambda: npz(tmp_path / "set.npz", arrays()),
+        "shards": lambda: shards(folder(tmp_path / "set"), tmp_path / "shards"),
     }
+    beside = dict.fromkeys(("resnet50", "vit_b16", "coatnet0"), "dataset=imagenet")
+    beside |= dict.fromkeys(("lenet", "vgg11", "vgg13"), "dataset=speech_commands")
     path = [f"dataset.path={where[option]()}", "batch_size=9"] if option in where else []
     rows = ["model=mlp", "batch_size=9"] if option in TABLES else []
     rows += ["dataset=iris", "batch_size=9"] if option == "mlp" else []
+    path += [beside[option]] if option in beside else []
     run = config(f"{group}={option}", *path, *rows)
     assert dataclasses.is_dataclass(getattr(run, group))
 

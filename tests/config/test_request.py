@@ -14,7 +14,7 @@ from mixbench.config.compose import compose
 from mixbench.config.saved import overrides, saved_config
 from mixbench.errors import ConfigError
 from mixbench.models import MODELS
-from mixbench.schema.model import OPTIONS, last_side
+from mixbench.schema.model import OPTIONS, StemModel, last_side
 from mixbench.training.build import _check_room
 from mixbench.training.opening import _left_out
 
@@ -22,7 +22,7 @@ SMALL = ["dataset.train_size=20", "dataset.test_size=10", "batch_size=4"]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", [name for name in MODELS if "image" in OPTIONS[name].kinds])
+@pytest.mark.parametrize("name", [name for name in MODELS if issubclass(OPTIONS[name], StemModel)])
 def test_the_schemas_know_the_networks(name: str, stride: int) -> None:
     """Stages by their names, and the side of the last one's output, for images of 16 to 64 pixels."""
     depth = {"wrn": 10, "cifar_resnet": 8, "preactresnet": 18}.get(name)

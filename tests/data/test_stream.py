@@ -13,14 +13,17 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from own_data import folder
+from own_data import CLASSES, folder, image, save
+from PIL import Image
+from torchvision.transforms import functional
 
 from mixbench.data import stream
+from mixbench.data.crop import generator, random_box
 from mixbench.data.images import ImageSet
 from mixbench.data.order import epoch_order
 from mixbench.data.own import load_folder
 from mixbench.data.pictures import Pictures
-from mixbench.data.stream import StreamedImages, consecutive, read_ahead
+from mixbench.data.stream import Piece, StreamedImages, consecutive, read_ahead
 from mixbench.errors import DataError
 from mixbench.schema.dataset import Folder
 
@@ -104,15 +107,13 @@ def test_readers_change_nothing(pictures: Pictures, readers: int, monkeypatch: p
 
 
 @settings(deadline=None, max_examples=60)
-@given(n=st.integers(1, 40), batch_size=st.none() | st.integers(1, 50), images=st.integers(0, 9))
-def test_pieces_cover_the_set_in_order(n: int, batch_size: int | None, images: int) -> None:
-    """Property: all examples in order, no piece in two batches, none larger than CHUNK unless it is one image."""
+@given(n=st.integers(1, 40), images=st.integers(0, 9))
+def test_pieces_cover_the_set_in_order(n: int, images: int) -> None:
+    """Property: all examples in order, no piece larger than CHUNK unless it is one image."""
     shape = (n, 1, 1, stream.CHUNK // images if images else 2 * stream.CHUNK)
-    pieces = consecutive(n, shape, batch_size)
+    pieces = [piece.indices for piece in consecutive(n, shape)]
     assert np.concatenate(pieces).tolist() == list(range(n))
     assert all(len(piece) <= max(1, images) for piece in pieces)
-    if batch_size is not None:
-        assert all(piece[0] // batch_size == piece[-1] // batch_size for piece in pieces)
 
 
 @pytest.mark.parametrize("readers", [0, 2])
@@ -123,7 +124,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, pictures: Pictur
     (copy.folder / copy.files[13]).write_bytes(b"")
     come = []
     with pytest.raises(DataError) as caught:
-        come.extend(read_ahead(copy, [np.arange(i, i + 4) for i in range(0, 24, 4)], readers))
+        come.extend(read_ahead(copy, [Piece(np.arange(i, i + 4)) for i in range(0, 24, 4)], readers))
     assert len(come) == 3
     assert str(caught.value) == (
         f"{copy.folder / copy.files[13]}: is not the picture any more that it was when the run was set up."
@@ -146,7 +147,7 @@ def children() -> set[int]:
 def test_readers_end_when_the_reading_is_given_up(pictures: Pictures) -> None:
     """A run that stops in the middle of an epoch leaves nobody behind; signals to readers are not for them."""
     before = children()
-    reading = read_ahead(pictures, [np.arange(i, i + 2) for i in range(0, 24, 2)], 2)
+    reading = read_ahead(pictures, [Piece(np.arange(i, i + 2)) for i in range(0, 24, 2)], 2)
     first = next(reading)
     readers = children() - before
     assert len(readers) == 2
@@ -177,3 +178,60 @@ def test_a_gpu_gets_the_same_batches(pictures: Pictures) -> None:
         assert torch.equal(x, expected)
         assert torch.equal(y, labels)
     assert_equal(*(one.eval_batches(7) for one in sets))
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """A hundred pictures of different sizes, of which random parts become squares of 8 pixels."""
+    place = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(0)
+    for i in range(100):
+        shape = (*random.integers(12, 40, 2), 3)
+        save(
+            place / "set" / ("test" if i % 5 == 0 else "train") / CLASSES[i % 3] / f"{i}.png",
+            image(random, i % 3, shape),
+        )
+    option = Folder(
+        base_augment=True, crop_padding=0, flip=True, path=str(place / "set"), size=8, crop_area=[0.3, 0.9]
+    )
+    inputs = load_folder(option, place / "data").train.inputs
+    assert isinstance(inputs, Pictures)
+    return inputs
+
+
+def fed(
+    images: Pictures, order, first: int = 0, seed: int | None = 5, readers: int = 0
+) -> list[torch.Tensor]:
+    streamed = StreamedImages(images, np.zeros(len(images), np.int64), **HOW, readers=readers)
+    return [x for x, _ in streamed.feed(order, first, seed)]
+
+
+def test_random_crops_come_from_seed_step_and_row(photographs: Pictures) -> None:
+    """Oracle: torchvision's resized_crop of the box that the generator of (seed, step, row) gives; without a seed the
+    resized centre; another epoch's seed gives others.
+    """
+    order = epoch_order(len(photographs), 16, 0, 0)
+    batches = fed(photographs, order)
+    for step, (indices, batch) in enumerate(zip(order, batches, strict=True)):
+        for row, i in enumerate(indices.tolist()):
+            picture = Image.open(photographs.folder / photographs.files[i])
+            box = random_box(generator(5, step, row), *picture.size, (0.3, 0.9))
+            left, top, right, bottom = box
+            expected = functional.resized_crop(picture, top, left, bottom - top, right - left, [8, 8])
+            np.testing.assert_array_equal(batch[row], expected)
+    for indices, batch in zip(order, fed(photographs, order, seed=None), strict=True):
+        np.testing.assert_array_equal(batch, photographs[indices.numpy()])
+    assert not torch.equal(batches[0], fed(photographs, order, seed=6)[0])
+
+
+@pytest.mark.parametrize(("readers", "images"), [(0, 3), (1, 1000), (2, 5), (3, 16)])
+def test_crops_are_the_same_whoever_reads_and_from_any_step(
+    photographs: Pictures, readers: int, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: this process reads whole batches; readers hand over so many images at once, and begin at step 3."""
+    order = epoch_order(len(photographs), 16, 0, 0)
+    alone = fed(photographs, order)
+    monkeypatch.setattr(stream, "CHUNK", images * 8 * 8 * 3)
+    for first in (0, 3):
+        for one, two in zip(alone[first:], fed(photographs, order, first, readers=readers), strict=True):
+            assert torch.equal(one, two)

@@ -60,6 +60,14 @@ def test_exchanges(found: list[dict[str, Any]]) -> None:
     )
 
 
+def test_ranks_decode_a_part_each_and_see_the_whole_batch(found: list[dict[str, Any]]) -> None:
+    """Oracle: one process, bit for bit, with random crops and in batches that two does not divide; 3 batches of 6 in
+    training, then all 24 pictures in batches of 9 and of one, of which rank 0 reads the larger part."""
+    for entry, mine in zip(found, (9 + 5 + 5 + 3 + 24, 9 + 4 + 4 + 3), strict=True):
+        assert entry["streamed"]["equal"]
+        assert entry["streamed"]["read"] == [mine, 18 + 24 + 24]
+
+
 def test_evaluation_over_two_ranks_counts_every_example_once(found: list[dict[str, Any]]) -> None:
     """Oracle: one process. 359 examples in 1, 3, 52 and 359 batches, which two ranks do not share evenly."""
     for entry in found:

@@ -52,3 +52,17 @@ def npz(path: Path, made: dict[str, NDArray], compressed: bool = False) -> Path:
     """Write the arrays into an .npz file."""
     (np.savez_compressed if compressed else np.savez)(path, **made)
     return path
+
+
+def shards(root: Path, out: Path) -> Path:
+    """The pictures of a folder as webdataset writes them, five in a shard."""
+    import webdataset
+
+    out.mkdir()
+    for part in ("train", "test"):
+        with webdataset.ShardWriter(str(out / f"{part}-%06d.tar"), maxcount=5, verbose=0) as writer:
+            for path in sorted((root / part).glob("*/*.png")):
+                label = sorted(CLASSES).index(path.parent.name)
+                key = f"{path.parent.name}/{path.stem}"
+                writer.write({"__key__": key, "png": path.read_bytes(), "cls": label})
+    return out

@@ -8,18 +8,24 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from own_data import folder
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mixbench import data
 from mixbench.augment import Mixup
 from mixbench.config.compose import compose
+from mixbench.data.order import epoch_order
+from mixbench.data.own import load_folder
+from mixbench.data.pictures import Pictures
+from mixbench.data.stream import StreamedImages
 from mixbench.engine.evaluators import evaluate
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
@@ -27,6 +33,7 @@ from mixbench.errors import ConfigError
 from mixbench.machine.ranks import ALONE, Ranks, SeveralRanks, joined
 from mixbench.models import MODELS
 from mixbench.optim import RULES
+from mixbench.schema.dataset import Folder
 from mixbench.training import build
 
 CPU = torch.device("cpu")
@@ -176,6 +183,36 @@ def evaluations(ranks: SeveralRanks) -> list[list[dict[str, float]]]:
     return found
 
 
+def streamed(ranks: SeveralRanks) -> dict[str, Any]:
+    """Batches and evaluation batches of pictures of which each rank decodes its part, against one process."""
+    with tempfile.TemporaryDirectory() as place:
+        root = folder(Path(place) / "set", shape=(20, 14, 3))
+        how = {"base_augment": True, "crop_padding": 0, "flip": True, "size": 8, "crop_area": [0.3, 0.9]}
+        train = load_folder(Folder(path=str(root), **how), Path(place) / "data").train
+        read = list[int]()
+        decoded = Pictures._decoded
+
+        def counted(self: Pictures, i: int, *cut: Any) -> Any:
+            read.append(i)
+            return decoded(self, i, *cut)
+
+        Pictures._decoded = counted  # type: ignore[method-assign]
+        order = epoch_order(len(train.labels), 6, 0, 0)
+        found = list[list[torch.Tensor]]()
+        for r in (ranks, ALONE):
+            images = StreamedImages(
+                train.inputs, train.labels, mean=[0.5] * 3, std=[0.2] * 3, flip=True, ranks=r
+            )
+            fed = [images.batch(one, torch.Generator().manual_seed(0)) for one in images.feed(order, 1, 7)]
+            shown = [*images.eval_batches(9), *images.eval_batches(1)]
+            found.append([tensor for pair in (*fed, *shown) for tensor in pair])
+            read.append(-1)
+        Pictures._decoded = decoded  # type: ignore[method-assign]
+    alone = [*map(torch.equal, *found)]
+    mine, whole = read.index(-1), len(read) - read.index(-1) - 2
+    return {"equal": all(alone) and len(found[0]) == len(found[1]), "read": [mine, whole]}
+
+
 def exchanges(ranks: SeveralRanks) -> dict[str, Any]:
     """Every exchange, with numbers that tell the ranks apart."""
     rank = ranks.rank
@@ -209,6 +246,7 @@ def exchanges(ranks: SeveralRanks) -> dict[str, Any]:
 def main(out: str) -> None:
     checks: list[Callable[[SeveralRanks], Any]] = [
         exchanges,
+        streamed,
         evaluations,
         per_device,
         distributed_data_parallel,

@@ -108,6 +108,18 @@ def _profile(request: Request) -> None:
     _listed(request, f"Where the time of a step of {method} goes", ["operations", "share"], rows, "profile")
 
 
+def _loading(request: Request) -> None:
+    from mixbench.bench.subjects import configured
+
+    method = _one_method(request)
+    config = configured(method, request.overrides)
+
+    from mixbench.bench.loading import HEAD, rates
+
+    found = rates(method, config, _device(request), request.seconds, request.rounds)
+    _listed(request, f"Reading pictures, beside steps of {method}", HEAD, [*found.rows()], "loading")
+
+
 def _startup(request: Request) -> None:
     from mixbench.bench.startup import measured, programs
 
@@ -178,5 +190,6 @@ MODES = {
     "scaling": _scaling,
     "together": _together,
     "profile": _profile,
+    "loading": _loading,
     "startup": _startup,
 }

@@ -17,6 +17,7 @@ EPILOG = """what is measured:
   --scaling      a METHOD with other batches, classes and image sizes; lists of thousands of runs, epochs and cells
   --together     1, 2 and 4 runs of a METHOD at once on the device
   --profile      where the time of a step of a METHOD goes, by kind of operation
+  --loading      how fast the pictures of dataset=folder or imagenet are read, beside a step of a METHOD
   --startup      from the prompt to the first step, beside importing torch and building the model
 
 examples:
@@ -25,8 +26,9 @@ examples:
   mixbench bench precision=float32 compile=true -- ERM "augment=gmix opt=sam opt.rho=0.1"
   mixbench bench --loop plain -- ERM Mixup SAM G-Mix
 
-Images are made up, so nothing is downloaded; a step costs the same. Methods take turns in every round, so that a busy
-moment of the machine hits all of them, and ratios are taken within rounds. The numbers are written as CSV and JSON."""
+Images are made up (but for --loading), so nothing is downloaded; a step costs the same. Methods take turns in every
+round, so that a busy moment of the machine hits all of them, and ratios are taken within rounds. The numbers are
+written as CSV and JSON."""
 
 
 def main(argv: list[str]) -> int:
@@ -75,6 +77,6 @@ def parser() -> argparse.ArgumentParser:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--loop", choices=["plain"], dest="mode", default="methods")
-    for name in ("scaling", "together", "profile", "startup"):
+    for name in ("scaling", "together", "profile", "loading", "startup"):
         mode.add_argument(f"--{name}", action="store_const", const=name, dest="mode")
     return parser

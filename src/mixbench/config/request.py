@@ -36,7 +36,7 @@ def _lone_images(run: Train, spec: DataSpec) -> Iterator[str]:
     """Where BatchNorm would see one value of each channel, which has no variance."""
     if spec.kind != "image" or last_side(run.model, max(spec.shape[:2])) != 1:
         return
-    examples = run.dataset.train_size or spec.train_size - run.dataset.held_out()
+    examples = getattr(run.dataset, "train_size", None) or spec.train_size - run.dataset.held_out()
     parts = run.devices * run.accumulate
     why = (
         f"the last stage of model={run.model.name} has one pixel for images of {spec.shape[0]}x{spec.shape[1]}, and"

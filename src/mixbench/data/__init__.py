@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     from mixbench.data.store.cache import Arrays
     from mixbench.seams import Examples
 
-__all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "load", "of_option"]
+__all__ = ["LOADERS", "Split", "Splits", "checksums", "examples", "lacking", "load", "of_option"]
 
 DataDir = str | os.PathLike[str] | None
 Loader = Callable[[Any, DataDir], Splits]
@@ -73,6 +73,25 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
     return {} if meta is None else meta.sha256
 
 
+def lacking(options: Any, data_dir: DataDir) -> str:
+    """What a config's data set lacks on this machine before it can be trained on; empty where nothing is known to."""
+    if options.name not in PUBLISHED:
+        return options.lacking(data_dir) if hasattr(options, "lacking") else ""
+    from mixbench.data.store.cache import read_meta
+
+    try:
+        meta = read_meta(resolve_data_dir(data_dir), options.name)
+    except DataError as error:
+        return str(error).rstrip(".")
+    if meta is None:
+        return (
+            ""
+            if PUBLISHED[options.name].embedded
+            else f"{options.name}: mixbench data prepare {options.name}"
+        )
+    return f"{options.name}: {meta.note}" if meta.state == "partial" else ""
+
+
 def _arrays(
     spec: DataSpec, data_dir: DataDir, mirrors: Sequence[str]
 ) -> tuple[Arrays, str, Mapping[str, str]]:
@@ -111,10 +130,22 @@ def _arrays_file(options: Any, data_dir: DataDir) -> Splits:
     return load_arrays(options, data_dir)
 
 
+def _imagenet(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.own import load_imagenet
+
+    return load_imagenet(options, data_dir)
+
+
 def _table(options: Any, data_dir: DataDir) -> Splits:
     from mixbench.data.tables import load_table
 
     return load_table(options, data_dir)
+
+
+def _speech(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.speech import load_speech
+
+    return load_speech(options, data_dir)
 
 
 # By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
@@ -122,7 +153,11 @@ LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
     **dict.fromkeys(TABLES, _table),
     "folder": _folder,
+    "shards": _folder,
     "arrays": _arrays_file,
+    "speech_commands": _speech,
+    "imagenet": _imagenet,
+    "imagenet100": _imagenet,
 }
 
 
@@ -135,6 +170,10 @@ def of_option(options: Any, data_dir: DataDir, device: torch.device, loader: Loa
     splits = (loader or LOADERS[options.name])(options, data_dir)
     if not splits.sha256:
         splits = dataclasses.replace(splits, sha256=_summed(splits))
+    if options.name == "speech_commands":
+        from mixbench.data.spectrograms import transformed
+
+        return transformed(splits, device)
     if not hasattr(options, "stream"):
         return splits
     from mixbench.data.place import placed

@@ -146,8 +146,8 @@ class ImageSet(Pixels):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def feed(self, order: Sequence[Tensor], first: int = 0) -> Iterator[Fed]:
-        """The indices of each batch from number `first` on, moved to the device at once."""
+    def feed(self, order: Sequence[Tensor], first: int = 0, seed: int | None = None) -> Iterator[Fed]:
+        """The indices of each batch from number `first` on, moved to the device at once; nothing is drawn here."""
         for indices in torch.cat([*order]).to(self.device).split([len(batch) for batch in order])[first:]:
             yield (indices,)
 

@@ -1,4 +1,4 @@
-"""Images of one's own: the options `folder` and `arrays`."""
+"""Images of one's own: the options `folder` and `arrays`; and ImageNet, which lies in folders of one's own too."""
 
 from __future__ import annotations
 
@@ -15,29 +15,60 @@ from mixbench.data.subset import split_off
 from mixbench.errors import ConfigError, DataError
 from mixbench.inventory import looking_once
 from mixbench.inventory.arrays import ArrayFile
-from mixbench.inventory.folder import SHOWN, Picture
-from mixbench.schema.dataset import Arrays, Folder, OwnImages
+from mixbench.inventory.folder import SHOWN, Picture, PictureFolder
+from mixbench.schema.dataset import Arrays, Folder, ImageNet, OwnImages, Shards
+from mixbench.schema.imagenet import incomplete
 from mixbench.schema.specs import DataSpec
 
 DataDir = str | os.PathLike[str] | None
 
 
 def load_folder(options: Folder, data_dir: DataDir) -> Splits:
-    """The pictures in a folder, still on the disk. Raises ConfigError, DataError."""
+    """The pictures in a folder or in shards, still on the disk. Raises ConfigError, DataError."""
     with looking_once():
         found = options.found(data_dir)
         spec = options.spec()
 
-    def split(pictures: Sequence[Picture]) -> Split:
-        sha256 = np.frombuffer(bytes.fromhex("".join(p.sha256 for p in pictures)), np.uint8).reshape(-1, 32)
-        files = [p.file for p in pictures]
-        inputs = Pictures(found.path, files, sha256, spec.shape, options.size)  # type: ignore[arg-type]
-        return Split(inputs, np.array([p.label for p in pictures], np.int64))
+    train = _pictures(options, found, spec, found.train)
+    test = _pictures(options, found, spec, found.test) if found.test else None
+    return _cut(options, found.content, spec, train, test, _no_pictures(found))
 
-    note = _left_out("files that are no pictures by their names", found.left_out)
-    return _cut(
-        options, found.content, spec, split(found.train), split(found.test) if found.test else None, note
+
+def load_imagenet(options: ImageNet, data_dir: DataDir) -> Splits:
+    """The photographs of ImageNet, or of a hundred of its classes, still on the disk. Raises ConfigError, DataError.
+
+    The note says where it is not the whole set.
+    """
+    if lacking := options.lacking():
+        raise DataError(f"{lacking}.")
+    with looking_once():
+        found = options.found(data_dir)
+        spec = options.spec()
+    train, test = (_pictures(options, found, spec, part) for part in (found.train, found.test))
+    note = "; ".join(filter(None, (incomplete(found), _no_pictures(found))))
+    sizes = {key: getattr(options, key) for key in ("train_size", "test_size", "val_size")}
+    return cut(spec, train, test, note, sha256={"content": found.content}, **sizes)
+
+
+def _pictures(
+    options: Folder | ImageNet, found: PictureFolder, spec: DataSpec, pictures: Sequence[Picture]
+) -> Split:
+    sha256 = np.frombuffer(bytes.fromhex("".join(p.sha256 for p in pictures)), np.uint8).reshape(-1, 32)
+    inputs = Pictures(
+        found.path,
+        [p.file for p in pictures],
+        sha256,
+        spec.shape,  # type: ignore[arg-type]  # height, width, channels
+        options.size,
+        resize=options.resize,
+        crop_area=options.cropped(),
+        spans=np.array([(p.offset, p.size) for p in pictures]) if isinstance(options, Shards) else None,
     )
+    return Split(inputs, np.array([p.label for p in pictures], np.int64))
+
+
+def _no_pictures(found: PictureFolder) -> str:
+    return _left_out("files that are no pictures by their names", found.left_out)
 
 
 def load_arrays(options: Arrays, data_dir: DataDir) -> Splits:

@@ -12,10 +12,10 @@ from mixbench.data.pictures import Pictures
 from mixbench.data.splits import Split, Splits
 from mixbench.data.store import decoded
 from mixbench.machine.memory import free_memory
-from mixbench.schema.dataset import OwnImages
+from mixbench.schema.photographs import Photographs, Streamable
 
 
-def placed(splits: Splits, options: OwnImages, device: torch.device, root: Path) -> Splits:
+def placed(splits: Splits, options: Streamable, device: torch.device, root: Path) -> Splits:
     """The set as it is trained on: with `streamed` set, or with arrays for all parts.
 
     It is streamed if the user says so, or else if what ImageSet would keep takes more than half of the free memory.
@@ -23,11 +23,13 @@ def placed(splits: Splits, options: OwnImages, device: torch.device, root: Path)
     one that is damaged is found now, and their sums are there. Raises DataError for such a picture.
     """
     parts = [splits.train, splits.test, *([splits.val] if splits.val is not None else [])]
-    needed = sum(_bytes(part, options.crop_padding) for part in parts)
+    needed = sum(_bytes(part, getattr(options, "crop_padding", 0)) for part in parts)
     free, whose = free_memory(device)
     why = ""
     if options.stream:
         why = "dataset.stream=true"
+    elif isinstance(options, Photographs) and options.cropped():
+        why = "dataset.crop_area: they are cropped as they are decoded"
     elif options.stream is None and needed > free / 2:
         why = f"{_gib(needed)} are more than half of {whose}, {_gib(free)}"
     readers = options.readers()

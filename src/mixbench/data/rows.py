@@ -43,7 +43,7 @@ class RowSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def feed(self, order: Sequence[Tensor], first: int = 0) -> Iterator[Fed]:
+    def feed(self, order: Sequence[Tensor], first: int = 0, seed: int | None = None) -> Iterator[Fed]:
         """The indices of each batch from number `first` on, moved to the device at once."""
         for indices in torch.cat([*order]).to(self.device).split([len(batch) for batch in order])[first:]:
             yield (indices,)

@@ -117,7 +117,8 @@ class Loop:
         self.model.train()
         epoch, first = position.epoch, position.step
         started, before = time.perf_counter(), position.train_seconds
-        for step, fed in enumerate(self.train.feed(self._order(epoch), first), start=first):
+        drawn = derived_seed("feed", self.seed, epoch)
+        for step, fed in enumerate(self.train.feed(self._order(epoch), first, drawn), start=first):
             rate = self.learning_rate(epoch + step / self.steps)
             loss = self._step(fed, epoch, step, rate)
             if self.average is not None:

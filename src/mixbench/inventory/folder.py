@@ -31,7 +31,10 @@ SHOWN = 5  # of many bad files, in a message
 
 
 class Picture(NamedTuple):
-    """One picture: its file below the folder, with slashes; SHA-256 of the file; pixels; 1 channel if grey, else 3."""
+    """One picture: its file below the folder, with slashes; SHA-256 of the file; pixels; 1 channel if grey, else 3.
+
+    Of one in a tar, `file` is TAR/MEMBER, and `offset` and `size` say where its bytes lie in the tar.
+    """
 
     file: str
     label: int
@@ -39,6 +42,8 @@ class Picture(NamedTuple):
     height: int
     width: int
     channels: int
+    offset: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,23 +87,32 @@ class PictureFolder:
         return *next(iter(sizes)), channels
 
 
-def look(path: str, data_dir: str | os.PathLike[str] | None = None) -> PictureFolder:
+def look(
+    path: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    test: str = "test",
+    only: Sequence[str] = (),
+) -> PictureFolder:
     """What is in the folder `path`. Every picture is read once, and only its header is decoded.
 
+    `test` is the name of the folder of the test part; `only` are the classes that are taken, () for all.
     Raises ConfigError for a folder that is not laid out as `LAYOUT`, DataError for pictures that cannot be read.
     """
     if not path:
         raise ConfigError(f"dataset.path: is not given; dataset=folder reads {LAYOUT} in dataset.path=DIR.")
     root = expanded(path).absolute()
-    return remembered(("folder", root), lambda: _looked(root, data_dir))
+    return remembered(("folder", root, test, *only), lambda: _looked(root, data_dir, test, only))
 
 
-def _looked(root: Path, data_dir: str | os.PathLike[str] | None) -> PictureFolder:
+def _looked(
+    root: Path, data_dir: str | os.PathLike[str] | None, test: str, only: Sequence[str]
+) -> PictureFolder:
     if not root.is_dir():
         what = "is a file; dataset=arrays takes .npz files" if root.is_file() else "no such folder"
         raise ConfigError(f"dataset.path={root}: {what}. dataset=folder reads {LAYOUT}.")
     try:
-        files, left_out, classes = _listed(root)
+        files, left_out, classes = _listed(root, test, only)
         facts = _facts(root, files, data_dir)
     except OSError as error:
         raise DataError(f"{error.filename or root}: {error.strerror or error}.") from None
@@ -110,8 +124,8 @@ def _looked(root: Path, data_dir: str | os.PathLike[str] | None) -> PictureFolde
         sha256, height, width, channels = facts[key]
         parts[part].append(Picture(files[key][0], positions[name], sha256, height, width, channels))
         digest.update(f"{'/'.join(filter(None, key))}\0{sha256}\n".encode("utf-8", "surrogateescape"))
-    train, test = (tuple(parts[part]) for part in ("train", "test"))
-    return PictureFolder(root, tuple(classes), train, test, tuple(sorted(left_out)), digest.hexdigest())
+    train, held_out = (tuple(parts[part]) for part in ("train", "test"))
+    return PictureFolder(root, tuple(classes), train, held_out, tuple(sorted(left_out)), digest.hexdigest())
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -122,7 +136,7 @@ Key = tuple[str, str, str, str]
 Files = dict[Key, tuple[str, os.stat_result]]
 
 
-def _listed(root: Path) -> tuple[Files, list[str], list[str]]:
+def _listed(root: Path, test: str, only: Sequence[str]) -> tuple[Files, list[str], list[str]]:
     """The pictures by their keys, with files as they are called on the disk; other files; the classes' names."""
     found = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
     if "train" not in found:
@@ -131,18 +145,20 @@ def _listed(root: Path) -> tuple[Files, list[str], list[str]]:
     files: Files = {}
     left_out: list[str] = []
     counts: dict[str, Counter[str]] = {}
-    for part in ("train", "test"):
+    for part, below_root in (("train", "train"), ("test", test)):
         classes = Counter[str]()
-        for entry in os.scandir(root / part) if part in found else ():
+        for entry in os.scandir(root / below_root) if below_root in found else ():
             if entry.name.startswith("."):
                 continue
             if not entry.is_dir():
-                left_out.append(f"{part}/{entry.name}")
+                left_out.append(f"{below_root}/{entry.name}")
                 continue
             name = unicodedata.normalize("NFC", entry.name)
+            if only and name not in only:
+                continue
             classes[name] += 0
             for folder, file, status in _walk(entry.path, "", ()):
-                below = "/".join(filter(None, (part, entry.name, folder, file)))
+                below = "/".join(filter(None, (below_root, entry.name, folder, file)))
                 if Path(file).suffix.lower() not in SUFFIXES:
                     left_out.append(below)
                     continue
@@ -154,7 +170,7 @@ def _listed(root: Path) -> tuple[Files, list[str], list[str]]:
                     )
                 files[key] = below, status
         counts[part] = classes
-    _check_classes(root, counts, "test" in found)
+    _check_classes(root, counts, test in found)
     return files, left_out, sorted(counts["train"])
 
 
@@ -229,16 +245,23 @@ def _facts(root: Path, files: Files, data_dir: str | os.PathLike[str] | None) ->
             bar.update(len(keys))
     index.save()
     if bad:
-        raise DataError(_bad_pictures(root, sorted(bad)))
+        raise DataError(bad_pictures(root, sorted(bad)))
     return facts
 
 
 def _header(path: Path) -> list[Any] | str:
     """SHA-256, height, width and channels of a picture; or what is wrong with it."""
+    try:
+        return header(path.read_bytes())
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def header(data: bytes) -> list[Any] | str:
+    """The same of the bytes of a picture."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             mode, (width, height) = picture.mode, picture.size
     except UnidentifiedImageError:
@@ -254,7 +277,8 @@ def _header(path: Path) -> list[Any] | str:
     return [hashlib.sha256(data).hexdigest(), height, width, CHANNELS[mode]]
 
 
-def _bad_pictures(root: Path, bad: Sequence[str]) -> str:
+def bad_pictures(root: Path, bad: Sequence[str]) -> str:
+    """What to say of pictures that are named with what is wrong with them."""
     what = "1 picture" if len(bad) == 1 else f"{len(bad)} pictures"
     more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     lines = "".join(f"\n  {line}" for line in bad[:SHOWN])

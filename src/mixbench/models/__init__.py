@@ -1,5 +1,5 @@
-"""Networks for images of 8 to 96 pixels and for table rows, built as nn.Sequential with the children stem (of images),
-stage1, ..., head.
+"""Networks for small images, photographs, spectrograms and table rows, as nn.Sequential with the children stem, stage1,
+..., head; those for rows have no stem.
 """
 
 from __future__ import annotations
@@ -10,11 +10,27 @@ from torch import nn
 
 from mixbench.models.mlp import mlp
 from mixbench.models.mobilenet import mobilenet
+from mixbench.models.photographs import bottleneck_resnet, coatnet, vit
 from mixbench.models.preactivation import preactresnet, wrn
 from mixbench.models.resnet import cifar_resnet, resnet18
 from mixbench.models.small_cnn import small_cnn
+from mixbench.models.speech import lenet, vgg
 
-__all__ = ["MODELS", "cifar_resnet", "mlp", "mobilenet", "preactresnet", "resnet18", "small_cnn", "wrn"]
+__all__ = [
+    "MODELS",
+    "bottleneck_resnet",
+    "cifar_resnet",
+    "coatnet",
+    "lenet",
+    "mlp",
+    "mobilenet",
+    "preactresnet",
+    "resnet18",
+    "small_cnn",
+    "vgg",
+    "vit",
+    "wrn",
+]
 
 # name: builder(in_channels, num_classes, **knobs); the channels of rows are their columns
 MODELS: dict[str, Callable[..., nn.Sequential]] = {
@@ -24,5 +40,10 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "preactresnet": preactresnet,
     "mobilenet": mobilenet,
     "small_cnn": small_cnn,
+    "bottleneck_resnet": bottleneck_resnet,
+    "vit": vit,
+    "lenet": lenet,
+    "vgg": vgg,
+    "coatnet": coatnet,
     "mlp": mlp,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -45,7 +45,7 @@ def head(channels: int, num_classes: int, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(*closing, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
 
 
-def chain(stem: nn.Module, stages: list[nn.Sequential], head: nn.Sequential) -> nn.Sequential:
+def chain(stem: nn.Module, stages: Sequence[nn.Module], head: nn.Sequential) -> nn.Sequential:
     """The network as a sequence with the children stem, stage1, stage2, ..., head; its weights are left as they are."""
     named = {f"stage{i}": module for i, module in enumerate(stages, start=1)}
     return nn.Sequential(OrderedDict(stem=stem, **named, head=head))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
+from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.inventory.paths import downloads
+from mixbench.schema import imagenet, speech
 from mixbench.schema.knob import MISSING, knob
+from mixbench.schema.photographs import Photographs, Streamable
 from mixbench.schema.specs import SPECS, DataSpec
 from mixbench.schema.tables import TABLES, TableSpec
 
@@ -131,7 +135,7 @@ class Images(ImageDataset):
 
 
 @dataclass
-class OwnImages(ImageDataset):
+class OwnImages(Streamable, ImageDataset):
     """Images of your own, which are what they hold, wherever they lie."""
 
     path: str = knob("where they lie", default="", scientific=False)
@@ -144,18 +148,6 @@ class OwnImages(ImageDataset):
         default=None,
         above=0,
         below=1,
-    )
-    stream: bool | None = knob(
-        "read the images anew for every batch; false: keep them on the device; null: the latter if they fit",
-        default=None,
-        scientific=False,
-    )
-    workers: int | None = knob(
-        "processes that read ahead; null: one less than there are processors, 8 at most",
-        default=None,
-        at_least=0,
-        at_most=1000,
-        scientific=False,
     )
 
     def found(self, data_dir: DataDir = None) -> PictureFolder | ArrayFile:
@@ -193,13 +185,6 @@ class OwnImages(ImageDataset):
         name = name.strip("._")
         return f"{name}-{self.name}" if name in SPECS else name or self.name
 
-    def readers(self) -> int:
-        """How many processes read ahead."""
-        if self.workers is not None:
-            return self.workers
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(usable - 1, 8)  # the training needs a processor itself
-
     def sizes(self, train: int, test: int) -> tuple[int, int]:
         """The sizes of the two parts, once a test part has been held out where there is none. Raises ConfigError."""
         if test and self.test_share is not None:
@@ -222,24 +207,21 @@ class OwnImages(ImageDataset):
 
 
 @dataclass
-class Folder(OwnImages):
+class Folder(Photographs, OwnImages):
     """Pictures of your own: DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or jpg, jpeg, bmp, webp).
 
     Source: your pictures, laid out as for torchvision's ImageFolder.
     """
 
     name: str = "folder"
-    size: int | None = knob(
-        "pixels: the shorter side is resized to it, antialiased, and the centre cut out as a square; null: pictures are"
-        " left as they are, and must be alike",
-        default=None,
-        at_least=1,
-        at_most=4096,
-    )
     grey: bool | None = knob(
         "read pictures as one grey channel; false: as three colours; null: grey if all of them are",
         default=None,
     )
+
+    def problems(self) -> Iterator[str]:
+        yield from self.crop_problems()
+        yield from super().problems()
 
     def found(self, data_dir: DataDir = None) -> PictureFolder:
         from mixbench.inventory import folder
@@ -260,6 +242,21 @@ class Folder(OwnImages):
             labels="position of the class's folder in alphabetical order",
             classes=found.classes,
         )
+
+
+@dataclass
+class Shards(Folder):
+    """Pictures of your own in WebDataset shards: DIR/train-000000.tar, ... and DIR/test-000000.tar (or val-), ...
+
+    Source: your shards, as webdataset's ShardWriter writes KEY.jpg and KEY.cls.
+    """
+
+    name: str = "shards"
+
+    def found(self, data_dir: DataDir = None) -> PictureFolder:
+        from mixbench.inventory import shards
+
+        return shards.look(self.path, data_dir)
 
 
 @dataclass
@@ -290,6 +287,99 @@ class Arrays(OwnImages):
             labels="position of the label among all, in ascending order or in that of the array classes",
             classes=found.classes,
         )
+
+
+@dataclass
+class ImageNet(Photographs, Streamable, ImageDataset):
+    """ImageNet-1k (ILSVRC 2012), or a hundred of its classes; the validation pictures are the test set.
+
+    Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
+    """
+
+    name: str = knob("the data set", choices=list(imagenet.SIZES))
+    path: str = knob(
+        f"where it lies: {imagenet.LAYOUT}; empty: the folder imagenet in data_dir",
+        default="",
+        scientific=False,
+    )
+    size: int = knob(
+        "side of the squares that pictures are made, in pixels", default=224, at_least=1, at_most=4096
+    )
+    wnids: list[str] | None = knob(
+        "WordNet ids of the hundred classes of imagenet100; null: those of Contrastive Multiview Coding",
+        default=None,
+    )
+
+    def resolved(self, data_dir: DataDir) -> ImageNet:
+        return dataclasses.replace(self, path=self.path or str(resolve_data_dir(data_dir) / "imagenet"))
+
+    def lacking(self, data_dir: DataDir = None) -> str:
+        """What is missing before it can be trained on; empty where the folder is there."""
+        root = expanded(self.path or str(resolve_data_dir(data_dir) / "imagenet"))
+        if (root / "train").is_dir() and (root / "val").is_dir():
+            return ""
+        return f"{self.name}: not in {root}; dataset.path=DIR, with {imagenet.LAYOUT}"
+
+    def classes(self) -> Sequence[str]:
+        """The WordNet ids to take; () for all that there are."""
+        return (self.wnids or imagenet.CMC) if self.name == "imagenet100" else ()
+
+    def found(self, data_dir: DataDir = None) -> PictureFolder:
+        """What lies there. Raises ConfigError for other classes than those of the set, DataError."""
+        from mixbench.inventory import folder
+
+        found = folder.look(self.path, data_dir, test="val", only=self.classes())
+        number, missing = imagenet.SIZES[self.name][0], sorted(set(self.classes()) - set(found.classes))
+        if len(found.classes) != number:
+            lacks = (
+                f": {', '.join(missing[: imagenet.SHOWN])}{' ...' * (len(missing) > imagenet.SHOWN)} missing"
+                if missing
+                else ""
+            )
+            raise ConfigError(
+                f"dataset.path={self.path}: has {len(found.classes)} of the {number} classes of {self.name}{lacks}."
+                " Other photographs are read with dataset=folder."
+            )
+        if not found.test:
+            raise ConfigError(
+                f"dataset.path={self.path}: has no folder val with pictures. The layout is {imagenet.LAYOUT}."
+            )
+        return found
+
+    def spec(self) -> DataSpec:
+        number, train, val = imagenet.SIZES[self.name]
+        classes: tuple[str, ...] = ()
+        if not self.lacking():
+            found = self.found()
+            classes, train, val = found.classes, len(found.train), len(found.test)
+        return DataSpec(
+            name=self.name,
+            title="photographs, 1000 classes"
+            if number == 1000
+            else "photographs of a hundred classes of ImageNet",
+            source="Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge (for research alone)",
+            num_classes=number,
+            train_size=train,
+            test_size=val,
+            shape=(self.size, self.size, 3),
+            labels="position of the WordNet id in alphabetical order",
+            classes=classes,
+            trap="the test set is the official validation set, as the test pictures have no labels",
+        )
+
+    def problems(self) -> Iterator[str]:
+        if self.name not in imagenet.SIZES:
+            return
+        if self.wnids is not None and self.name != "imagenet100":
+            yield "dataset.wnids: is of dataset=imagenet100 alone; imagenet has all classes."
+        elif self.wnids is not None and len(set(self.wnids)) != 100:
+            yield f"dataset.wnids: has {len(set(self.wnids))} different WordNet ids; imagenet100 has 100."
+        else:
+            yield from self.crop_problems()
+            try:
+                yield from super().problems()
+            except ConfigError as error:  # of what lies there: one line among others
+                yield str(error)
 
 
 @dataclass
@@ -328,4 +418,59 @@ class Table(Dataset):
             )
 
 
-OPTIONS: dict[str, type] = {"images": Images, "folder": Folder, "arrays": Arrays, "table": Table}
+@dataclass
+class SpeechCommands(Dataset):
+    """Speech Commands v0.01 as spectrograms, cut into training, validation and test clips by the published lists.
+
+    Source: Warden, Speech Commands, 2017; the spectrograms of adiyoss/GCommandsPytorch, as in Zou et al. (2023).
+    """
+
+    # Each spectrogram is normalised for itself, and nothing is cropped or mirrored.
+    mean: ClassVar[list[float]] = [0.0]
+    std: ClassVar[list[float]] = [1.0]
+    base_augment: ClassVar[bool] = False
+    crop_padding: ClassVar[int] = 0
+    flip: ClassVar[bool] = False
+
+    name: str = "speech_commands"
+    path: str = knob(
+        "the official archive, or the folder where it is unpacked; empty: it is downloaded below data_dir",
+        default="",
+        scientific=False,
+    )
+    mirrors: list[str] = knob(
+        "addresses of folders that hold the official archive, tried before the official host",
+        default=[],
+        scientific=False,
+    )
+
+    def spec(self) -> DataSpec:
+        return speech.SPEECH
+
+    def held_out(self) -> int:
+        return speech.HELD_OUT
+
+    def lacking(self, data_dir: DataDir = None) -> str:
+        """What is missing before it can be trained on; empty where archive or folder is there."""
+        (archive,) = speech.SPEECH.archives
+        place = (
+            expanded(self.path)
+            if self.path
+            else downloads(resolve_data_dir(data_dir), self.name) / archive.file
+        )
+        return (
+            ""
+            if place.exists()
+            else f"{self.name}: {place}; else it is downloaded, {archive.bytes / 1e9:.1f} GB"
+        )
+
+
+OPTIONS: dict[str, type] = {
+    "images": Images,
+    "folder": Folder,
+    "shards": Shards,
+    "arrays": Arrays,
+    "imagenet": ImageNet,
+    "speech_commands": SpeechCommands,
+    "table": Table,
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mixbench.errors import MixbenchError
 from mixbench.schema.knob import MISSING, knob
 
 
@@ -151,6 +153,102 @@ class SmallCNN(StemModel):
 
 
 @dataclass
+class BottleneckResNet(Model):
+    """ResNet for photographs: 7x7 stem with pooling, four stages of bottleneck blocks.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016; torchvision.models.resnet50.
+    """
+
+    short: ClassVar[str] = "resnet{0.depth}"
+    least_side: ClassVar[int] = 32
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 32
+
+    name: str = "bottleneck_resnet"
+    depth: int = knob("number of layers: 50, 101 or 152")
+
+    def problems(self) -> Iterator[str]:
+        if self.depth not in (50, 101, 152):
+            yield f"model.depth={self.depth}: a ResNet of bottleneck blocks has depth 50, 101 or 152."
+
+
+@dataclass
+class OfOneSize(Model):
+    """A network that is made for squares of one size."""
+
+    image_size: int = knob("side of the images, in pixels", at_least=1, at_most=4096)
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        try:
+            spec = run.dataset.spec() if run.dataset.present() else None
+        except MixbenchError:  # which the data set's own check names
+            return
+        if spec is not None and spec.kind == "image" and tuple(spec.shape[:2]) != (self.image_size,) * 2:
+            yield (
+                f"model.image_size={self.image_size}: images of {spec.name} have {spec.shape[0]}x{spec.shape[1]}"
+                " pixels; both must be the same."
+            )
+
+
+@dataclass
+class ViT(OfOneSize):
+    """Vision transformer: square patches as tokens, the logits from a class token.
+
+    Source: Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; torchvision.models.VisionTransformer.
+    """
+
+    short: ClassVar[str] = "vit{0.depth}_{0.width}_{0.patch}"
+
+    name: str = "vit"
+    patch: int = knob("side of a patch, in pixels", at_least=1, at_most=4096)
+    depth: int = knob("number of layers, each a stage", at_least=1, at_most=1000)
+    heads: int = knob("attention heads of a layer", at_least=1, at_most=1000)
+    width: int = knob("length of a token", at_least=1, at_most=100_000)
+    mlp_width: int = knob("hidden units of a layer", at_least=1, at_most=1_000_000)
+    dropout: float = knob("share of the units that are dropped in training", at_least=0, below=1)
+
+    @property
+    def num_stages(self) -> int:  # type: ignore[override]
+        return self.depth
+
+    def problems(self) -> Iterator[str]:
+        if self.image_size % self.patch:
+            yield f"model.patch={self.patch}: must divide model.image_size={self.image_size}."
+        if self.width % self.heads:
+            yield f"model.heads={self.heads}: must divide model.width={self.width}."
+
+
+@dataclass
+class CoAtNet(OfOneSize):
+    """CoAtNet-0: two stages of convolutions, then two of attention.
+
+    Source: Dai et al., CoAtNet: Marrying Convolution and Attention for All Data Sizes, NeurIPS 2021; timm's
+    coatnet_0_224.
+    """
+
+    short: ClassVar[str] = "coatnet0"
+    least_side: ClassVar[int] = 32
+    num_stages: ClassVar[int | None] = 4
+    reduction: ClassVar[int | None] = 32
+
+    name: str = "coatnet"
+    drop_path: float = knob(
+        "share of the last block's outputs that are dropped in training", at_least=0, below=1
+    )
+    dropout: float = knob("share of the head's inputs that are dropped in training", at_least=0, below=1)
+
+    def lacking(self) -> str:
+        """What has to be installed for it; empty where it is."""
+        here = importlib.util.find_spec("timm") is not None
+        return "" if here else f"timm, for model={label(self)} (pip install 'mixbench[timm]')"
+
+    def problems(self) -> Iterator[str]:
+        if self.image_size % 32:
+            yield f"model.image_size={self.image_size}: must be a multiple of 32."
+
+
+@dataclass
 class MLP(Model):
     """Multi-layer perceptron for table rows: hidden layers of one width with ReLU.
 
@@ -169,6 +267,51 @@ class MLP(Model):
         return self.depth
 
 
+@dataclass
+class OfSpectrograms(Model):
+    """A network whose linear layers are made for spectrograms of 161x101."""
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        try:
+            spec = run.dataset.spec() if run.dataset.present() else None
+        except MixbenchError:  # which the data set's own check names
+            return
+        if spec is not None and spec.kind == "image" and tuple(spec.shape[:2]) != (161, 101):
+            shape = "x".join(map(str, spec.shape[:2]))
+            yield f"model.name={self.name}: is made for spectrograms of 161x101; inputs of {spec.name} have {shape}."
+
+
+@dataclass
+class LeNet(OfSpectrograms):
+    """Two convolutions and two linear layers, for spectrograms of a second.
+
+    Source: adiyoss/GCommandsPytorch, as in Zhang et al., mixup, ICLR 2018, and Zou et al., MixupE, 2023.
+    """
+
+    num_stages: ClassVar[int | None] = 1
+
+    name: str = "lenet"
+
+
+@dataclass
+class VGG(OfSpectrograms):
+    """VGG with BatchNorm, for spectrograms of a second.
+
+    Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015; adiyoss/GCommandsPytorch.
+    """
+
+    short: ClassVar[str] = "vgg{0.depth}"
+    num_stages: ClassVar[int | None] = 4
+
+    name: str = "vgg"
+    depth: int = knob("number of layers of the original: 11 or 13")
+
+    def problems(self) -> Iterator[str]:
+        if self.depth not in (11, 13):
+            yield f"model.depth={self.depth}: a VGG for spectrograms has depth 11 or 13."
+
+
 OPTIONS: dict[str, type] = {
     "wrn": WideResNet,
     "resnet18": ResNet18,
@@ -176,6 +319,11 @@ OPTIONS: dict[str, type] = {
     "preactresnet": PreActResNet,
     "mobilenet": MobileNet,
     "small_cnn": SmallCNN,
+    "bottleneck_resnet": BottleneckResNet,
+    "vit": ViT,
+    "coatnet": CoAtNet,
+    "lenet": LeNet,
+    "vgg": VGG,
     "mlp": MLP,
 }
 

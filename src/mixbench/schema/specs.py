@@ -18,11 +18,22 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclass(frozen=True)
 class Archive:
-    """One official file: its name, its size in bytes and its MD5 sum."""
+    """One official file: its name, its size in bytes and its MD5 sum, or its SHA-256 where that is published."""
 
     file: str
     bytes: int
-    md5: str
+    md5: str = ""
+    sha256: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Which checksum is known."""
+        return "SHA-256" if self.sha256 else "MD5"
+
+    @property
+    def checksum(self) -> str:
+        """That checksum in hexadecimal digits."""
+        return self.sha256 or self.md5
 
 
 @dataclass(frozen=True)

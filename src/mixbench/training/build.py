@@ -87,6 +87,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     mean, std = normalisation(config, splits)
     of = kind(splits.spec.kind)
     how = of.in_training(config.dataset, splits)
+    if splits.streamed:  # each rank then reads its part
+        how["ranks"] = ranks
 
     def examples(split: Split) -> Examples:
         return of.examples(

@@ -13,6 +13,7 @@ from mixbench.data.splits import Split, Splits
 from mixbench.data.statistics import channel_statistics
 from mixbench.data.stream import StreamedImages
 from mixbench.errors import DataError
+from mixbench.machine.ranks import Ranks
 from mixbench.seams import Examples
 
 NOUN = "images"
@@ -35,10 +36,12 @@ def in_training(options: Any, splits: Splits) -> dict[str, Any]:
     }
 
 
-def examples(split: Split, *, streamed: bool = False, readers: int = 0, **how: Any) -> Examples:
-    """Kept on the device, or `streamed` by so many processes. `how` are the keyword arguments of `images.Pixels`."""
+def examples(
+    split: Split, *, streamed: bool = False, readers: int = 0, ranks: Ranks | None = None, **how: Any
+) -> Examples:
+    """Kept on the device, or `streamed` by so many processes of each rank. `how` are what `images.Pixels` takes."""
     if streamed:
-        return StreamedImages(split.inputs, split.labels, **how, readers=readers)
+        return StreamedImages(split.inputs, split.labels, **how, readers=readers, ranks=ranks)
     return ImageSet(np.asarray(split.inputs), split.labels, **how)
 
 
@@ -66,7 +69,9 @@ def fitting(inputs: Any, shape: tuple[int, ...], stored: str, wanted: str) -> ND
 
 def words(options: Any, splits: Splits, train: Examples) -> tuple[str, str, Iterator[str]]:
     """ "images 8x8x1", "crop with padding 1 and flip", and where mean and images come from."""
-    changes = [f"crop with padding {options.crop_padding}"] if options.crop_padding else []
+    area = getattr(options, "crop_area", None)
+    changes = [f"random crops of {area[0]:.0%} to {area[1]:.0%} of a picture"] if area else []
+    changes += [f"crop with padding {options.crop_padding}"] if options.crop_padding else []
     changes += ["flip"] if options.flip else []
     how = " and ".join(changes) if options.base_augment and changes else "no base augmentation"
     return f"images {'x'.join(map(str, splits.spec.shape))}", how, _kept(options, splits, train)

@@ -56,7 +56,7 @@ def shown(url: str) -> str:
 
 
 def official_archives(spec: DataSpec, root: Path, mirrors: Sequence[str] = ()) -> dict[str, Path]:
-    """Paths of the archives of `spec` by file name, all with the right MD5 sum; the missing are fetched.
+    """Paths of the archives of `spec` by file name, all with the right checksum; the missing are fetched.
 
     Raises DataError naming a file with a wrong checksum, or, if no address delivers, saying which files to
     put where.
@@ -67,24 +67,24 @@ def official_archives(spec: DataSpec, root: Path, mirrors: Sequence[str] = ()) -
     for archive in spec.archives:
         path = paths[archive.file] = folder / archive.file
         if path.exists():
-            check_md5(path, archive)
+            check_sum(path, archive)
         else:
             _fetch(spec, archive, path, addresses(spec, archive, mirrors))
     return paths
 
 
-def check_md5(path: Path, archive: Archive) -> None:
-    """Raises DataError unless the file has the archive's MD5 sum."""
-    found = _md5(path)
-    if found != archive.md5:
+def check_sum(path: Path, archive: Archive) -> None:
+    """Raises DataError unless the file has the archive's checksum."""
+    found = _checksum(path, archive)
+    if found != archive.checksum:
         raise DataError(
-            f"{path}: MD5 is {found} ({path.stat().st_size:,} bytes), expected {archive.md5} "
+            f"{path}: {archive.kind} is {found} ({path.stat().st_size:,} bytes), expected {archive.checksum} "
             f"({archive.bytes:,} bytes). The file is damaged or another one: delete or replace it."
         )
 
 
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _checksum(path: Path, archive: Archive) -> str:
+    digest = hashlib.sha256() if archive.sha256 else hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
@@ -92,7 +92,7 @@ def _md5(path: Path) -> str:
 
 
 def _fetch(spec: DataSpec, archive: Archive, path: Path, urls: Sequence[str]) -> None:
-    """Fetches `archive` into `path`, which appears only when it is complete and its MD5 sum is right."""
+    """Fetches `archive` into `path`, which appears only when it is complete and its checksum is right."""
     part = path.with_name(path.name + ".part")
     failures: dict[str, str] = {}
     for pause in PAUSES:
@@ -109,14 +109,14 @@ def _fetch(spec: DataSpec, archive: Archive, path: Path, urls: Sequence[str]) ->
 
 
 def _transfer(url: str, part: Path, archive: Archive) -> None:
-    """Appends to `part` what an earlier, broken transfer left out of it, then checks its MD5 sum."""
+    """Appends to `part` what an earlier, broken transfer left out of it, then checks its checksum."""
     have = part.stat().st_size if part.exists() else 0
     if have != archive.bytes:
         _receive(url, part, archive, have)
-    found = _md5(part)
-    if found != archive.md5:
+    found = _checksum(part, archive)
+    if found != archive.checksum:
         part.unlink()
-        raise _TransferError(f"delivered a file with MD5 {found}, expected {archive.md5}")
+        raise _TransferError(f"delivered a file with {archive.kind} {found}, expected {archive.checksum}")
 
 
 def _receive(url: str, part: Path, archive: Archive, have: int) -> None:
@@ -196,7 +196,9 @@ def _advice(spec: DataSpec, folder: Path, failures: dict[str, str]) -> str:
     lines += [f"  {url}: {why}" for url, why in failures.items()]
     lines.append(f"Put what is missing into {folder} and run the command again:")
     missing = [archive for archive in spec.archives if not (folder / archive.file).exists()]
-    lines += [f"  {archive.file}  {archive.bytes:,} bytes  MD5 {archive.md5}" for archive in missing]
+    lines += [
+        f"  {archive.file}  {archive.bytes:,} bytes  {archive.kind} {archive.checksum}" for archive in missing
+    ]
     lines.append(
         "Or name an address that holds them, with dataset.mirrors=[ADDRESS] or the environment variable "
         f"MIXBENCH_MIRRORS, or import a copy: mixbench data import {spec.name} PATH"

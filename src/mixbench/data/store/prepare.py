@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mixbench.data.store import cache, official, packed, tables
 from mixbench.data.store.disk import locked, readable_errors
-from mixbench.data.store.download import check_md5, official_archives
+from mixbench.data.store.download import check_sum, official_archives
 from mixbench.errors import DataError
 from mixbench.schema.specs import DataSpec
 from mixbench.schema.tables import TableSpec
@@ -48,7 +48,7 @@ def import_from(spec: DataSpec, source: Path, root: Path, *, replace: bool = Fal
             files = dict.fromkeys(files, source)
         if files and all(path.is_file() for path in files.values()):
             for archive in spec.archives:
-                check_md5(files[archive.file], archive)
+                check_sum(files[archive.file], archive)
             return official.decode(spec, files, scratch)
         if source.is_dir() and packed.holds_packed(spec, source):
             return packed.decode_packed(spec, source)
