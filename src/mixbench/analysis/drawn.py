@@ -89,6 +89,18 @@ def _robustness(groups: Sequence[Group], options: Options) -> list[Plot]:
     return [panel(attack) for attack in attacks]
 
 
+def _autoattack(groups: Sequence[Group], options: Options) -> list[Plot]:
+    """Accuracy against size, from the clean one on, one panel for each norm."""
+    norms = {"linf": "maximum norm", "l2": "Euclidean norm"}
+
+    def panel(norm: str) -> Panel:
+        sizes = [0.0, *sorted(map(float, options[norm]))]
+        lines = _by_key(groups, sizes, lambda size: f"{norm}_{size:g}" if size else "clean")
+        return Panel(f"AutoAttack, {norms[norm]}", "size (1/255)", "accuracy (%)", lines)
+
+    return [panel(norm) for norm in norms]
+
+
 def _corruptions(groups: Sequence[Group], _: Options) -> list[Plot]:
     """Accuracy against severity, one panel for each corruption, after the mean of all."""
     severities = [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -149,6 +161,7 @@ def _slices(groups: Sequence[Group], _: Options) -> list[Plot]:
 DRAWN: dict[str, Callable[[Sequence[Group], Options], list[Plot]]] = {
     "calibration": _calibration,
     "robustness": _robustness,
+    "autoattack": _autoattack,
     "corruptions": _corruptions,
     "sharpness": _sharpness,
     "slices": _slices,

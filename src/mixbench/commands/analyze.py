@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.analysis.evaluate import evaluations
-from mixbench.analysis.evaluators import EVALUATORS
+from mixbench.analysis.evaluators import EVALUATORS, MissingPackage
 from mixbench.analysis.options import chosen, suffix
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
@@ -109,6 +109,8 @@ def _compare(arguments: argparse.Namespace) -> int:
                 device=arguments.device,
                 data_dir=arguments.data_dir,
             )
+        except MissingPackage:
+            raise
         except MixbenchError as error:
             failures += 1
             print(printable(f"mixbench analyze: {error}"), file=sys.stderr)
