@@ -61,7 +61,7 @@ def allowed(limits: dict[str, float | None]) -> str:
 
 def described(node: Any, prefix: str = "") -> Iterator[str]:
     """One line for each field of the dataclass instance `node`: its value, and of a knob its meaning and limits."""
-    for name, metadata in _knobs(type(node)):
+    for name, metadata in _knobs(type(node)):  # type: ignore[arg-type]  # a type is hashable
         value = getattr(node, name)
         if hasattr(type(value), "__dataclass_fields__"):
             yield from described(value, f"{prefix}{name}.")
