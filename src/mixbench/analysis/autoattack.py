@@ -49,7 +49,7 @@ def attacks(
     given: dict[str, Any] = {
         "norm": NAMES[norm],
         "eps": size,
-        "seed": derived_seed("AutoAttack", norm, size) % 2**31,
+        "seed": derived_seed("AutoAttack", norm, f"{size:g}") % 2**31,
     }
     aimed = {**given, "steps": steps, "n_classes": min(classes, 10)}
     yield "apgd_ce", torchattacks.APGD(model, steps=steps, loss="ce", **given)
