@@ -113,6 +113,7 @@ def test_the_registry_says_what_is_measured(finished: Path) -> None:
     quick = changed([
         "robustness.n=8", "robustness.steps=1", "corruptions.n=8", "sharpness.n=8", "sharpness.steps=1",
         "hessian.n=8", "hessian.draws=2", "hessian.tolerance=0.5", "slices.n=8", "slices.points=3", "slices.grid=0",
+        "autoattack.n=8", "autoattack.steps=1", "autoattack.queries=2",
     ])  # fmt: skip
     for name, entry in EVALUATORS.items():
         ((evaluation,), _) = evaluations(finished, [name], options=quick)

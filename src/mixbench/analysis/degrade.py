@@ -13,8 +13,15 @@ from PIL import Image
 from scipy import ndimage
 
 from mixbench.analysis.corruptions import SEVERITIES
-
-Images = NDArray[np.float64]
+from mixbench.analysis.displace import (
+    Images,
+    elastic_transform,
+    gaussian,
+    glass_blur,
+    motion_blur,
+    zoom_blur,
+)
+from mixbench.analysis.weather import fog, snow
 
 
 def corrupted(pixels: NDArray[np.uint8], name: str, severity: int, generator: Generator) -> NDArray[np.uint8]:
@@ -48,8 +55,7 @@ def _speckle_noise(images: Images, generator: Generator, deviation: float) -> Im
 
 
 def _gaussian_blur(images: Images, _: Generator, deviation: float) -> Images:
-    """As skimage's gaussian: cut at four deviations, the border repeated."""
-    return ndimage.gaussian_filter(images, (0, deviation, deviation, 0), mode="nearest")
+    return gaussian(images, deviation)
 
 
 def _defocus_blur(images: Images, _: Generator, radius: float, blur: float) -> Images:
@@ -115,9 +121,15 @@ CORRUPTIONS: dict[str, Callable[..., Images]] = {
     "speckle_noise": _speckle_noise,
     "gaussian_blur": _gaussian_blur,
     "defocus_blur": _defocus_blur,
+    "glass_blur": glass_blur,
+    "motion_blur": motion_blur,
+    "zoom_blur": zoom_blur,
+    "snow": snow,
+    "fog": fog,
     "brightness": _brightness,
     "contrast": _contrast,
     "saturate": _saturate,
+    "elastic_transform": elastic_transform,
     "pixelate": _pixelate,
     "jpeg_compression": _jpeg_compression,
 }

@@ -89,6 +89,18 @@ def _robustness(groups: Sequence[Group], options: Options) -> list[Plot]:
     return [panel(attack) for attack in attacks]
 
 
+def _autoattack(groups: Sequence[Group], options: Options) -> list[Plot]:
+    """Accuracy against size, from the clean one on, one panel for each norm."""
+    norms = {"linf": "maximum norm", "l2": "Euclidean norm"}
+
+    def panel(norm: str) -> Panel:
+        sizes = [0.0, *sorted(map(float, options[norm]))]
+        lines = _by_key(groups, sizes, lambda size: f"{norm}_{size:g}" if size else "clean")
+        return Panel(f"AutoAttack, {norms[norm]}", "size (1/255)", "accuracy (%)", lines)
+
+    return [panel(norm) for norm in norms]
+
+
 def _corruptions(groups: Sequence[Group], _: Options) -> list[Plot]:
     """Accuracy against severity, one panel for each corruption, after the mean of all."""
     severities = [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -131,15 +143,16 @@ def _slices(groups: Sequence[Group], _: Options) -> list[Plot]:
         lines.append(_line(group, i, found[0]["x"], zip(*(each["losses"] for each in found), strict=True)))
     x = "distance (lengths of the filters)"
     panels: list[Plot] = [Panel("along a random direction", x, "training loss (nats)", lines, log_y=True)]
-    planes = [next(iter(group.results.values()))["plane"] for group in groups]
+    seeds = [min(group.results) for group in groups]
+    planes = [group.results[seed]["plane"] for group, seed in zip(groups, seeds, strict=True)]
     if not all(plane["losses"] for plane in planes):
         return panels
     # One scale for all, so that colours can be compared.
     values = [np.log10(np.array(plane["losses"])) for plane in planes]
     low = float(min(v.min() for v in values))
     high = float(min(max(v.max() for v in values), low + 3))
-    for group, plane, value in zip(groups, planes, values, strict=True):
-        title = f"{group.label}: log10 of the loss"
+    for group, seed, plane, value in zip(groups, seeds, planes, values, strict=True):
+        title = f"{group.label}, seed {seed}: log10 of the loss"
         panels.append(
             HeatMap(title, "first direction", "second direction", plane["x"], plane["y"], value, low, high)
         )
@@ -149,6 +162,7 @@ def _slices(groups: Sequence[Group], _: Options) -> list[Plot]:
 DRAWN: dict[str, Callable[[Sequence[Group], Options], list[Plot]]] = {
     "calibration": _calibration,
     "robustness": _robustness,
+    "autoattack": _autoattack,
     "corruptions": _corruptions,
     "sharpness": _sharpness,
     "slices": _slices,

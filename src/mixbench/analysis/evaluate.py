@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mixbench.analysis.evaluators import EVALUATORS, applicable
+from mixbench.analysis.evaluators import EVALUATORS, applicable, installed
 from mixbench.analysis.options import Options, defaults
 from mixbench.analysis.source import Source
 from mixbench.analysis.stored import Evaluation, read
@@ -33,7 +33,7 @@ def evaluations(
     `on`: the data, None for those that each is made on by default. `options`: of an evaluation, where they are not its
     defaults. `select`: of which epoch's weights, a key of WEIGHTS. `data_dir`: where its data lie, if not where they
     did in training. Raises MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the
-    disk refuses.
+    disk refuses; MissingPackage.
     """
     run = SavedRun(directory, directory / WEIGHTS[select])
     if run.state == "missing":
@@ -46,6 +46,7 @@ def evaluations(
     found = {name: read(directory, name, made[name], source[name].name, digest, select) for name in wanted}
     missing = [name for name in wanted if found[name] is None]
     if missing:
+        installed(missing)
         from mixbench.analysis.measure import measure
 
         asked = [(name, made[name], source[name]) for name in missing]

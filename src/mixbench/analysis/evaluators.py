@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mixbench.analysis import options
@@ -24,7 +25,8 @@ class Entry:
 
     `numbers` are those keys of its result, with default `options`, that a table can show, as NAME/KEY. `kinds`: the
     kinds of inputs that it takes, None for any. `on`: the part of a run's data that it is made on where nothing else is
-    asked for. `asked`: it takes many passes, and is made only where it is named.
+    asked for. `asked`: it takes many passes, and is made only where it is named. `package`: what it needs besides, and
+    the extra of ours that installs it.
     """
 
     function: str
@@ -34,6 +36,11 @@ class Entry:
     options: type = options.Nothing
     on: str = "test"
     asked: bool = False
+    package: tuple[str, str] | None = None
+
+
+class MissingPackage(ConfigError):
+    """An evaluation has to be made that needs a package which is not installed."""
 
 
 EVALUATORS = {
@@ -62,9 +69,18 @@ EVALUATORS = {
         options=options.Robustness,
         asked=True,
     ),
+    "autoattack": Entry(
+        "mixbench.analysis.autoattack:autoattack",
+        "accuracy under AutoAttack: four attacks, one after the other",
+        ("clean", *options.autoattack_names(options.AutoAttack().linf, options.AutoAttack().l2)),
+        kinds=("image",),
+        options=options.AutoAttack,
+        asked=True,
+        package=("torchattacks", "attacks"),
+    ),
     "corruptions": Entry(
         "mixbench.analysis.corrupted:corruptions",
-        "accuracy under noise, blur, colour and compression",
+        "accuracy under noise, blur, weather, colour and compression",
         ("mean", *KINDS),
         kinds=("image",),
         options=options.Corruptions,
@@ -102,6 +118,16 @@ def evaluator(name: str) -> Evaluator:
     """The evaluator called `name`. Imports torch."""
     module, _, function = EVALUATORS[name].function.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def installed(names: Sequence[str]) -> None:
+    """Raises MissingPackage where an evaluator needs a package that is not there."""
+    for name in names:
+        package = EVALUATORS[name].package
+        if package and find_spec(package[0]) is None:
+            raise MissingPackage(
+                f"{name}: needs the package {package[0]}: pip install 'mixbench[{package[1]}]'."
+            )
 
 
 def known(names: Sequence[str]) -> list[str]:

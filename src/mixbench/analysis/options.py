@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mixbench.analysis.corruptions import KINDS
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import check, knob, nearest
 
@@ -44,10 +45,22 @@ class Robustness:
 
 
 @dataclass
+class AutoAttack:
+    """Options of `autoattack`. Sizes are in units of 1/255 of the pixel range."""
+
+    n: int = knob("examples that are attacked, drawn once for all runs", default=1000, at_least=1)
+    linf: list[float] = knob("sizes in the maximum norm", default=[8], above=0, at_most=255)
+    l2: list[float] = knob("sizes in the Euclidean norm", default=[128], above=0, at_most=1e6)
+    steps: int = knob("steps of APGD and FAB; the paper's standard: 100", default=100, at_least=1)
+    queries: int = knob("queries of the square attack; the paper's standard: 5000", default=5000, at_least=1)
+
+
+@dataclass
 class Corruptions:
     """Options of `corruptions`."""
 
     n: int = knob("examples that are corrupted, drawn once for all runs", default=2000, at_least=1)
+    kinds: list[str] = knob("corruptions that are made", default=[*KINDS], choices=KINDS)
 
 
 @dataclass
@@ -101,7 +114,8 @@ def chosen(schema: type, changes: Sequence[str], at: str) -> Options:
     values = dataclasses.asdict(found)
     for name, value in values.items():  # numbers are named by the values, and would be counted twice
         if twice := [entry for entry in value if value.count(entry) > 1] if isinstance(value, list) else []:
-            raise ConfigError(f"{at}{name}: {twice[0]:g} is there twice.")
+            shown = twice[0] if isinstance(twice[0], str) else f"{twice[0]:g}"
+            raise ConfigError(f"{at}{name}: {shown} is there twice.")
     return values
 
 
@@ -122,6 +136,11 @@ def attack_names(linf: Sequence[float], l2: Sequence[float]) -> tuple[str, ...]:
     """The accuracies of `robustness`, such as pgd_linf_8."""
     sizes = {"fgsm": linf, "pgd_linf": linf, "pgd_l2": l2}
     return tuple(f"{attack}_{size:g}" for attack, of_attack in sizes.items() for size in of_attack)
+
+
+def autoattack_names(linf: Sequence[float], l2: Sequence[float]) -> tuple[str, ...]:
+    """The accuracies of `autoattack`, such as linf_8."""
+    return tuple(f"{norm}_{size:g}" for norm, sizes in (("linf", linf), ("l2", l2)) for size in sizes)
 
 
 def sharpness_names(rho: Sequence[float]) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.analysis.evaluate import evaluations
-from mixbench.analysis.evaluators import EVALUATORS
+from mixbench.analysis.evaluators import EVALUATORS, MissingPackage
 from mixbench.analysis.options import chosen, suffix
 from mixbench.errors import ConfigError, MixbenchError, output_error
 from mixbench.files import write_atomic
 from mixbench.machine.output import printable
-from mixbench.schema.knob import nearest
+from mixbench.schema.knob import described, nearest
 from mixbench.studies.claims import judged
 from mixbench.studies.library import load, names
 from mixbench.studies.store import computed, place, stored
@@ -31,6 +31,7 @@ FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:
   mixbench analyze zhang2021/fig3                          compute what is missing, draw, judge
   mixbench analyze zhang2021/fig3 --set networks=20        with other parameters
+  mixbench analyze zhang2021/fig3 --help                   its parameters, with ranges and what they are set to
   mixbench analyze radius --set dimension=50               a study by its own name, with its own defaults
   mixbench figure zhang2021/fig3                           the picture of what has been computed, nothing else
   mixbench analyze calibration                             an evaluation of all finished runs below outputs/
@@ -56,12 +57,16 @@ def main(argv: list[str], run: bool = True) -> int:
 
     Raises ConfigError, OutputError, and MixbenchError where nothing is computed and nothing may be.
     """
+    known = [*names(), *STUDIES, *(EVALUATORS if run else ())]
+    asked = [word for word in argv if word in known or word.endswith(".yaml")]
+    if asked and {"-h", "--help"} & {*argv}:
+        print(printable(_help(asked[0])))
+        return 0
     arguments = parser(run).parse_intermixed_args(argv)
     if run and arguments.key in EVALUATORS:
         return _compare(arguments)
     if run and arguments.conditions:
         raise ConfigError(f"{arguments.key} {' '.join(arguments.conditions)}: a study is made on no runs.")
-    known = [*names(), *STUDIES, *(EVALUATORS if run else ())]
     if arguments.key not in known and not arguments.key.endswith(".yaml"):
         kinds = "study or evaluation" if run else "figure"
         raise ConfigError(
@@ -85,6 +90,24 @@ def main(argv: list[str], run: bool = True) -> int:
         print(claim)
     print("\n".join(f"- {note}" for note in spec.notes))
     return 0
+
+
+def _help(key: str) -> str:
+    """The parameters of a study, or the options of an evaluation, as `key` sets them, and their ranges. Raises
+    ConfigError for a malformed file.
+    """
+    if key in EVALUATORS:
+        title, node = EVALUATORS[key].about, EVALUATORS[key].options()
+    else:
+        spec = load(key)
+        title, node = spec.title, spec.parameters
+    lines = [
+        f"{key}: {title}",
+        "",
+        "what --set NAME=VALUE changes:",
+        *(f"  {line}" for line in described(node)),
+    ]
+    return "\n".join(lines)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -111,6 +134,8 @@ def _compare(arguments: argparse.Namespace) -> int:
                 device=arguments.device,
                 data_dir=arguments.data_dir,
             )
+        except MissingPackage:
+            raise
         except MixbenchError as error:
             failures += 1
             print(printable(f"mixbench analyze: {error}"), file=sys.stderr)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mixbench.analysis.evaluate import evaluations
-from mixbench.analysis.evaluators import EVALUATORS, changed, known
+from mixbench.analysis.evaluators import EVALUATORS, MissingPackage, changed, known
 from mixbench.analysis.options import defaults
 from mixbench.analysis.show import text
 from mixbench.analysis.source import NoSuchPart, source
@@ -65,6 +65,8 @@ def main(argv: list[str]) -> int:
                 data_dir=arguments.data_dir,
                 select=arguments.weights,
             )
+        except MissingPackage:
+            raise
         except MixbenchError as error:
             lacks = isinstance(error, NoSuchPart)
             without += lacks

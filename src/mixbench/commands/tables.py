@@ -1,9 +1,10 @@
-"""`mixbench tables`: every table and figure of the papers, how far each is, and what it waits for."""
+"""`mixbench tables`: every table, figure and study of the papers, how far each is, and what it waits for."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 from mixbench import data
 from mixbench.machine.output import printable
@@ -11,15 +12,20 @@ from mixbench.papers.cells import plan
 from mixbench.papers.execute import counts, unfinished
 from mixbench.papers.library import load, names
 from mixbench.schema.train import Train
+from mixbench.studies import library as studies
+from mixbench.studies.store import progress
 
 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench tables ARGV`."""
     parser = argparse.ArgumentParser(
         prog="mixbench tables",
-        description="List the papers' tables and figures, and how many of their runs are there at full scale.",
+        description="List the papers' tables and figures, and how many of their runs are there at full scale;"
+        " and what is computed rather than trained, and how many of its parts are.",
     )
-    parser.add_argument("--output-dir", metavar="FOLDER", help="folder of the runs (default: outputs)")
+    parser.add_argument(
+        "--output-dir", metavar="FOLDER", help="folder of the runs and studies (default: outputs)"
+    )
     arguments = parser.parse_args(argv)
     extra = [f"output_dir={arguments.output_dir}"] if arguments.output_dir else []
     for key in names():
@@ -29,8 +35,14 @@ def main(argv: list[str]) -> int:
         print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {counts(planned)}{waits}")
         for what in dict.fromkeys(what for run in unfinished(planned) for what in _lacking(run.config)):
             print(printable(f"{'':18} not here: {what}"))
+    folder = Path(arguments.output_dir or "outputs")
+    for key in studies.names():
+        study = studies.load(key)
+        done, parts = progress(folder, study)
+        print(f"{key:18} {study.title}\n{'':18} study: {done} of {parts} parts computed")
     print(
-        "\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter."
+        "\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter.\n"
+        "mixbench analyze KEY computes a study; mixbench analyze KEY --help lists its parameters."
     )
     return 0
 

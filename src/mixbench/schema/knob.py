@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -56,6 +57,18 @@ def allowed(limits: dict[str, float | None]) -> str:
     return " and ".join(
         f"{signs[k]} {v if isinstance(v, int) else f'{v:g}'}" for k, v in limits.items() if v is not None
     )
+
+
+def described(node: Any, prefix: str = "") -> Iterator[str]:
+    """One line for each field of the dataclass instance `node`: its value, and of a knob its meaning and limits."""
+    for name, metadata in _knobs(type(node)):  # type: ignore[arg-type]  # a type is hashable
+        value = getattr(node, name)
+        if hasattr(type(value), "__dataclass_fields__"):
+            yield from described(value, f"{prefix}{name}.")
+            continue
+        limits = allowed(metadata.get("limits", {})) or " | ".join(metadata.get("choices") or ())
+        meaning = [metadata.get("doc", ""), f"[{limits}]" if limits else ""]
+        yield "  ".join([f"{prefix}{name}={json.dumps(value)}", " ".join(filter(None, meaning))]).rstrip()
 
 
 def check(

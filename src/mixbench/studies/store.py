@@ -85,6 +85,12 @@ def stored(folder: Path, spec: Spec) -> pd.DataFrame | None:
     return _numbers(content) if content and (spec.study.partial or not missing(folder, spec)) else None
 
 
+def progress(folder: Path, spec: Spec) -> tuple[int, int]:
+    """How many parts of a study have been computed, and how many it has."""
+    parts = set(spec.study.parts(spec.parameters))
+    return len(parts & set(_kept(place(folder, spec), spec)[0]["seconds"])), len(parts)
+
+
 def _numbers(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
