@@ -581,7 +581,7 @@ def test_names_are_in_reading_order() -> None:
     assert [k for k in KEYS if k.startswith("kimura")] == [
         f"kimura2021/{n}" for n in ("table1", "fig3", "fig3_right")
     ]
-    assert len(KEYS) == 26
+    assert len(KEYS) == 29
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
