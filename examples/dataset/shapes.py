@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixbench.plugins import register
-from mixbench.schema.dataset import ImageDataset
+from mixbench.schema.examples import ImageDataset
 from mixbench.schema.knob import knob
 from mixbench.schema.specs import DataSpec
 

@@ -14,8 +14,7 @@ from mixbench.config.compose import compose
 from mixbench.config.identity import run_id
 from mixbench.data.own import load_imagenet
 from mixbench.errors import ConfigError, DataError
-from mixbench.schema.dataset import ImageNet
-from mixbench.schema.imagenet import CMC
+from mixbench.schema.imagenet import CMC, ImageNet
 
 OTHERS = ("n00000001", "n99999999")
 HOW = {

@@ -9,7 +9,7 @@ from mixbench import data
 from mixbench.data import Split
 from mixbench.data.kinds import KINDS, kind
 from mixbench.errors import DataError
-from mixbench.schema.dataset import Dataset
+from mixbench.schema.examples import Dataset
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from mixbench.data.pictures import Pictures
 from mixbench.data.statistics import channel_statistics
 from mixbench.data.stream import StreamedImages
 from mixbench.errors import ConfigError, DataError
-from mixbench.schema.dataset import Arrays, Folder
+from mixbench.schema.own import Arrays, Folder
 
 CPU = torch.device("cpu")
 AUGMENT = {"base_augment": True, "crop_padding": 0, "flip": False}

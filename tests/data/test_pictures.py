@@ -17,7 +17,7 @@ from torchvision.datasets.folder import default_loader
 from mixbench.data.own import load_folder
 from mixbench.data.pictures import Pictures, decode
 from mixbench.errors import DataError
-from mixbench.schema.dataset import Folder
+from mixbench.schema.own import Folder
 
 
 @pytest.fixture

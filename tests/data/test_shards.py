@@ -22,7 +22,7 @@ from mixbench.data.own import load_folder
 from mixbench.data.stream import StreamedImages
 from mixbench.errors import ConfigError, DataError
 from mixbench.inventory import shards as module
-from mixbench.schema.dataset import Folder, Shards
+from mixbench.schema.own import Folder, Shards
 
 HOW = {"base_augment": True, "crop_padding": 0, "flip": True, "size": 8, "crop_area": [0.5, 1.0]}
 

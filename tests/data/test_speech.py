@@ -20,8 +20,7 @@ from mixbench.data import speech as module
 from mixbench.data.spectrograms import spectrograms
 from mixbench.data.speech import load_speech
 from mixbench.errors import ConfigError, DataError
-from mixbench.schema.dataset import SpeechCommands
-from mixbench.schema.speech import SPEECH, Archive
+from mixbench.schema.speech import SPEECH, Archive, SpeechCommands
 
 WORDS = [f"word{k:02}" for k in range(30)]
 

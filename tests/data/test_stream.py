@@ -25,7 +25,7 @@ from mixbench.data.own import load_folder
 from mixbench.data.pictures import Pictures
 from mixbench.data.stream import Piece, StreamedImages, consecutive, read_ahead
 from mixbench.errors import DataError
-from mixbench.schema.dataset import Folder
+from mixbench.schema.own import Folder
 
 HOW = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "flip": True}
 

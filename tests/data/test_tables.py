@@ -13,8 +13,7 @@ from mixbench.config.compose import compose
 from mixbench.data.store import cache, prepare
 from mixbench.data.tables import encoder, load_table, parts
 from mixbench.errors import ConfigError, DataError
-from mixbench.schema.dataset import Table
-from mixbench.schema.tables import TABLES
+from mixbench.schema.tables import TABLES, Table
 
 CMC = TABLES["cmc"]
 PACKED = Path(os.environ.get("MIXBENCH_TEST_DATA") or Path(__file__).parents[3] / "shared/data")

@@ -14,7 +14,7 @@ from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
 from mixbench.config.saved import saved_config
 from mixbench.errors import ConfigError
-from mixbench.schema.dataset import Arrays, Folder
+from mixbench.schema.own import Arrays, Folder
 
 
 def run(*overrides: str):

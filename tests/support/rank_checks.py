@@ -33,7 +33,7 @@ from mixbench.errors import ConfigError
 from mixbench.machine.ranks import ALONE, Ranks, SeveralRanks, joined
 from mixbench.models import MODELS
 from mixbench.optim import RULES
-from mixbench.schema.dataset import Folder
+from mixbench.schema.own import Folder
 from mixbench.training import build
 
 CPU = torch.device("cpu")

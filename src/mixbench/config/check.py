@@ -15,7 +15,7 @@ from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once, remembered_of
 from mixbench.inventory.arithmetic import precision
 from mixbench.inventory.weights import look
-from mixbench.schema.dataset import Dataset
+from mixbench.schema.examples import Dataset
 from mixbench.schema.knob import MISSING, check
 from mixbench.schema.model import min_image_size
 from mixbench.schema.specs import DataSpec

@@ -68,7 +68,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    from mixbench.schema.dataset import ImageDataset
+    from mixbench.schema.examples import ImageDataset
     from mixbench.schema.knob import check, nearest
 
     if group not in GROUPS:

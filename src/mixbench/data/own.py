@@ -16,8 +16,8 @@ from mixbench.errors import ConfigError, DataError
 from mixbench.inventory import looking_once
 from mixbench.inventory.arrays import ArrayFile
 from mixbench.inventory.folder import SHOWN, Picture, PictureFolder
-from mixbench.schema.dataset import Arrays, Folder, ImageNet, OwnImages, Shards
-from mixbench.schema.imagenet import incomplete
+from mixbench.schema.imagenet import ImageNet, incomplete
+from mixbench.schema.own import Arrays, Folder, OwnImages, Shards
 from mixbench.schema.specs import DataSpec
 
 DataDir = str | os.PathLike[str] | None

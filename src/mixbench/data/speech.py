@@ -23,8 +23,7 @@ from mixbench.errors import DataError
 from mixbench.files import expanded
 from mixbench.inventory.folder import SHOWN
 from mixbench.inventory.paths import data_dir as resolve_data_dir
-from mixbench.schema.dataset import SpeechCommands
-from mixbench.schema.speech import BACKGROUND, HELD_OUT, LISTS, RATE, SPEECH
+from mixbench.schema.speech import BACKGROUND, HELD_OUT, LISTS, RATE, SPEECH, SpeechCommands
 
 DataDir = str | os.PathLike[str] | None
 

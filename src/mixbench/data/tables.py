@@ -17,8 +17,7 @@ from mixbench.data.store import cache, prepare, tables
 from mixbench.data.subset import split_off
 from mixbench.errors import DataError
 from mixbench.inventory.paths import data_dir as resolve_data_dir
-from mixbench.schema.dataset import Table
-from mixbench.schema.tables import TableSpec
+from mixbench.schema.tables import Table, TableSpec
 
 DataDir = str | os.PathLike[str] | None
 

@@ -1,10 +1,20 @@
-"""What ImageNet-1k and its subset ImageNet-100 are as published: classes, and how many pictures of each."""
+"""ImageNet-1k and its subset ImageNet-100: what they are as published, and their knobs."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from mixbench.errors import ConfigError
+from mixbench.files import expanded
+from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.schema.examples import DataDir, ImageDataset
+from mixbench.schema.knob import knob
+from mixbench.schema.photographs import Photographs, Streamable
+from mixbench.schema.specs import DataSpec
 
 if TYPE_CHECKING:
     from mixbench.inventory.folder import Picture, PictureFolder
@@ -51,3 +61,94 @@ def incomplete(found: PictureFolder) -> str:
         "not the whole set: a class of ImageNet has 732 to 1300 training pictures and 50 for validation, here"
         f" {', '.join(bad[:SHOWN])}{more}"
     )
+
+
+@dataclass
+class ImageNet(Photographs, Streamable, ImageDataset):
+    """ImageNet-1k (ILSVRC 2012), or a hundred of its classes; the validation pictures are the test set.
+
+    Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
+    """
+
+    name: str = knob("the data set", choices=list(SIZES))
+    path: str = knob(
+        f"where it lies: {LAYOUT}; empty: the folder imagenet in data_dir",
+        default="",
+        scientific=False,
+    )
+    size: int = knob(
+        "side of the squares that pictures are made, in pixels", default=224, at_least=1, at_most=4096
+    )
+    wnids: list[str] | None = knob(
+        "WordNet ids of the hundred classes of imagenet100; null: those of Contrastive Multiview Coding",
+        default=None,
+    )
+
+    def resolved(self, data_dir: DataDir) -> ImageNet:
+        return dataclasses.replace(self, path=self.path or str(resolve_data_dir(data_dir) / "imagenet"))
+
+    def lacking(self, data_dir: DataDir = None) -> str:
+        """What is missing before it can be trained on; empty where the folder is there."""
+        root = expanded(self.path or str(resolve_data_dir(data_dir) / "imagenet"))
+        if (root / "train").is_dir() and (root / "val").is_dir():
+            return ""
+        return f"{self.name}: not in {root}; dataset.path=DIR, with {LAYOUT}"
+
+    def classes(self) -> Sequence[str]:
+        """The WordNet ids to take; () for all that there are."""
+        return (self.wnids or CMC) if self.name == "imagenet100" else ()
+
+    def found(self, data_dir: DataDir = None) -> PictureFolder:
+        """What lies there. Raises ConfigError for other classes than those of the set, DataError."""
+        from mixbench.inventory import folder
+
+        found = folder.look(self.path, data_dir, test="val", only=self.classes())
+        number, missing = SIZES[self.name][0], sorted(set(self.classes()) - set(found.classes))
+        if len(found.classes) != number:
+            lacks = (
+                f": {', '.join(missing[:SHOWN])}{' ...' * (len(missing) > SHOWN)} missing" if missing else ""
+            )
+            raise ConfigError(
+                f"dataset.path={self.path}: has {len(found.classes)} of the {number} classes of {self.name}{lacks}."
+                " Other photographs are read with dataset=folder."
+            )
+        if not found.test:
+            raise ConfigError(
+                f"dataset.path={self.path}: has no folder val with pictures. The layout is {LAYOUT}."
+            )
+        return found
+
+    def spec(self) -> DataSpec:
+        number, train, val = SIZES[self.name]
+        classes: tuple[str, ...] = ()
+        if not self.lacking():
+            found = self.found()
+            classes, train, val = found.classes, len(found.train), len(found.test)
+        return DataSpec(
+            name=self.name,
+            title="photographs, 1000 classes"
+            if number == 1000
+            else "photographs of a hundred classes of ImageNet",
+            source="Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge (for research alone)",
+            num_classes=number,
+            train_size=train,
+            test_size=val,
+            shape=(self.size, self.size, 3),
+            labels="position of the WordNet id in alphabetical order",
+            classes=classes,
+            trap="the test set is the official validation set, as the test pictures have no labels",
+        )
+
+    def problems(self) -> Iterator[str]:
+        if self.name not in SIZES:
+            return
+        if self.wnids is not None and self.name != "imagenet100":
+            yield "dataset.wnids: is of dataset=imagenet100 alone; imagenet has all classes."
+        elif self.wnids is not None and len(set(self.wnids)) != 100:
+            yield f"dataset.wnids: has {len(set(self.wnids))} different WordNet ids; imagenet100 has 100."
+        else:
+            yield from self.crop_problems()
+            try:
+                yield from super().problems()
+            except ConfigError as error:  # of what lies there: one line among others
+                yield str(error)

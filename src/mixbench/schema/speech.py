@@ -1,7 +1,15 @@
-"""Speech Commands v0.01: what it is as published, and the shape of its spectrograms."""
+"""Speech Commands v0.01: what it is as published, the shape of its spectrograms, and its knobs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mixbench.files import expanded
+from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.inventory.paths import downloads
+from mixbench.schema.examples import DataDir, Dataset
+from mixbench.schema.knob import knob
 from mixbench.schema.specs import Archive, DataSpec
 
 BACKGROUND = "_background_noise_"  # six long recordings, which are no examples
@@ -31,3 +39,50 @@ SPEECH = DataSpec(
     ),
 )
 HELD_OUT = 6_798
+
+
+@dataclass
+class SpeechCommands(Dataset):
+    """Speech Commands v0.01 as spectrograms, cut into training, validation and test clips by the published lists.
+
+    Source: Warden, Speech Commands, 2017; the spectrograms of adiyoss/GCommandsPytorch, as in Zou et al. (2023).
+    """
+
+    # Each spectrogram is normalised for itself, and nothing is cropped or mirrored.
+    mean: ClassVar[list[float]] = [0.0]
+    std: ClassVar[list[float]] = [1.0]
+    base_augment: ClassVar[bool] = False
+    crop_padding: ClassVar[int] = 0
+    flip: ClassVar[bool] = False
+
+    name: str = "speech_commands"
+    path: str = knob(
+        "the official archive, or the folder where it is unpacked; empty: it is downloaded below data_dir",
+        default="",
+        scientific=False,
+    )
+    mirrors: list[str] = knob(
+        "addresses of folders that hold the official archive, tried before the official host",
+        default=[],
+        scientific=False,
+    )
+
+    def spec(self) -> DataSpec:
+        return SPEECH
+
+    def held_out(self) -> int:
+        return HELD_OUT
+
+    def lacking(self, data_dir: DataDir = None) -> str:
+        """What is missing before it can be trained on; empty where archive or folder is there."""
+        (archive,) = SPEECH.archives
+        place = (
+            expanded(self.path)
+            if self.path
+            else downloads(resolve_data_dir(data_dir), self.name) / archive.file
+        )
+        return (
+            ""
+            if place.exists()
+            else f"{self.name}: {place}; else it is downloaded, {archive.bytes / 1e9:.1f} GB"
+        )

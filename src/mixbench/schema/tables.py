@@ -6,9 +6,14 @@ OpenML numbers, and the sizes of the four sets without checksums, are those of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from mixbench.schema.examples import Dataset
+from mixbench.schema.knob import knob
 from mixbench.schema.specs import DataSpec
 
 TABLE_ARRAYS = ("inputs", "labels")
@@ -180,3 +185,39 @@ _ALL = (
 )  # fmt: skip
 
 TABLES: dict[str, TableSpec] = {spec.name: spec for spec in _ALL}
+
+
+@dataclass
+class Table(Dataset):
+    """A table of numbers and categories, cut into training, validation and test rows.
+
+    Source: the UCI Machine Learning Repository, as Zou et al. (2023), Table 4, take them from OpenML.
+    """
+
+    holds_out: ClassVar[str] = "choose a dataset.split with validation rows"
+
+    name: str = knob("the table", choices=list(TABLES))
+    split: str = knob("per cent of training, validation and test rows, stratified: 60/20/20")
+    split_seed: int = knob("which rows they are", at_least=0)
+
+    def spec(self) -> TableSpec:
+        whole = TABLES[self.name]
+        _, test = self.shares()
+        return dataclasses.replace(whole, train_size=whole.rows - test, test_size=test)
+
+    def shares(self) -> tuple[int, int]:
+        """The number of validation and of test rows."""
+        rows = TABLES[self.name].rows
+        _, val, test = (int(share) for share in self.split.split("/"))
+        return round(rows * val / 100), round(rows * test / 100)
+
+    def held_out(self) -> int:
+        return self.shares()[0]
+
+    def problems(self) -> Iterator[str]:
+        found = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)/([1-9]\d?)", self.split)
+        if not found or sum(map(int, found.groups())) != 100:
+            yield (
+                f"dataset.split={self.split}: must be three whole percentages of training, validation and test rows"
+                " that sum to 100, such as 60/20/20."
+            )
