@@ -328,7 +328,7 @@ BROKEN = {
     "has no such group": (TINT.replace('"augment"', '"augmnt"'), ["no such group. Did you mean 'augment'?"]),
     "has a data set without images": (
         TINT.replace("augment", "dataset"),
-        ["must be a subclass of mixbench.schema.dataset.ImageDataset"],
+        ["must be a subclass of mixbench.schema.examples.ImageDataset"],
     ),
     "has another name": (TINT.replace('name: str = "tint"', 'name: str = "tnt"'), ["name: str = 'tint'"]),
     "has a bare field": (

@@ -84,7 +84,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
     if (schema.__doc__ or "").startswith(f"{schema.__name__}("):  # as @dataclass writes it
         return f"the schema {schema.__name__} needs a docstring: a sentence, and Source: where it comes from."
     if group == "dataset" and not issubclass(schema, ImageDataset):
-        return "the schema of a data set must be a subclass of mixbench.schema.dataset.ImageDataset."
+        return "the schema of a data set must be a subclass of mixbench.schema.examples.ImageDataset."
     bare = [f.name for f in dataclasses.fields(schema) if f.name != "name" and "doc" not in f.metadata]
     if bare:
         return f"the schema's field {bare[0]} must be a mixbench.schema.knob.knob."

@@ -1,5 +1,5 @@
 """Knobs that data set options share: how pictures become squares of one size, and whether they are read as they are
-needed. Parts of options, see `schema.dataset`.
+needed. Parts of options, see `schema.own`.
 """
 
 from __future__ import annotations
