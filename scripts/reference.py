@@ -115,7 +115,8 @@ def _group(group: str) -> str:
 
 def _family(members: list[Option]) -> Iterator[str]:
     """The options of one schema: what each is, its own values, and the knobs that they have in common."""
-    yield f"## {', '.join(option.name for option in members)}"
+    names = [option.name for option in members]
+    yield f"## {', '.join(names)}"
     group = members[0].group
     fields = [field for field in dataclasses.fields(members[0].schema) if field.name != "name"]
     values = {f.name: [plain(option.knobs[f.name]) for option in members] for f in fields}
@@ -123,11 +124,10 @@ def _family(members: list[Option]) -> Iterator[str]:
     if len(members) == 1:
         yield f"{members[0].line}.\n\nSource: {members[0].source}."
     else:
-        rows = [
-            (f"`{o.name}`", o.line, *(f"`{values[name][i]}`" for name in own), o.source)
-            for i, o in enumerate(members)
-        ]
-        yield _table(("option", "is", *(f"`{name}`" for name in own), "source"), rows)
+        yield _table(("option", "is"), [(f"`{o.name}`", f"{o.line}. *Source:* {o.source}.") for o in members])
+        rows = zip(names, *(values[name] for name in own), strict=True)
+        heads = "option", *(f"{group}.{name}" for name in own)
+        yield _table(heads, [[f"`{cell}`" for cell in row] for row in rows])
     if fields:
         shown = [(f, "above" if f.name in own else members[0].knobs[f.name]) for f in fields]
         yield _knobs((f"{group}.{f.name}", f, value) for f, value in shown)
