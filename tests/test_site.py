@@ -95,7 +95,9 @@ def test_the_site_has_no_broken_link_and_asks_nobody(tmp_path: Path) -> None:
         assert "<math " in card.read_text(encoding="utf-8") or card.stem == "index"
     for group in GROUPS:
         page = (tmp_path / "reference" / f"{group}.html").read_text(encoding="utf-8")
-        ours = [o for o in options(group) if (ROOT / "conf" / group / f"{o.name}.yaml").is_file()]  # no plugin's
+        ours = [
+            o for o in options(group) if (ROOT / "conf" / group / f"{o.name}.yaml").is_file()
+        ]  # no plugin's
         assert all(f"{group}.{knob}</code>" in page for option in ours for knob in option.knobs)
     python = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
     assert all(f">{name}<" in python for name in ("GMix", "SAM", "MixupE", "load_run", "predict", "register"))
