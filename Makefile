@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults tables figures claims report bench numbers lint format clean
+.PHONY: help env demo test faults tables figures claims report bench numbers docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,13 @@ bench: env ## measure a training step of every method on this machine
 numbers: env ## put the measured numbers in results/ into docs
 	$(BIN)/python scripts/measured.py
 
+docs: $(VENV)/ready-docs ## the documentation as a site: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+$(VENV)/ready-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
 lint: env ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,4 +76,4 @@ format: env ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and caches (never outputs/)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site

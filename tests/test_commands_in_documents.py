@@ -15,8 +15,9 @@ from hydra._internal.utils import get_args_parser
 from mixbench.commands.train import _own_options
 from mixbench.config import plugins
 from mixbench.config.compose import compose
+from mixbench.config.identity import run_id
 from mixbench.config.overrides import canonical, expand, of_hydra
-from mixbench.papers.library import file_of
+from mixbench.papers.library import file_of, load
 from mixbench.schema.train import Train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,3 +76,15 @@ def test_a_command_takes_its_words(words: list[str]) -> None:
     for word in words[1:]:
         if re.fullmatch(r"[a-z]+20\d\d/\w+", word):
             assert file_of(word).is_file(), word
+
+
+def test_the_tutorials_table_is_one(tmp_path: Path) -> None:
+    """Oracle: the reader of tables. The file that the tutorial shows has the runs of the sweep before it."""
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    spec = tmp_path / "digits.yaml"
+    spec.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    sweep = next(words for words in commands(ROOT / "docs" / "tutorial.md") if "-m" in words)
+    swept = expand([word for word in sweep[1:] if "=" in word])
+    assert {run_id(compose(cell.overrides)) for cell in load(str(spec)).cells()} == {
+        run_id(compose(cell)) for cell in swept
+    }

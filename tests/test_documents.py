@@ -36,6 +36,26 @@ def test_keys_in_the_documents_exist() -> None:
         assert set(named) <= known, page
 
 
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Oracle: the files of the repository, and the headings of the pages in them as repository browsers name them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\((?!https://)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        names = [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in names, target
+
+
 @pytest.mark.parametrize("document", NUMBERS["DOCUMENTS"], ids=lambda path: path.name)
 def test_tables_show_the_measured_numbers(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the commands that made the tables, run again on the records in results/."""

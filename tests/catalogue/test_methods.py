@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -12,10 +13,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from mixbench.augment import AUGMENTS
+from mixbench.bench.subjects import METHODS as BENCHED
+from mixbench.catalogue import gallery
 from mixbench.catalogue.options import options
 from mixbench.cli import run
 from mixbench.config.compose import by_hydra, compose
 from mixbench.config.library import conf_dir
+from mixbench.models import small_cnn
+from mixbench.optim import RULES
+from mixbench.regularize import REGULARIZERS
 from mixbench.schema.methods import METHODS
 from mixbench.schema.train import GROUPS
 
@@ -150,9 +157,56 @@ def test_a_card_on_paper_names_every_knob_with_its_default(method):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.title)
 def test_a_card_has_all_its_parts(method):
-    """Oracle: the list of sections; the command is the one that `mixbench methods` prints; links lead to cards."""
+    """Oracle: the list of sections; the command is the one that `mixbench methods` prints."""
     card = (CARDS / f"{method.name}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
     assert headings == ["Formula", "Knobs", "Paper and code", "Cost", "Our runs", "Citation"]
     assert method.command in card
-    assert all((CARDS / target).is_file() for target in re.findall(r"\]\(([^)]+)\)", card))
+    assert re.search(r"^```math\n", card.partition("## Formula")[2].partition("## ")[0], re.MULTILINE)
+    paper = re.search(
+        r"\[arXiv:(\d{4}\.\d{5})\]\(https://arxiv\.org/abs/\1\)", card.partition("## Citation")[2]
+    )
+    assert paper or method.name == "erm"  # a book
+
+
+# --- a member of a registry ---------------------------------------------------------------------
+
+# What is no published method: plain images, plain losses, and torch's own optimizers.
+PLAIN = {"none", "sgd", "adam", "adamw"}
+MEMBERS = [
+    (seam, name, getattr(made, "func", made))
+    for seam, registry in zip(SEAMS, (AUGMENTS, REGULARIZERS, RULES), strict=True)
+    for name, made in registry.items()
+    if name not in PLAIN
+]
+
+
+@pytest.mark.parametrize(("seam", "name", "member"), MEMBERS, ids=[name for _, name, _ in MEMBERS])
+def test_a_member_is_named_wherever_methods_are(seam, name, member):
+    """Oracle: the registries. Each has an entry in the list of methods, and with it a card, and a line in `bench`."""
+    assert [m for m in METHODS if getattr(m, seam) == name]
+    assert (CARDS / f"{name}.md").is_file()
+    assert [overrides for overrides in BENCHED.values() if f"{seam}={name}" in overrides]
+
+
+@pytest.mark.parametrize(("seam", "name", "member"), MEMBERS, ids=[name for _, name, _ in MEMBERS])
+def test_a_member_has_tests_that_name_their_oracle(seam, name, member):
+    """Oracle: the registries. tests/ROOM/test_MODULE.py is there, and says of every test what it is compared with."""
+    room, module = member.__module__.split(".")[-2:]
+    tree = ast.parse((CARDS.parents[1] / "tests" / room / f"test_{module}.py").read_text(encoding="utf-8"))
+    tests = [
+        part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name.startswith("test_")
+    ]
+    assert tests
+    assert ast.get_docstring(tree) or all(map(ast.get_docstring, tests))
+
+
+def test_the_gallery_shows_every_mask():
+    """Oracle: the registry. Not shown are one that mixes no images, and one that is two others by turns."""
+    columns = gallery.methods(2, small_cnn(3, 2))
+    drawn = {kind for _, mix in columns for kind in type(mix).__mro__}
+    assert {name for name, member in AUGMENTS.items() if member not in drawn} <= {
+        "none",
+        "mixup_cutmix",
+        "manifold_mixup",
+    }

@@ -104,13 +104,13 @@ def _knob_lines(option: Option) -> Iterator[str]:
     for name, value in option.knobs.items():
         limits = allowed(metadata[name]["limits"]) or " | ".join(metadata[name]["choices"] or ())
         meaning = metadata[name]["doc"] + (f" [{limits}]" if limits else "")
-        yield from _entry(f"  {option.group}.{name}={_plain(value)}", meaning, 30)
+        yield from _entry(f"  {option.group}.{name}={plain(value)}", meaning, 30)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A value as it is written on the command line."""
     if isinstance(value, list):
-        return f"[{','.join(map(_plain, value))}]"
+        return f"[{','.join(map(plain, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value) or "''"
