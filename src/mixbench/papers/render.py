@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from mixbench.papers.metric import Metric
 from mixbench.papers.table import Comparison, Entry, Result
 from mixbench.summarize.html import Markup, render
 from mixbench.summarize.statistics import FEWEST_PAIRS
+from mixbench.summarize.tex import tex
 
 # What a cell without a finished run says: the first of these states that one of its runs is in, else missing.
 UNFINISHED = ("unavailable", "unreadable", "failed", "running", "partial")
@@ -246,9 +246,6 @@ def comma_separated(result: Result) -> str:
     return out.getvalue()
 
 
-LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "λ": r"$\lambda$", "ρ": r"$\rho$"} | {
-    c: f"\\{c}" for c in "&%$#_{}"
-}
 STYLES = {1: r"\textbf{%s}", 2: r"\underline{%s}", 3: r"\textit{%s}"}
 
 
@@ -257,7 +254,7 @@ def latex(result: Result) -> str:
     out = [f"% {title(result)}", r"% Needs \usepackage{booktabs}."]
     words = " ".join([title(result), *caption(result, "Bold, underlined, italic")])
     for panel in panels(result):
-        out += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(panel.title)}. {_tex(words)}}}"]
+        out += [r"\begin{table}", r"\centering", rf"\caption{{{tex(panel.title)}. {tex(words)}}}"]
         out += [
             rf"\begin{{tabular}}{{l{'r' * (len(panel.head) - 1)}}}",
             r"\toprule",
@@ -265,21 +262,14 @@ def latex(result: Result) -> str:
             r"\midrule",
         ]
         for i, row in enumerate(panel.rows):
-            cells = [STYLES.get(panel.ranks.get((i, j), 0), "%s") % _tex(c) for j, c in enumerate(row)]
+            cells = [STYLES.get(panel.ranks.get((i, j), 0), "%s") % tex(c) for j, c in enumerate(row)]
             out.append(" & ".join(cells) + r" \\")
         out += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(out) + "\n"
 
 
-def _tex(words: str) -> str:
-    """The words escaped; what is `code` becomes typewriter, and the hyphen before a number a minus."""
-    escaped = "".join(LATEX.get(c, c) for c in words)
-    minus = re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
-    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", minus)
-
-
 def _tex_row(cells: list[str]) -> str:
-    return " & ".join(_tex(c) for c in cells) + r" \\"
+    return " & ".join(tex(c) for c in cells) + r" \\"
 
 
 def page(result: Result) -> Markup:
