@@ -17,6 +17,7 @@ from mixbench.papers.figure import Drawing, assemble
 from mixbench.papers.library import load
 from mixbench.papers.spec import Figure
 from mixbench.record.read import read_rows
+from mixbench.summarize.looks import LOOKS, latex
 from mixbench.summarize.plots import COLOURS, Line, Panel, inline, picture
 
 SPEC = """
@@ -200,6 +201,43 @@ def test_sweeps_read_the_selected_epoch(workplace: Path) -> None:
     assert "Metrics at the epoch `last`." in last.caption
 
 
+def test_points_of_other_seeds_are_open_and_not_joined(workplace: Path) -> None:
+    """By hand: at rho 0.4 one seed of two is missing."""
+    spec = make(workplace, SWEPT)
+    for run in plan(spec, columns=["A"]):
+        if (run.cell.row, run.cell.x, run.cell.seed) != ("SAM", 0.4, 1):
+            leave(run, [float(10 * run.cell.seed)] * 4)
+    drawing = assemble(spec, plan(spec))
+    sam = line(drawing, "Acc", "SAM")
+    assert (sam.open, sam.gaps) == ([False, False, True], [2])
+    assert "open: seeds missing" in drawing.caption[0]
+    (whole,) = {tuple(line(drawing, "Acc", "Plain").open)}
+    assert not any(whole)
+
+
+@pytest.mark.parametrize(
+    ("changed", "title"),
+    [
+        ([], "A"),
+        (["opt.lr=0.5", "dataset.test_size=40"], "A"),
+        (["dataset.train_size=1400"], "A, 1,400 training images"),
+        (["model=wrn16_4", "model.depth=10", "model.width=1"], "digits, wrn10_1\n(in place of A)"),
+        (
+            ["model=wrn16_4", "dataset.train_size=100"],
+            "digits, wrn16_4, 100 training images\n(in place of A)",
+        ),
+    ],
+)
+def test_a_panel_says_what_was_trained(workplace: Path, changed: list[str], title: str) -> None:
+    """By hand: a panel has its column's name only where the column's data and model were trained."""
+    spec = make(workplace)
+    planned = plan(spec, columns=["A"], extra=changed)
+    for run in planned:
+        leave(run, [1.0, 2.0, 3.0, 4.0])
+    drawing = assemble(spec, plan(spec, columns=["A"], extra=changed))
+    assert {panel.title for panel in drawing.panels} == {title}
+
+
 # ---------------------------------------------------------------- the pictures
 
 OKABE_ITO = {  # Okabe & Ito, Color Universal Design (2008): their RGB values
@@ -270,6 +308,53 @@ def test_an_inline_picture_suits_its_page() -> None:
     assert not re.match(r"<svg[^>]* width=", svg)
     assert set(re.findall(r'(?:href|src)="(.)', svg)) == {"#"}
     assert not re.search(r'<g id="|<style|<metadata', svg)
+
+
+def test_a_line_has_gaps_and_open_markers() -> None:
+    """Oracle: the strokes of the svg. Seeds 0 1, 0 1, 0: one stroke from the first to the second point alone."""
+    two, one = frozenset({0, 1}), frozenset({0})
+    drawn = inline(panel(curve(std=[math.nan] * 3, seeds=[two, two, one], asked=2)))
+    strokes = re.findall(r'<path d="(M [^"]*)" clip-path="[^"]*" style="fill: none; stroke: #0072b2', drawn)
+    assert [stroke.count("L") for stroke in strokes] == [1]
+    assert len(re.findall(r'style="fill-opacity: 0; stroke: #0072b2', drawn)) >= 1
+    assert ">seeds missing<" in drawn
+
+
+def test_numbers_of_a_logarithmic_axis_are_apart() -> None:
+    """Brute force over ranges from half a decade to four: at least two numbers, at most eight, none twice."""
+    for high in (13, 20, 45, 90, 500, 100_000):
+        svg = inline(panel(curve(x=[10, 11, high], mean=[1.0, 2.0, 3.0]), log=True))
+        numbers = [float(n) for n in re.findall(r">([\d.e+]+)</text>", svg)]
+        on_axis = [n for n in numbers if n >= 9]
+        assert 2 <= len(on_axis) <= 8
+        assert len(set(on_axis)) == len(on_axis)
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Pixels, from the png's own header."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+def test_looks_have_their_widths_and_plain_pictures_no_words() -> None:
+    """Oracle: the png's header at 300 dots an inch, and the texts of the svg."""
+    panels = [panel(curve()), panel(curve())]
+    for look, inches in (("page", 7.16), ("column", 3.5), ("slide", 12)):
+        assert size(picture(panels, 2, "title", ["foot"], "png", LOOKS[look]))[0] == round(inches * 300)
+    beside, below = (size(picture(panels, 2, "", [], "png", LOOKS[look]))[1] for look in ("page", "column"))
+    assert below > 1.7 * beside
+    texts = re.findall(r">([^<>]+)</text>", picture(panels, 2, "", [], "svg").decode())
+    assert {text for text in texts if not re.match(r"[\d.]+$", text)} == {"T", "epoch", "Acc (%)", "a"}
+
+
+def test_a_pgf_is_text_for_latex(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a LaTeX is: its own measures, special letters escaped. Where none is: a message that names what is."""
+    if latex() is not None:
+        drawn = picture([panel(curve("50 % & a_b"))], 1, "", [], "pgf").decode()
+        assert r"50 \% \& a\_b" in drawn
+        assert "pgfpicture" in drawn
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs a LaTeX.*pdflatex.*\.pdf or \.svg"):
+        picture([panel(curve())], 1, "", [], "pgf")
 
 
 @pytest.mark.parametrize(("form", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])

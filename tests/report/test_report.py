@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -17,13 +19,14 @@ from mixbench.papers import render, table
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.library import load
 from mixbench.papers.spec import Figure, Table
-from mixbench.record.read import read_summary
+from mixbench.record.read import read_rows, read_summary
 from mixbench.record.run import SavedRun
 from mixbench.report import plots
-from mixbench.report.page import curve, page
+from mixbench.report.page import SCRIPT, curve, page, place
 from mixbench.report.papers import alike, belonging, fragments
+from mixbench.report.runlist import listing
 from mixbench.summarize.frame import frame
-from mixbench.summarize.settings import Run, collect, settings
+from mixbench.summarize.settings import Run, collect, settings, short
 
 COLUMN = "CIFAR-100, WRN-16-4"
 SMALL = ["dataset.train_size=500", "dataset.test_size=100", "model.depth=10", "model.width=1"]
@@ -50,7 +53,7 @@ def report(workplace: Path):
 class Document(HTMLParser):
     """The elements of a page with their attributes, its text, and whether every element is closed."""
 
-    VOID = ("meta",)
+    VOID = ("meta", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +101,9 @@ def test_nothing_of_a_run_is_markup(workplace: Path, report) -> None:
         (run.directory / "env.json").write_text(json.dumps(environment))
     text = report()
     document = Document(text)
-    assert {"script", "img"}.isdisjoint({name for name, _ in document.elements})
+    names = [name for name, _ in document.elements]
+    assert "img" not in names
+    assert (names.count("script"), text.count(f"<script>{SCRIPT}</script>")) == (1, 1)
     assert not [a for _, attributes in document.elements for a in attributes if a.startswith("on")]
     assert document.text.count("<script>alert(1)</script>") > 50
     assert document.text.count("{{ 7 * 7 }}{% raw %}") > 50
@@ -117,7 +122,10 @@ def test_the_page_is_self_contained(workplace: Path, report) -> None:
     assert len(names) == len(set(names)) == 18 + 4
     assert {link[1:] for link in links if link} <= {a["id"] for _, a in document.elements if "id" in a}
     (policy,) = (a["content"] for _, a in document.elements if "http-equiv" in a)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy is not None
+    own = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{own}'"
+    assert "innerHTML" not in SCRIPT
     assert "prefers-color-scheme: dark" in text
 
 
@@ -268,9 +276,9 @@ def test_sweeps_hold_all_other_knobs(workplace: Path) -> None:
     everything = frame(workplace / "outputs", "best_test")
     rho = panels["opt.rho", "test accuracy (%)"]
     assert [line.label for line in rho.lines] == [
-        "mixup-bgmix gamma 0.5, label_smoothing 0",
-        "mixup-dgmix label_smoothing 0",
-        "mixup-sam label_smoothing 0",
+        "BG-Mix gamma 0.5, label_smoothing 0",
+        "DG-Mix label_smoothing 0",
+        "G-Mix label_smoothing 0",
     ]
     for line, method in zip(rho.lines, ("mixup-bgmix", "mixup-dgmix", "mixup-sam"), strict=True):
         part = everything[(everything["method"] == method) & (everything["label_smoothing"] == 0)]
@@ -291,11 +299,16 @@ def test_convergence_is_the_mean_over_seeds(workplace: Path) -> None:
 
 
 def test_cost_compares_within_a_device(workplace: Path) -> None:
-    """By hand: two methods on one device, one of them on another as well, where it has nothing to compare with."""
+    """By hand: two methods on one device, one of them on another as well, where it has nothing to compare with. A run
+    that shared its machine, or does not say, has no cost; the page then says so.
+    """
     planned = plan(load("li2023/table2"), columns=[COLUMN], rows=["SAM", "Mixup"], epochs=1)
     for run in planned:
         leave(
-            run, [10.0 * run.cell.seed], train_seconds=3.0 if run.cell.row == "SAM" else 1.0 + run.cell.seed
+            run,
+            [10.0 * run.cell.seed],
+            train_seconds=3.0 if run.cell.row == "SAM" else 1.0 + run.cell.seed,
+            other_cpu_seconds=[0.2],
         )
     other = next(run for run in planned if (run.cell.row, run.cell.seed) == ("Mixup", 2))
     (other.directory / "env.json").write_text(json.dumps({"device": "cuda", "device_name": "Some GPU"}))
@@ -303,9 +316,73 @@ def test_cost_compares_within_a_device(workplace: Path) -> None:
     (panel,) = plots.cost(found)
     assert panel.title == "Cost on Some CPU"
     assert {line.label.split()[0]: (list(line.x), line.mean) for line in panel.lines} == {
-        "mixup": ([1.5], [5.0]),
-        "sam": ([3.0], [10.0]),
+        "Mixup": ([1.5], [5.0]),
+        "SAM": ([3.0], [10.0]),
     }
+    assert "training (s)" in place("", found, {})["head"]
+    for run in planned:
+        if run.cell.row == "SAM":
+            shared = {} if run.cell.seed else {"other_cpu_seconds": [0.4]}
+            leave(run, [10.0 * run.cell.seed], **shared)
+    (found,) = settings(collect([workplace / "outputs"])).values()
+    assert not list(plots.cost(found))
+    assert "training (s)" not in place("", found, {})["head"]
+    assert "had the machine to themselves" in page(collect([workplace / "outputs"]))
+
+
+def test_lines_join_the_same_seeds_alone(workplace: Path) -> None:
+    """By hand: of rho 0.4 the last two of three seeds are missing, so that its point is open and stands alone."""
+    for run in plan(load("li2023/fig6"), columns=[COLUMN], epochs=2, rows=["G-Mix"]):
+        if run.cell.x != 0.4 or not run.cell.seed:
+            leave(run, [1.0, 2.0 + run.cell.seed])
+    runs = collect([workplace / "outputs"])
+    (found,) = settings(runs).values()
+    (sweep,) = (p for p in plots.sweeps(found) if p.y_label == "test accuracy (%)")
+    (line,) = (line for line in sweep.lines if len(line.x) > 1)
+    at = list(line.x).index(0.4)
+    assert [i for i, missing in enumerate(line.open) if missing] == [at]
+    assert line.gaps == [i for i in (at, at + 1) if 0 < i < len(line.x)]
+    shown = place("", found, {})
+    cells = {row["cells"][0]: row["cells"] for row in shown["settings"]}
+    assert cells["G-Mix rho 0.4"][1:3] == [1, "2.00 (1)"]
+    assert cells["G-Mix rho 0.5"][1:3] == [3, "3.00 ± 1.00"]
+
+
+def test_one_epoch_is_no_convergence(workplace: Path) -> None:
+    """Limiting case: neither a plot nor a curve."""
+    runs_of("li2023/table2", workplace, columns=[COLUMN], rows=["SAM"], epochs=1)
+    (found,) = settings(collect([workplace / "outputs"])).values()
+    assert not list(plots.convergence(found))
+
+
+def test_the_list_of_runs_tells_them_apart(workplace: Path) -> None:
+    """By hand: what varies within a method has a column; every run has a row, its own address, and its filters."""
+    runs_of("li2023/fig6", workplace, columns=[COLUMN], epochs=2, rows=["G-Mix", "BG-Mix"], seeds=1)
+    runs = collect([workplace / "outputs"])
+    shown = listing(runs, {run.directory: run.id for run in runs})
+    assert shown["head"][:2] == ["opt.rho", "opt.gamma"]
+    assert shown["filters"] == {"method": ["BG-Mix", "G-Mix"]}
+    rows = {row["anchor"]: row for row in shown["rows"]}
+    for run in runs:
+        row = rows[run.id]
+        assert row["is"] == {"place": "cifar100 wrn16_4", "method": run.method, "state": "finished"}
+        gamma = short(run.values["opt.gamma"]) if run.method == "BG-Mix" else "-"
+        assert row["cells"][:5] == [short(run.values["opt.rho"]), gamma, "0", "finished", "2"]
+
+
+def test_papers_come_last_and_folded_where_most_is_missing(workplace: Path) -> None:
+    """By hand: a whole column of a table with all rows is open; one row of six is folded."""
+    runs_of("li2023/table2", workplace, columns=[COLUMN], rows=["SAM"], epochs=2, seeds=3)
+    text = page(collect([workplace / "outputs"]))
+    assert text.index('id="results"') < text.index('id="runs"') < text.index('id="papers"')
+    (tag,) = re.findall(r'<details class="paper" data-key="li2023/table2"[^>]*>', text)
+    assert "open" not in tag
+    assert "3 of 18 runs finished" in text
+    runs_of("li2023/table2", workplace, columns=[COLUMN], epochs=2, seeds=3)
+    (tag,) = re.findall(
+        r'<details class="paper" data-key="li2023/table2"[^>]*>', page(collect([workplace / "outputs"]))
+    )
+    assert tag.endswith(" open>")
 
 
 def test_too_many_settings_are_reduced_to_the_best_of_each_method(workplace: Path) -> None:
@@ -327,6 +404,7 @@ def test_a_run_has_a_curve(tmp_path: Path) -> None:
     assert drawn is not None
     assert drawn.points == "0.0,60.0 150.0,32.5 300.0,5.0"
     assert drawn.words == "test accuracy, epochs 1 to 5, highest 50.00 %"
+    assert (drawn.first, drawn.last, drawn.top) == (1, 5, 50.0)
     shown = Document(page([run]))
     assert [a["points"] for name, a in shown.elements if name == "polyline"] == [drawn.points]
     assert drawn.words in shown.text
@@ -354,5 +432,7 @@ def test_the_command_writes_a_page(mixbench, workplace: Path) -> None:
     document = Document((workplace / "mine.html").read_text())
     assert "digits, small_cnn, 2 epochs, 100 training images, 50 test images" in document.text
     assert sum(name == "details" for name, _ in document.elements) == 1
+    rows = read_rows(run)
+    assert all(row["other_cpu_seconds"] >= 0 for row in rows)
     assert any(name == "polyline" for name, _ in document.elements)
     assert isinstance(load("li2023/fig2"), Figure)

@@ -14,17 +14,18 @@ from mixbench.papers.execute import counts, dry_run, train
 from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Figure
+from mixbench.summarize.looks import FORMATS, LOOKS, check_form
 
-FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:
   mixbench tables                                all tables and figures, and how far each is
   mixbench figure li2023/fig2                    what has been run so far, beside the paper's values
   mixbench figure li2023/fig6 --dry-run          every run: its directory, its state, the time left
   mixbench figure li2023/fig6 --run --cols "CIFAR-100, WRN-16-4" --out fig6.pdf
   mixbench figure li2023/fig5 --run --budget 0.02 --seeds 1 --set dataset.train_size=5000
+  mixbench figure li2023/fig6 --plain --style column --out fig6.pgf    for a paper, whose caption has the words
 
 A figure shows exactly the runs that its options describe: give the same options to draw it again later. What is
-missing, or not at the scale of the spec, is said in the lines under the picture.
+missing, or not at the scale of the spec, is said in the lines under the picture, and by --plain on the terminal alone.
 """
 
 
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
     path = Path(arguments.out or f"outputs/figures/{name}.png")
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
+    check_form(path.suffix[1:].lower())
     planned = planned_runs(spec, arguments)
     if arguments.dry_run:
         print(printable(dry_run(spec, planned)))
@@ -63,7 +65,12 @@ def main(argv: list[str]) -> int:
             " Add --run to train them, --dry-run to list them; runs of other options need the same options here."
         )
     content = picture(
-        drawing.panels, drawing.per_row, drawing.title, drawing.caption, path.suffix[1:].lower()
+        drawing.panels,
+        drawing.per_row,
+        "" if arguments.plain or arguments.no_title else drawing.title,
+        [] if arguments.plain else drawing.caption,
+        path.suffix[1:].lower(),
+        LOOKS[arguments.style],
     )
     _write(path, content)
     lines = [f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]
@@ -86,7 +93,19 @@ def parser() -> argparse.ArgumentParser:
         choices=SELECTIONS,
         help="the epoch that swept metrics are taken from (default: the spec's)",
     )
-    found.add_argument("--out", metavar="FILE", help=".png, .pdf or .svg (default: outputs/figures/KEY.png)")
+    found.add_argument(
+        "--out", metavar="FILE", help=f"{', '.join(FORMATS)} (default: outputs/figures/KEY.png)"
+    )
+    found.add_argument(
+        "--style",
+        default="page",
+        choices=LOOKS,
+        help="for two columns of a journal, for one, or for a slide (default: page)",
+    )
+    found.add_argument("--no-title", action="store_true", help="without the title above the panels")
+    found.add_argument(
+        "--plain", action="store_true", help="the panels and their legend alone: no title, no lines below"
+    )
     return found
 
 

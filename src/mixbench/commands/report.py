@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from mixbench.errors import MixbenchError
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.files import write_atomic
 from mixbench.machine.output import printable
 from mixbench.record.run import left_out
@@ -16,21 +17,25 @@ EPILOG = """examples:
   mixbench report                                   all runs below outputs/, into report.html
   mixbench report outputs/cifar100 --out cifar.html
   mixbench report laptop/outputs cluster/outputs    runs of several places on one page
+  mixbench report --serve                           at http://127.0.0.1:8420/, new while runs go on; Ctrl-C ends it
 
-The page needs no network and no other file. It holds the papers' tables and figures that the runs belong to, at the
-scale at which they were made, plots for each data set and model, and for every run its config and environment. Of more
-than 300 runs it is a summary of a few MB, with FILE.runs.csv beside it, which has them all.
+The page needs no network and no other file. It holds plots for each data set and model, a list of the runs to search in
+and to compare two of, for every run its config and environment, and the papers' tables and figures that the runs belong
+to, at the scale at which they were made. Of more than 300 runs it is a summary of a few MB, with FILE.runs.csv beside
+it, which has them all.
 """
 
 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench report ARGV`. Raises MixbenchError where there are no runs."""
     arguments = parser().parse_args(argv)
+    places = [Path(place) for place in arguments.runs]
+    if arguments.serve:
+        return _serve(places, arguments.port)
     from mixbench.report.page import MOST_RUNS, page
     from mixbench.summarize.frame import frame_of
     from mixbench.summarize.settings import collect
 
-    places = [Path(place) for place in arguments.runs]
     skipped = list[str]()
     runs = collect(places, skipped)
     if unread := left_out(skipped, [run.error for run in runs if run.state == "unreadable"]):
@@ -45,6 +50,22 @@ def main(argv: list[str]) -> int:
     if len(runs) > MOST_RUNS:
         write_atomic(listed, printable(frame_of(runs, "best_test").to_csv(index=False)).encode())
         print(f"written: {listed} (every run with its config, and its metrics at the epoch best_test)")
+    return 0
+
+
+def _serve(places: list[Path], port: int) -> int:
+    """Until Ctrl-C."""
+    for place in places:
+        if not place.exists():
+            raise ConfigError(f"{place}: no such folder; name run directories, or folders that hold some.")
+    from mixbench.report.serve import server
+
+    with server(places, port) as serving:
+        host, number = serving.server_address[:2]
+        print(f"http://{host!s}:{number}/ shows {', '.join(map(str, places))} until Ctrl-C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            serving.serve_forever()
+    print("stopped")
     return 0
 
 
@@ -64,4 +85,12 @@ def parser() -> argparse.ArgumentParser:
         help="run directories, or folders of them (outputs)",
     )
     found.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
+    found.add_argument(
+        "--serve",
+        action="store_true",
+        help="show the page in a browser of this machine instead, as runs go on",
+    )
+    found.add_argument(
+        "--port", type=int, default=8420, metavar="N", help="with --serve (8420; 0 takes any that is free)"
+    )
     return found

@@ -12,13 +12,9 @@ from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun, left_out
 from mixbench.record.write import delete
-from mixbench.schema.train import GROUPS, own_knobs
-from mixbench.summarize.frame import column, frame, query
+from mixbench.summarize.frame import NAMES, column, frame, query, varying
 
-NAMES = ("id", "dataset", "model", "method")  # of a run; then come the keys that tell these runs apart
 NUMBERS = ("seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean", "train_seconds")
-MOST_VARYING = 6  # of those keys that are shown unasked
-OWN = tuple(key for key, field in own_knobs() if field.metadata["scientific"])
 FORMATS = ("text", "csv", "md", "json")
 EPILOG = """examples:
   mixbench runs                                       all runs below outputs/
@@ -132,15 +128,6 @@ def _delete(runs: pd.DataFrame, arguments: argparse.Namespace) -> int:
             print(printable(f"not deleted: {error}"), file=sys.stderr)
     print(f"{len(places) - left} deleted")
     return 1 if left else 0
-
-
-def varying(runs: pd.DataFrame) -> list[str]:
-    """The keys of the config, besides those of the names, that differ among runs which have a name in common."""
-    options = [key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS]
-    keys = [key for key in (*options, *OWN) if key in runs and key not in (*GROUPS, "seed")]
-    groups = runs[keys].astype(str).groupby([runs[name] for name in NAMES[1:]], dropna=False)
-    varied = [key for key in keys if (groups[key].nunique() > 1).any()]
-    return varied[:MOST_VARYING]
 
 
 def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from mixbench.engine.metrics import TrainMetrics
 from mixbench.engine.progress import Progress
 from mixbench.errors import MixbenchError
 from mixbench.machine.devices import seed_default, synchronize
+from mixbench.machine.others import other_seconds
 from mixbench.machine.ranks import Ranks
 from mixbench.record.read import Row
 from mixbench.record.select import Highest, with_gaps
@@ -98,6 +99,7 @@ class Loop:
     train_mixed_every: int | str
     cuda_graph: bool
     ranks: Ranks  # with several, this process computes its part of every batch
+    others: float | None = field(default=None, init=False)  # machine.others at the start of the epoch
 
     @property
     def steps(self) -> int:
@@ -116,6 +118,7 @@ class Loop:
         """
         self.model.train()
         epoch, first = position.epoch, position.step
+        self.others = other_seconds()
         started, before = time.perf_counter(), position.train_seconds
         drawn = derived_seed("feed", self.seed, epoch)
         for step, fed in enumerate(self.train.feed(self._order(epoch), first, drawn), start=first):
@@ -229,6 +232,11 @@ class Loop:
         row = with_gaps(row)
         row["train_seconds"] = position.train_seconds
         row["eval_seconds"] = time.perf_counter() - started
+        others = other_seconds()
+        if (
+            others is not None and self.others is not None and self.ranks.size == 1
+        ):  # ranks would count as others
+            row["other_cpu_seconds"] = max(0.0, others - self.others)
         position.add(row)
         self.metrics.reset()
         if self.finished(position) and not math.isfinite(row["test_loss"]):

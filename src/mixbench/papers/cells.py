@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mixbench.papers.spec import MOST_SEEDS, Cell, Spec
 from mixbench.record.read import Row
 from mixbench.record.run import COST, SavedRun, is_number
 from mixbench.record.standing import Pace, epochs_left, standing
+from mixbench.schema.model import label
 from mixbench.schema.train import Train
 
 STATES = ("finished", "running", "partial", "failed", "missing", "unreadable", "unavailable")
@@ -154,6 +156,21 @@ def _changes(config: Train, reference: Train) -> tuple[str, ...]:
     ours, theirs = flat(config, all_keys=False), flat(reference, all_keys=False)
     keys = [key for key in ours if key in theirs and ours[key] != theirs[key]]
     return tuple(f"{key} {_word(ours[key])}, not {_word(theirs[key])}" for key in keys)
+
+
+def trained_as(column: str, planned: Sequence[Planned]) -> str:
+    """The name of a column; where other data or another model were asked for, what was trained in its place."""
+    changed = {change.split()[0] for run in planned for change in run.changes}
+    config = next((run.config for run in planned if run.config is not None), None)
+    if config is None:
+        return column
+    size = config.dataset.train_size if "dataset.train_size" in changed else None
+    # The other sizes say what is measured, not what is trained.
+    others = [k for k in changed if re.match(r"model|dataset(?!\.(train|test|val)_size)", k)]
+    name = f"{config.dataset.label()}, {label(config.model)}" if others else column
+    if size is not None:
+        name += f", {size:,} training images"
+    return name + (f"\n(in place of {column})" if others else "")
 
 
 def _word(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixbench.papers.cells import Planned, on_final_weights
+from mixbench.papers.cells import Planned, on_final_weights, trained_as
 from mixbench.papers.metric import Metric
 from mixbench.papers.spec import Figure
 from mixbench.summarize.plots import Line, Panel
@@ -60,11 +60,12 @@ def assemble(
         full = [panel for panel in drawn if any(line.x for line in panel.lines)]
         within = [_within(panel) if spec.x is None else (panel, "") for panel in full]
         panels += [panel for panel, _ in within]
-        beyond += [words for _, words in within if words]
+        beyond += [f"{column}, {panel.y_label}: {words}" for panel, words in within if words]
         lacking = [f"{column}, {panel.y_label}" for panel in drawn if panel not in full]
         empty += lacking if full else [column]
     incomplete = [f"{c}: {', '.join(w)}" for c in columns if c not in empty and (w := _standing(planned, c))]
     shown = "; diamonds: the paper's values" if any(k.printed for p in panels for k in p.lines) else ""
+    shown += "; open: seeds missing" if any(any(k.open) for p in panels for k in p.lines) else ""
     lines = [f"{spec.source}. Lines: mean over seeds; bands: ± sample standard deviation{shown}."]
     lines += [f"Metrics at the epoch `{rule}`."] if spec.x is not None else []
     lines += on_final_weights(spec.metrics, planned)
@@ -114,7 +115,7 @@ def _panel(spec: Figure, runs: Sequence[Planned], column: str, metric: Metric, r
             lines.append(_line(spec, runs, row, style, metric, rule, printed))
     x_label, ticks = ("epoch", ()) if spec.x is None else (spec.x.label or spec.x.knob, spec.x.values)
     return Panel(
-        title=column,
+        title=trained_as(column, runs),
         x_label=x_label,
         y_label=f"{metric.name} ({metric.unit})" if metric.unit else metric.name,
         lines=[line for line in lines if line.x or line.printed],
@@ -132,18 +133,32 @@ def _line(
     rule: str,
     printed: tuple[tuple[float, float], ...],
 ) -> Line:
-    """Mean and sample standard deviation over the seeds, at every x that a seed has."""
+    """Mean and sample standard deviation over the seeds, at every x that a seed has, and which those are."""
     own = _by_seed(spec, runs, row, metric, rule)
     if metric.reference is not None:
         own = _against(own, _by_seed(spec, runs, metric.reference, metric, rule), metric)
     every = {x for points in own.values() for x in points}
-    estimates = {x: estimate([points[x] for points in own.values() if x in points]) for x in every}
-    found = {x: e for x, e in estimates.items() if e.n}
+    values = {
+        x: {seed: points[x] for seed, points in own.items() if math.isfinite(points.get(x, math.nan))}
+        for x in every
+    }
+    found = {x: of_seeds for x, of_seeds in values.items() if of_seeds}
     flat = spec.x is not None and row in spec.x.flat
     if spec.x is not None and None in found:
         found = dict.fromkeys((min(spec.x.values), max(spec.x.values)), found[None])
     at = sorted(x for x in found if x is not None)
-    return Line(row, style, at, [found[x].mean for x in at], [found[x].std for x in at], printed, flat)
+    estimates = [estimate(list(found[x].values())) for x in at]
+    return Line(
+        row,
+        style,
+        at,
+        [e.mean for e in estimates],
+        [e.std for e in estimates],
+        printed,
+        flat,
+        seeds=[frozenset(found[x]) for x in at],
+        asked=len({run.cell.seed for run in runs}),
+    )
 
 
 def _by_seed(
@@ -187,4 +202,4 @@ def _within(panel: Panel) -> tuple[Panel, str]:
     ]
     lines = [line for line in lines if line.x or line.printed]
     words = ", ".join(f"{line.label} {y:g} at {x:g}" for line, x, y in far)
-    return dataclasses.replace(panel, lines=lines), f"{panel.title}, {panel.y_label}: {words}" if far else ""
+    return dataclasses.replace(panel, lines=lines), words

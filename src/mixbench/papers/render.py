@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from mixbench.papers.metric import Metric
 from mixbench.papers.table import Comparison, Entry, Result
 from mixbench.summarize.html import Markup, render
+from mixbench.summarize.statistics import FEWEST_PAIRS
+from mixbench.summarize.tex import tex
 
 # What a cell without a finished run says: the first of these states that one of its runs is in, else missing.
 UNFINISHED = ("unavailable", "unreadable", "failed", "running", "partial")
@@ -32,11 +34,11 @@ def panels(result: Result) -> list[Panel]:
     """The table's numbers as texts: ours mean ± deviation (n), the paper's, and the difference, for each metric."""
     found = []
     for column in result.columns:
+        beside = _beside(result, column)
         head, ranks, rows = ["method"], {}, []
         for metric in result.metrics:
             head.append(f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
-            if _published(result, column, metric):
-                head += ["paper", "diff"]
+            head += beside[metric.name]
         head += ["chosen"] if result.chosen else []
         for i, row in enumerate(result.rows):
             mark = " *" if result.marked(row, column) and _has_run(result, row, column) else ""
@@ -45,8 +47,8 @@ def panels(result: Result) -> list[Panel]:
                 entry = result.entries[row, column, metric.name]
                 ranks[i, len(texts)] = entry.rank
                 texts.append(_ours(result, row, column, entry, metric))
-                if _published(result, column, metric):
-                    texts += [_paper(entry, metric), _difference(entry, metric)]
+                shown = {"paper": _paper(entry, metric), "diff": _difference(entry, metric)}
+                texts += [shown[name] for name in beside[metric.name]]
             texts += [_chosen(result.chosen.get((row, column), {}))] if result.chosen else []
             rows.append(texts)
         found.append(Panel(column, head, rows, ranks))
@@ -60,8 +62,19 @@ def _chosen(counts: Mapping[str, int]) -> str:
     return "; ".join([*shown, *(["..."] if len(frequent) > MOST_CHOSEN else [])]) or "-"
 
 
-def _published(result: Result, column: str, metric: Metric) -> bool:
-    return any(result.entries[row, column, metric.name].paper is not None for row in result.rows)
+def _beside(result: Result, column: str) -> dict[str, list[str]]:
+    """The columns to the right of each metric's own: metrics in a row that read the same numbers of the paper show
+    them once.
+    """
+    found: dict[str, list[str]] = {}
+    last = None
+    for metric in result.metrics:
+        found[metric.name] = []
+        if any(result.entries[row, column, metric.name].paper is not None for row in result.rows):
+            numbers = metric.block, metric.ratio_to, metric.difference_to
+            found[metric.name] = ["diff"] if numbers == last else ["paper", "diff"]
+            last = numbers
+    return found
 
 
 def _has_run(result: Result, row: str, column: str) -> bool:
@@ -101,24 +114,27 @@ def title(result: Result) -> str:
     return f"{result.spec.key}: {result.spec.title}. {result.spec.source}."
 
 
-def caption(result: Result) -> list[str]:
-    """What the numbers are: selection rule, seeds, spread, marks, provenance."""
-    spec = result.spec
+def caption(result: Result, best: str) -> list[str]:
+    """What the numbers are: selection rule, seeds, spread, provenance, and the marks that this table has.
+
+    `best` is how the format marks the three best of a column, such as "(1) (2) (3)".
+    """
+    spec, entries = result.spec, result.entries.values()
     about = spec.protocols[result.protocol].about
     lines = [
         f"Protocol {result.protocol}{': ' + about if about else ''}."
         + (f" Metrics at the epoch `{result.select}`." if result.select else ""),
-        "Ours: mean ± sample standard deviation (number of seeds). (1) (2) (3): our three best of a column."
-        + (
-            " diff: ours minus the paper's."
-            if any(e.paper is not None for e in result.entries.values())
-            else ""
-        ),
+        "Ours: mean"
+        + " ± sample standard deviation" * any(e.ours.n > 1 for e in entries)
+        + " (number of seeds)."
+        + f" {best}: our best of a column." * any(e.rank for e in entries)
+        + " diff: ours minus the paper's." * any(e.paper is not None for e in entries),
     ]
-    short = any(result.states[key].get("finished", 0) < spec.seeds for key in result.states)
+    short = any(0 < found.get("finished", 0) < spec.seeds for found in result.states.values())
     why = [*result.changes, *([f"fewer than {spec.seeds} seeds"] if short else [])]
     if why:
-        lines.append(f"* not at the scale of the spec: {'; '.join(why)}.")
+        marked = any(found.get("finished") for found in result.states.values())
+        lines.append(f"{'* not' if marked else 'Not'} at the scale of the spec: {'; '.join(why)}.")
     if result.commits:
         lines.append(f"Commit {', '.join(result.commits)}; device {', '.join(result.devices)}.")
     return [*lines, *(f"Data: {note}." for note in result.data_notes), *result.on_final_weights]
@@ -126,15 +142,21 @@ def caption(result: Result) -> list[str]:
 
 def findings(result: Result) -> list[str]:
     """Whether the paper's ordering holds, and which methods our runs tell apart."""
-    lines = []
-    for comparison in result.comparisons:
-        lines += list(_finding(comparison))
+    lines = [line for comparison in result.comparisons for line in _finding(comparison)]
+    with_pairs = [c for c in result.comparisons if c.separated or c.undecided or c.too_few]
+    few = [f"{c.column}, {c.metric}" for c in with_pairs if c.order is None]
+    if few:
+        places = "any column" if len(few) == len(with_pairs) else "; ".join(few)
+        lines.append(
+            f"Fewer than {FEWEST_PAIRS} seeds that all methods have in common, too few to tell: no ranks and no"
+            f" correlation with the paper's order in {places}."
+        )
     return lines
 
 
 def _finding(comparison: Comparison) -> Iterator[str]:
     order, place = comparison.order, f"{comparison.column}, {comparison.metric}"
-    if not math.isnan(order.kendall):
+    if order is not None and not math.isnan(order.kendall):
         yield (
             f"{place}: the paper's order of {order.n} methods: Kendall's tau {order.kendall:+.2f},"
             f" {order.agreeing} of {order.pairs} pairs agree."
@@ -146,10 +168,9 @@ def _finding(comparison: Comparison) -> Iterator[str]:
         ]
         yield (
             f"{place}: told apart over common seeds (95 % bootstrap interval): {'; '.join(told) or 'none'};"
-            f" not told apart: {comparison.undecided} pairs."
+            f" not told apart: {comparison.undecided} pairs"
+            + (f"; too few common seeds: {comparison.too_few} pairs." if comparison.too_few else ".")
         )
-    elif comparison.too_few:
-        yield f"{place}: too few common seeds to tell methods apart (five are needed)."
 
 
 def notes(result: Result) -> list[str]:
@@ -183,7 +204,7 @@ def text(result: Result) -> str:
                 for j, (c, w) in enumerate(zip(cells, widths, strict=True))
             )
             out.append("  ".join([first, *rest]).rstrip())
-    out += ["", *caption(result), *findings(result)]
+    out += ["", *caption(result, "(1) (2) (3)"), *findings(result)]
     out += [f"- {note}" for note in notes(result)]
     return "\n".join(out) + "\n"
 
@@ -195,7 +216,7 @@ def markdown(result: Result) -> str:
         out += ["", panel.title, "", _bar(panel.head), _bar(["---", *["---:"] * (len(panel.head) - 1)])]
         for i, row in enumerate(panel.rows):
             out.append(_bar([f"**{c}**" if panel.ranks.get((i, j)) == 1 else c for j, c in enumerate(row)]))
-    out += ["", *(f"{line}  " for line in [*caption(result), *findings(result)]), ""]
+    out += ["", *(f"{line}  " for line in [*caption(result, "Bold"), *findings(result)]), ""]
     return "\n".join(out + [f"- {note}" for note in notes(result)]) + "\n"
 
 
@@ -225,18 +246,15 @@ def comma_separated(result: Result) -> str:
     return out.getvalue()
 
 
-LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "λ": r"$\lambda$", "ρ": r"$\rho$"} | {
-    c: f"\\{c}" for c in "&%$#_{}"
-}
 STYLES = {1: r"\textbf{%s}", 2: r"\underline{%s}", 3: r"\textit{%s}"}
 
 
 def latex(result: Result) -> str:
-    """A table environment for each panel (package booktabs): best bold, second underlined, third italic."""
-    out = [f"% {title(result)}"]
-    words = " ".join([title(result), *caption(result)])
+    """A table environment for each panel: best bold, second underlined, third italic."""
+    out = [f"% {title(result)}", r"% Needs \usepackage{booktabs}."]
+    words = " ".join([title(result), *caption(result, "Bold, underlined, italic")])
     for panel in panels(result):
-        out += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(panel.title)}. {_tex(words)}}}"]
+        out += [r"\begin{table}", r"\centering", rf"\caption{{{tex(panel.title)}. {tex(words)}}}"]
         out += [
             rf"\begin{{tabular}}{{l{'r' * (len(panel.head) - 1)}}}",
             r"\toprule",
@@ -244,18 +262,14 @@ def latex(result: Result) -> str:
             r"\midrule",
         ]
         for i, row in enumerate(panel.rows):
-            cells = [STYLES.get(panel.ranks.get((i, j), 0), "%s") % _tex(c) for j, c in enumerate(row)]
+            cells = [STYLES.get(panel.ranks.get((i, j), 0), "%s") % tex(c) for j, c in enumerate(row)]
             out.append(" & ".join(cells) + r" \\")
         out += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(out) + "\n"
 
 
-def _tex(words: str) -> str:
-    return "".join(LATEX.get(c, c) for c in words)
-
-
 def _tex_row(cells: list[str]) -> str:
-    return " & ".join(_tex(c) for c in cells) + r" \\"
+    return " & ".join(tex(c) for c in cells) + r" \\"
 
 
 def page(result: Result) -> Markup:
@@ -264,7 +278,7 @@ def page(result: Result) -> Markup:
         "papers/table.html.j2",
         title=title(result),
         panels=panels(result),
-        lines=[*caption(result), *findings(result)],
+        lines=[*caption(result, "Bold, underlined, italic"), *findings(result)],
         notes=notes(result),
     )
 

@@ -21,6 +21,7 @@ from mixbench.summarize.statistics import (
     estimate,
     ordering,
     paired_difference,
+    tellable,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 class Entry:
     """One cell and metric: our values by seed, the paper's number, and the rank of our mean in its column.
 
-    `rank` is 1, 2 or 3 for the three best means, 0 for the others and where the metric has no better direction.
+    `rank` is 1, 2 or 3 for the three best means, where the metric has a better direction and the seeds are enough to
+    tell (statistics.FEWEST_PAIRS), else 0. Means that are printed alike share a rank, and the next one is skipped.
     `unevaluated` counts the finished runs that lack an evaluation which the metric reads.
     """
 
@@ -53,7 +55,7 @@ class Comparison:
 
     column: str
     metric: str
-    order: Ordering
+    order: Ordering | None  # None where the seeds are too few to tell
     separated: list[tuple[str, str, Difference]]  # better method, worse method, by how much
     undecided: int  # pairs whose interval includes zero
     too_few: int  # pairs with too few common seeds for an interval
@@ -179,7 +181,10 @@ def _entries(
     entries: dict[tuple[str, str, str], Entry] = {}
     for metric, column in itertools.product(spec.metrics, columns):
         means = {row: estimate(list(values[metric.name, row, column].values())) for row in rows}
-        ranks = _ranks({row: e.mean for row, e in means.items()}, metric)
+        of_column = {row: values[metric.name, row, column] for row in rows}
+        ranks = (
+            _ranks({row: e.mean for row, e in means.items()}, metric) if tellable(of_column.values()) else {}
+        )
         for row in rows:
             entries[row, column, metric.name] = Entry(
                 values[metric.name, row, column],
@@ -225,9 +230,10 @@ def _relative(metric: Metric, own: dict[int, float], reference: Mapping[int, flo
 def _ranks(means: dict[str, float], metric: Metric) -> dict[str, int]:
     if metric.better is None:
         return {}
-    known = [row for row, mean in means.items() if math.isfinite(mean)]
-    known.sort(key=lambda row: means[row], reverse=metric.better == "higher")
-    return {row: place for place, row in enumerate(known[:3], start=1)} if len(known) > 1 else {}
+    sign = -1 if metric.better == "higher" else 1
+    shown = {row: round(sign * mean, metric.digits) for row, mean in means.items() if math.isfinite(mean)}
+    places = {row: 1 + sum(other < own for other in shown.values()) for row, own in shown.items()}
+    return {row: place for row, place in places.items() if place <= 3}
 
 
 def _states(planned: Sequence[Planned], row: str, column: str) -> dict[str, int]:
@@ -240,7 +246,8 @@ def _compare(
 ) -> Comparison:
     of = {row: entries[row, column, metric.name] for row in rows}
     paper = {row: entry.paper.value for row, entry in of.items() if entry.paper is not None}
-    order = ordering({row: entry.ours.mean for row, entry in of.items()}, paper)
+    enough = tellable(entry.values for entry in of.values())
+    order = ordering({row: entry.ours.mean for row, entry in of.items()}, paper) if enough else None
     separated, undecided, too_few = [], 0, 0
     for a, b in itertools.combinations(rows, 2):
         difference = paired_difference(of[a].values, of[b].values)

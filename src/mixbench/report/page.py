@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixbench import __version__
 from mixbench.record.run import COST
-from mixbench.report import plots
+from mixbench.report import plots, runlist
 from mixbench.report.papers import fragments
 from mixbench.summarize.html import render
 from mixbench.summarize.settings import Run, Setting, settings, short
@@ -38,19 +41,26 @@ CELLS = {  # what is shown of a selected epoch: heading and decimals
 # runs, the most accurate settings of each, and the scales of each table of the papers.
 MOST_RUNS, MOST_PLACES, MOST_SETTINGS, MOST_SCALES = 300, 20, 100, 5
 FACTS = ("started", "ended", "starts", *COST, "data_note")
+SCRIPT = resources.files("mixbench.report").joinpath("page.js").read_text()
+# The only script that a browser may run on the page, whatever the texts of runs hold.
+SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 
 
 class Curve(NamedTuple):
-    """A stroke through 300 x 62, y downwards, and the words below it."""
+    """A stroke through 300 x 62, y downwards, its first and last epoch, the accuracy at its top, and words."""
 
     points: str
+    first: int
+    last: int
+    top: float
     words: str
 
 
-def page(runs: Sequence[Run], listed: str = "") -> str:
+def page(runs: Sequence[Run], listed: str = "", live: bool = False) -> str:
     """The whole document. Every text of a run is escaped, wherever it came from.
 
-    Of more than MOST_RUNS runs it is a summary of a few MB, with `listed` the address of a file that has them all.
+    Of more than MOST_RUNS runs it is a summary of a few MB, with `listed` the address of a file that has them all. A
+    `live` page asks the server that it came from for its successor.
     """
     many = len(runs) > MOST_RUNS
     shown = telling(runs, MOST_RUNS)
@@ -69,8 +79,11 @@ def page(runs: Sequence[Run], listed: str = "") -> str:
         ],
         left_out=len(places) - len(kept),
         runs=[one(run, anchors[run.directory]) for run in shown],
+        listing=runlist.listing(shown, anchors),
         count=len(runs),
-        listed=listed,
+        listed=listed if many or live else "",
+        live=live,
+        script_hash=SCRIPT_HASH,
     )
     return str(document)
 
@@ -114,12 +127,18 @@ def place(
     A setting has links to those of its runs that have an anchor.
     """
     rows = []
+    shown_estimates: list[Estimate] = []
+    asked = plots.most_seeds(found)
+    timed = all(run.alone for setting in found for run in setting.runs)
+    columns = {head: column for head, column in RESULTS.items() if timed or column[0] not in COST}
     for setting in found if most is None else _best(found, most):
-        cells = [_estimate(setting.estimate(key, rule), digits) for key, rule, digits in RESULTS.values()]
+        estimates = [(setting.estimate(key, rule), digits) for key, rule, digits in columns.values()]
+        shown_estimates += [estimate for estimate, _ in estimates]
+        cells = [_estimate(estimate, digits, asked) for estimate, digits in estimates]
         shown = [run for run in setting.runs if run.directory in anchors]
         rows.append(
             {
-                "cells": [setting.label, len(setting.runs), *cells],
+                "cells": [setting.said(), len(setting.runs), *cells],
                 "runs": [(short(run.name[-1]), anchors[run.directory]) for run in shown],
                 "more": len(setting.runs) - len(shown),
             }
@@ -127,7 +146,10 @@ def place(
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
     return {
         "title": title,
-        "head": ["method", "seeds", *RESULTS, "runs"],
+        "head": ["method", "seeds", *columns, "runs"],
+        "asked": asked,
+        "incomplete": any(0 < e.n < asked for e in shown_estimates),
+        "timed": timed,
         "settings": rows,
         "left_out": len(found) - len(rows),
         "fewer": len(plots.chosen(found)) < len(found),
@@ -142,8 +164,10 @@ def _best(found: Sequence[Setting], most: int) -> list[Setting]:
     return [found[i] for i in sorted(order[:most])]
 
 
-def _estimate(e: Estimate, digits: int) -> str:
-    return _number(e.mean, digits) + ("" if math.isnan(e.std) else f" ± {e.std:.{digits}f}")
+def _estimate(e: Estimate, digits: int, asked: int) -> str:
+    """Mean and deviation, with the number of runs behind them where it is not the whole number."""
+    spread = "" if math.isnan(e.std) else f" ± {e.std:.{digits}f}"
+    return _number(e.mean, digits) + spread + (f" ({e.n})" if 0 < e.n < asked else "")
 
 
 def _number(value: float, digits: int) -> str:
@@ -155,7 +179,7 @@ def _number(value: float, digits: int) -> str:
 
 def one(run: Run, anchor: str) -> dict[str, Any]:
     """What run.html.j2 shows, folded: results, learning curve, config, environment."""
-    *about, seed = map(short, run.name)
+    dataset, model, _, seed = map(short, run.name)
     accuracy = run.metric("test_acc")
     packages = run.environment.get("packages")
     environment = {
@@ -164,7 +188,7 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "id": run.summary.get("id", run.directory.name),
-        "words": f"{' '.join(about)}, seed {seed}",
+        "words": f"{dataset} {model} {run.method}, seed {seed}",
         "state": run.state,
         "accuracy": "" if math.isnan(accuracy) else f"{accuracy:.2f} %",
         "directory": run.directory,
@@ -199,4 +223,5 @@ def curve(run: Run) -> Curve | None:
         f"{300 * (x - first) / (last - first):.1f},{60 - 55 * y / (top or 1):.1f}"
         for x, y in plots.thinned(points)
     )
-    return Curve(strokes, f"test accuracy, epochs {first} to {last}, highest {top:.2f} %")
+    words = f"test accuracy, epochs {first} to {last}, highest {top:.2f} %"
+    return Curve(strokes, first, last, top or 1, words)

@@ -51,9 +51,21 @@ def fragments(runs: Sequence[Run], scales: int | None = None) -> Iterator[Markup
             if not _places(planned) <= shown:
                 shown |= _places(planned)
                 if isinstance(spec, Table):
-                    yield page(table.assemble(spec, planned, protocol=protocol))
+                    yield _folded(spec, planned, page(table.assemble(spec, planned, protocol=protocol)))
                 else:
                     yield from _drawing(spec, planned, protocol)
+
+
+def _folded(spec: Spec, planned: Sequence[Planned], body: Markup) -> Markup:
+    """Under a line that says how complete it is; open where most of its runs are finished."""
+    done = sum(run.state == "finished" for run in planned)
+    return render(
+        "report/paper.html.j2",
+        title=spec.key,
+        words=f"{done} of {len(planned)} runs finished",
+        opened=2 * done >= len(planned),
+        body=body,
+    )
 
 
 def _places(planned: Sequence[Planned]) -> set[Path]:
@@ -64,13 +76,14 @@ def _drawing(spec: Figure, planned: list[Planned], protocol: str) -> Iterator[Ma
     """The figure; nothing where these runs are a single point of a sweep."""
     drawing = figure.assemble(spec, planned, protocol=protocol)
     if any(len(set(line.x)) > 1 for panel in drawing.panels for line in panel.lines if not line.flat):
-        yield render(
+        body = render(
             "report/figure.html.j2",
             title=drawing.title,
             plots=[plots.element(panel) for panel in drawing.panels],
             caption=drawing.caption,
             notes=drawing.notes,
         )
+        yield _folded(spec, planned, body)
 
 
 def alike(runs: Sequence[Run]) -> list[list[Run]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TypeVar
 
 from mixbench.summarize.html import Markup, render
@@ -13,6 +14,7 @@ from mixbench.summarize.settings import SEAMS, Labels, Run, Setting, is_number
 from mixbench.summarize.statistics import estimate
 
 METRICS = {"test_acc": "test accuracy (%)", "gap_clean": "Gap, clean (points)"}
+Points = dict[float, dict[Hashable, float]]  # by x and seed
 Point = TypeVar("Point")
 
 MOST_LINES = 8  # of a plot; more settings are reduced to the best one of each method
@@ -38,18 +40,25 @@ def chosen(settings: Sequence[Setting]) -> list[Setting]:
 
 
 def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
-    """Test accuracy and Gap in the course of training."""
+    """Test accuracy and Gap in the course of training; none of a single epoch."""
+    asked = most_seeds(settings)
     lines: dict[str, list[Line]] = {key: [] for key in METRICS}
     for style, setting in enumerate(chosen(settings)):
-        points: dict[str, dict[float, list[float]]] = {key: {} for key in METRICS}
-        for run in setting.runs:
+        points: dict[str, Points] = {key: {} for key in METRICS}
+        for number, run in enumerate(setting.runs):
             for row in thinned(run.rows):
                 for key, found in points.items():
-                    found.setdefault(row["epoch"], []).append(float(row.get(key, math.nan)))
+                    found.setdefault(row["epoch"], {})[number] = float(row.get(key, math.nan))
         for key, found in points.items():
-            lines[key].append(_line(setting.label, style, found))
+            lines[key].append(_line(setting.said(), style, found, asked))
     for key, y in METRICS.items():
-        yield from _panel("Convergence", "epoch", y, lines[key])
+        if any(len(line.x) > 1 for line in lines[key]):
+            yield from _panel("Convergence", "epoch", y, lines[key])
+
+
+def most_seeds(settings: Sequence[Setting]) -> int:
+    """The most runs of any setting: one with fewer is not complete."""
+    return max(len(setting.runs) for setting in settings)
 
 
 def thinned(points: Sequence[Point]) -> Sequence[Point]:
@@ -78,23 +87,41 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
         for metric, y in METRICS.items():
             lines = []
             for style, group in enumerate(swept):
-                points = {s.config[key]: [r.metric(metric) for r in s.runs] for s in group}
-                lines.append(_line(labels.of(group[0], without=key), style, points))
+                points = {s.config[key]: _by_seed(s.runs, metric) for s in group}
+                lines.append(
+                    _line(
+                        group[0].said(labels.of(group[0], without=key)), style, points, most_seeds(settings)
+                    )
+                )
             yield from _panel(f"Sweep over {key}", key, y, lines, swept=True)
 
 
+def _by_seed(runs: Sequence[Run], metric: str) -> dict[Hashable, float]:
+    """The metric of each run by its seed, and by which run of that seed it is, as several machines may have one."""
+    seen = Counter[str]()
+    found: dict[Hashable, float] = {}
+    for run in runs:
+        seed = str(run.name[-1])
+        found[seed, seen[seed]] = run.metric(metric)
+        seen[seed] += 1
+    return found
+
+
 def cost(settings: Sequence[Setting]) -> Iterator[Panel]:
-    """Test accuracy against the seconds of training, for each device on which there are several settings."""
+    """Test accuracy against the seconds of training, for each device that several settings had to themselves."""
     by_device: dict[str, list[tuple[int, Setting, list[Run]]]] = {}
     for style, setting in enumerate(chosen(settings)):
-        for device in dict.fromkeys(run.device for run in setting.runs):
-            runs = [run for run in setting.runs if run.device == device]
+        timed = [run for run in setting.runs if run.alone]
+        for device in dict.fromkeys(run.device for run in timed):
+            runs = [run for run in timed if run.device == device]
             by_device.setdefault(device, []).append((style, setting, runs))
     for device, found in by_device.items():
         lines = []
         for style, setting, runs in found if len(found) > 1 else []:
             seconds = estimate([run.metric("train_seconds") for run in runs]).mean
-            lines.append(_line(setting.label, style, {seconds: [run.metric("test_acc") for run in runs]}))
+            lines.append(
+                _line(setting.said(), style, {seconds: _by_seed(runs, "test_acc")}, most_seeds(settings))
+            )
         yield from _panel(f"Cost on {device}", "training (s)", METRICS["test_acc"], lines)
 
 
@@ -107,7 +134,21 @@ def _panel(title: str, x: str, y: str, lines: list[Line], swept: bool = False) -
         yield Panel(title, x, y, lines, log=log, ticks=ticks)
 
 
-def _line(label: str, style: int, points: dict[float, list[float]]) -> Line:
-    estimates = {x: estimate(values) for x, values in sorted(points.items()) if math.isfinite(x)}
-    x = [at for at, e in estimates.items() if e.n]
-    return Line(label, style, x, [estimates[at].mean for at in x], [estimates[at].std for at in x])
+def _line(label: str, style: int, points: Points, asked: int) -> Line:
+    """Mean and deviation at each x over the runs that have a value there."""
+    finite = {
+        x: {seed: value for seed, value in values.items() if math.isfinite(value)}
+        for x, values in sorted(points.items())
+        if math.isfinite(x)
+    }
+    found = {x: values for x, values in finite.items() if values}
+    estimates = [estimate(list(values.values())) for values in found.values()]
+    return Line(
+        label,
+        style,
+        list(found),
+        [e.mean for e in estimates],
+        [e.std for e in estimates],
+        seeds=[frozenset(values) for values in found.values()],
+        asked=asked,
+    )

@@ -39,7 +39,7 @@ class HeatMap:
 
 def draw_bars(axes: Axes, bars: Bars, colours: Sequence[str]) -> None:
     """Outlines that are filled: none hides another."""
-    axes.set(title=bars.title, xlabel=bars.x_label, ylabel=bars.y_label)
+    axes.set(xlabel=bars.x_label, ylabel=bars.y_label)
     for (_, heights), colour in zip(bars.groups.items(), colours, strict=False):
         axes.stairs(heights, bars.edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(heights, bars.edges, color=colour)
@@ -56,7 +56,7 @@ def bar_handles(bars: Bars, colours: Sequence[str]) -> list[Patch]:
 
 def draw_map(axes: Axes, heat: HeatMap) -> None:
     """Colours that are in order also in grey, and the scale beside them."""
-    axes.set(title=heat.title, xlabel=heat.x_label, ylabel=heat.y_label)
+    axes.set(xlabel=heat.x_label, ylabel=heat.y_label)
     mesh = axes.pcolormesh(
         heat.x, heat.y, heat.values, cmap="cividis", vmin=heat.low, vmax=heat.high, rasterized=True
     )

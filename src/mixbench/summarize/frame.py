@@ -15,6 +15,7 @@ from mixbench.errors import ConfigError
 from mixbench.record.read import directories, without_collections
 from mixbench.record.run import COST, SavedRun
 from mixbench.schema.knob import nearest
+from mixbench.schema.train import GROUPS, own_knobs
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
@@ -24,6 +25,9 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+NAMES = ("id", "dataset", "model", "method")  # of a run; then come the keys that tell these runs apart
+MOST_VARYING = 6  # of those keys that are shown unasked
+OWN = tuple(key for key, field in own_knobs() if field.metadata["scientific"])
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
 
 
@@ -49,6 +53,17 @@ def _row(run: SavedRun, select: str) -> dict[str, Any]:
         key: run.summary[key] for key in (*RUN, *COST) if key in run.summary
     }
     return {**run.values, **run.selections.get(select, {}), **named, "dir": str(run.directory)}
+
+
+def varying(runs: pd.DataFrame) -> list[str]:
+    """The keys of the config, besides those of the names, that differ among runs which have a name in common."""
+    if not {*NAMES[1:]} <= {*runs.columns}:
+        return []
+    options = [key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS]
+    keys = [key for key in (*options, *OWN) if key in runs and key not in (*GROUPS, "seed")]
+    groups = runs[keys].astype(str).groupby([runs[name] for name in NAMES[1:]], dropna=False)
+    varied = [key for key in keys if (groups[key].nunique() > 1).any()]
+    return varied[:MOST_VARYING]
 
 
 def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:

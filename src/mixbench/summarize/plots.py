@@ -11,49 +11,32 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import style
+from matplotlib import rc_context, style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from mixbench.errors import MixbenchError
 from mixbench.summarize.charts import Bars, HeatMap, bar_handles, draw_bars, draw_map
 from mixbench.summarize.html import Markup
+from mixbench.summarize.looks import INK, PAGE, Look, check_form, latex
+from mixbench.summarize.tex import tex
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
 # With seven colours: 28 lines until one looks like another, and its marker is different even then.
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 MARKERS = "os^vPX<>*"
-INK = "#010101"  # of text, axes and the seventh line; on a page it becomes the page's own colour of text
-WIDTH = 7.16  # inches: two columns of a journal
 INLINE = 3.6  # inches: three on a page of ordinary width, one on a phone
 LETTER = 0.55  # mean width of a letter, relative to the font's size
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.15,
-    "grid.linewidth": 0.6,
-    "grid.color": INK,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    "legend.frameon": False,
-    "text.parse_math": False,
-    "pdf.fonttype": 42,  # text stays text, also in a PDF
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mixbench",  # the same picture is the same file
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,8 @@ class Line:
 
     `style` counts the lines of a picture: the same number looks the same in all its panels. `flat` is a line
     across a panel, without markers; `points` are not joined, and have no band. `low` and `high` are the ends of a band
-    that is not the deviation.
+    that is not the deviation. `seeds` are those behind each point: only neighbours with the same ones are joined, and a
+    point with fewer than `asked` is drawn open; empty where all have the same.
     """
 
     label: str
@@ -75,6 +59,18 @@ class Line:
     points: bool = False
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    seeds: Sequence[frozenset[Hashable]] = ()
+    asked: int = 0
+
+    @property
+    def open(self) -> list[bool]:
+        """For each point, whether it lacks seeds."""
+        return [len(found) < self.asked for found in self.seeds] or [False] * len(self.x)
+
+    @property
+    def gaps(self) -> list[int]:
+        """The places of the points that are not joined with the one before them."""
+        return [i for i in range(1, len(self.seeds)) if self.seeds[i] != self.seeds[i - 1]]
 
 
 @dataclass(frozen=True)
@@ -96,26 +92,37 @@ Plot = Panel | Bars | HeatMap
 
 
 @contextlib.contextmanager
-def _styled() -> Iterator[None]:
+def _styled(look: Look) -> Iterator[None]:
     """Our style, whatever the reader's own matplotlibrc says. What the font lacks is a box, without a warning."""
-    with style.context(STYLE, after_reset=True), warnings.catch_warnings():
+    with style.context(look.rc(), after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph ")
         yield
 
 
-def picture(panels: Sequence[Plot], per_row: int, title: str, foot: Sequence[str], form: str) -> bytes:
-    """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf or svg file."""
-    width = WIDTH if per_row > 1 else WIDTH * 0.65
-    wrap = textwrap.TextWrapper(_letters(width, 6.5), break_on_hyphens=False)
+def picture(
+    panels: Sequence[Plot], per_row: int, title: str, foot: Sequence[str], form: str, look: Look = PAGE
+) -> bytes:
+    """All panels under one title, with one legend and the lines of `foot` below: a png (300 dpi), pdf, svg or pgf file.
+
+    An empty title or foot takes no room. Raises ConfigError for a pgf where no LaTeX is.
+    """
+    check_form(form)
+    per_row = min(per_row, look.most_beside)
+    width = look.width if per_row > 1 or look is not PAGE else look.width * 0.65
+    scale = look.scale
+    wrap = textwrap.TextWrapper(_letters(width, 6.5 * scale), break_on_hyphens=False)
     lines = [line for words in foot for line in wrap.wrap(words)]
-    with _styled():
+    with _styled(look):
         legend = _legend(panels)
-        heights = _height(panels, per_row, width, legend) + 0.25, 0.12 * len(lines) + 0.05
+        heights = [_height(panels, per_row, width, legend, scale) + 0.25 * scale * bool(title)]
+        heights += [(0.12 * len(lines) + 0.05) * scale] if lines else []
         figure = Figure((width, sum(heights)), layout="constrained")
-        (upper,), (lower,) = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)
-        upper.suptitle(textwrap.fill(title, _letters(width, 9)), fontsize=9)
-        _fill(upper, panels, per_row, width, legend)
-        lower.text(0.01, 1, "\n".join(lines), va="top", fontsize=6.5)
+        upper, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        if title:
+            upper.suptitle(textwrap.fill(title, _letters(width, 9 * scale)), fontsize=9 * scale)
+        _fill(upper, panels, per_row, width, legend, scale)
+        for lower in below:
+            lower.text(0.01, 1, "\n".join(lines), va="top", fontsize=6.5 * scale)
         return _saved(figure, form, metadata=UNDATED[form])
 
 
@@ -124,15 +131,20 @@ def _letters(width: float, size: float) -> int:
     return int(width * 72 / (size * LETTER))
 
 
-UNDATED: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+UNDATED: dict[str, dict[str, None]] = {
+    "png": {},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+    "pgf": {},
+}
 
 
 def inline(panel: Panel) -> Markup:
     """One panel with its legend as an <svg> element: no background, text as text, ink in the page's colour."""
-    with _styled():
+    with _styled(PAGE):
         legend = _legend([panel])
-        figure = Figure((INLINE, _height([panel], 1, INLINE, legend)), layout="constrained")
-        _fill(figure, [panel], 1, INLINE, legend)
+        figure = Figure((INLINE, _height([panel], 1, INLINE, legend, 1)), layout="constrained")
+        _fill(figure, [panel], 1, INLINE, legend, 1)
         text = _saved(figure, "svg", transparent=True).decode()
     element = text[text.index("<svg") :]
     for part in ("metadata", "style"):  # its style sheet would reach beyond the picture
@@ -146,40 +158,74 @@ def inline(panel: Panel) -> Markup:
 
 def _saved(figure: Figure, form: str, **options: Any) -> bytes:
     content = io.BytesIO()
+    if form == "pgf":
+        return _pgf(figure)
     figure.savefig(content, format=form, dpi=300, **options)
     return content.getvalue()
 
 
-def _height(panels: Sequence[Plot], per_row: int, width: float, legend: Sequence[Artist]) -> float:
+def _pgf(figure: Figure) -> bytes:
+    """Commands that draw the figure within a LaTeX document, in the document's own fonts."""
+    from matplotlib.backends.backend_pgf import LatexError
+
+    content = io.BytesIO()
+    for artist in figure.findobj(Text):
+        assert isinstance(artist, Text)
+        artist.set_text(tex(artist.get_text()))
+    try:
+        with rc_context({"pgf.texsystem": latex(), "pgf.rcfonts": False}):
+            figure.savefig(content, format="pgf")
+    except (ValueError, LatexError) as error:
+        said = next((line for line in str(error).splitlines() if line.startswith("!")), str(error))
+        raise MixbenchError(f"{latex()} cannot measure the texts of a .pgf: {said}") from None
+    return content.getvalue()
+
+
+def _height(
+    panels: Sequence[Plot], per_row: int, width: float, legend: Sequence[Artist], scale: float
+) -> float:
     """Inches that the panels and their legend take."""
-    rows, lines = -(-len(panels) // per_row), -(-len(legend) // _legend_columns(legend, width))
-    return 2.1 * rows + 0.18 * lines
+    rows, lines = -(-len(panels) // per_row), -(-len(legend) // _legend_columns(legend, width, scale))
+    titles = max(_title(panel, per_row, width, scale).count("\n") for panel in panels)
+    return ((2.1 + 0.14 * titles) * rows + 0.18 * lines) * scale
 
 
-def _legend_columns(legend: Sequence[Artist], width: float) -> int:
+def _title(panel: Plot, per_row: int, width: float, scale: float) -> str:
+    """The panel's title on lines that are no longer than its axes."""
+    room = _letters(width / per_row, 8 * scale) - 8
+    return "\n".join(textwrap.fill(line, room) for line in panel.title.split("\n"))
+
+
+def _legend_columns(legend: Sequence[Artist], width: float, scale: float) -> int:
     if not legend:
         return 1
     longest = max(len(str(line.get_label())) for line in legend)
-    return max(1, min(len(legend), _letters(width, 8) // (longest + 9)))
+    return max(1, min(len(legend), _letters(width, 8 * scale) // (longest + 9)))
 
 
 def _fill(
-    figure: FigureBase, panels: Sequence[Plot], per_row: int, width: float, legend: list[Artist]
+    figure: FigureBase,
+    panels: Sequence[Plot],
+    per_row: int,
+    width: float,
+    legend: list[Artist],
+    scale: float,
 ) -> None:
     """Draw the panels, row by row, and the legend below them."""
     rows = -(-len(panels) // per_row)
     grid = list(figure.subplots(rows, per_row, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
         if isinstance(panel, Panel):
-            _draw(axes, panel)
+            _draw(axes, panel, scale)
         elif isinstance(panel, Bars):
             draw_bars(axes, panel, COLOURS)
         else:
             draw_map(axes, panel)
+        axes.set_title(_title(panel, per_row, width, scale))
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     if legend:
-        columns = _legend_columns(legend, width)
+        columns = _legend_columns(legend, width, scale)
         figure.legend(handles=legend, loc="outside lower center", ncols=columns, handlelength=3)
 
 
@@ -197,17 +243,20 @@ def _legend(panels: Sequence[Plot]) -> list[Artist]:
     handles: list[Artist] = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]
     if any(line.printed for panel in panels if isinstance(panel, Panel) for line in panel.lines):
         handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))
+    if any(any(line.open) for panel in panels if isinstance(panel, Panel) for line in panel.lines):
+        handles.append(Line2D([], [], label="seeds missing", color=INK, marker="o", **OPEN))
     bars = {
         h.get_label(): h for panel in panels if isinstance(panel, Bars) for h in bar_handles(panel, COLOURS)
     }
     return [*handles, *bars.values()]
 
 
-PRINTED: dict[str, Any] = {"linestyle": "none", "marker": "D", "markerfacecolor": "none", "markersize": 6}
+OPEN: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
+PRINTED = OPEN | {"marker": "D", "markersize": 6}
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+def _draw(axes: Axes, panel: Panel, scale: float) -> None:
+    axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
     if panel.log:
         axes.set_xscale("log")
     if panel.log_y:
@@ -219,26 +268,54 @@ def _draw(axes: Axes, panel: Panel) -> None:
     elif all(float(x).is_integer() for line in panel.lines for x in line.x):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for line in panel.lines:
-        x, mean, std = (np.asarray(v, dtype=float) for v in (line.x, line.mean, line.std))
-        look = _look(line)
-        if len(x) > 20 and not line.points:  # a marker here and there, not at the same epochs for all lines
-            look["markevery"] = (line.style * len(x) // 40, max(1, len(x) // 6))
-        axes.plot(x, mean, **look)
-        low, high = (line.low, line.high) if len(line.low) else (mean - std, mean + std)
-        if line.points:
-            continue
-        if len(x) > 1:
-            axes.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
-        else:
-            axes.errorbar(x, mean, std, color=look["color"], capsize=2)
-        if line.printed:
-            axes.plot(*zip(*line.printed, strict=True), color=look["color"], **PRINTED)
+        _draw_line(axes, line, scale)
     for axis, log in ((axes.xaxis, panel.log and not panel.ticks), (axes.yaxis, panel.log_y)):
         if log:
-            plain = FuncFormatter(lambda value, _: f"{value:g}")  # powers of ten would be markup
-            low, high = axis.get_view_interval()
-            axis.set_major_formatter(plain)
-            axis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
+            _log_ticks(axis)
+
+
+def _draw_line(axes: Axes, line: Line, scale: float) -> None:
+    x, mean, std = (np.asarray(v, dtype=float) for v in (line.x, line.mean, line.std))
+    look = _look(line)
+    color, marker = look["color"], look.pop("marker", None)
+    low, high = (line.low, line.high) if len(line.low) else (mean - std, mean + std)
+    # A gap is a point that is none.
+    at, middle, low, high = (
+        np.insert(np.asarray(v, dtype=float), line.gaps, np.nan) for v in (x, mean, low, high)
+    )
+    axes.plot(at, middle, **look)
+    every = np.ones(len(x), dtype=bool)
+    if len(x) > 20 and not line.points:  # a marker here and there, not at the same epochs for all lines
+        every = np.arange(len(x)) % max(1, len(x) // 6) == line.style * len(x) // 40 % max(1, len(x) // 6)
+    lacking = np.asarray(line.open)
+    if marker:
+        axes.plot(x[every & ~lacking], mean[every & ~lacking], color=color, marker=marker, linestyle="none")
+        if lacking.any():
+            axes.plot(x[every & lacking], mean[every & lacking], color=color, marker=marker, **OPEN)
+    if line.points:
+        return
+    if len(x) > 1:
+        axes.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
+    alone = [i for i in range(len(x)) if {i, i + 1} <= {0, *line.gaps, len(x)}]
+    if alone:
+        axes.errorbar(x[alone], mean[alone], std[alone], color=color, capsize=2 * scale, linestyle="none")
+    if line.printed:
+        printed = PRINTED | {"markersize": PRINTED["markersize"] * scale}
+        axes.plot(*zip(*line.printed, strict=True), color=color, **printed)
+
+
+def _log_ticks(axis: Axis) -> None:
+    """Numbers where there is room for them: at 1, 2 and 5 within two decades, few at round places within half of one;
+    the ticks between have none.
+    """
+    low, high = axis.get_view_interval()
+    if high < 5 * low:
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers of ten would be markup
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _limits(ticks: Sequence[float], log: bool) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 from mixbench.errors import ConfigError, DataError
 from mixbench.record.read import Row, directories, read_rows, without_collections
 from mixbench.record.run import SavedRun, is_number
+from mixbench.schema.methods import known_as
 from mixbench.schema.train import GROUPS, Train
 from mixbench.summarize.statistics import Estimate, estimate
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
 PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size")
 METHOD = ("augment", "regularizer", "opt")
+# Of a run's time: so much of a processor may have worked on something else.
+ELSEWHERE = 0.05
 SEAMS = tuple(f"{group}." for group in METHOD)
 
 
@@ -31,6 +35,23 @@ class Run(SavedRun):
         """Data set, model, method and seed."""
         place = [self.summary.get(key, "?") for key in ("dataset", "model", "method")]
         return (*place, self.values.get("seed", "?"))
+
+    @property
+    def method(self) -> str:
+        """The method as people say it, such as G-Mix; the name of its folder, such as mixup-asam, where it has none."""
+        title = known_as(*(str(self.values.get(key)) for key in METHOD))
+        return title.rpartition(" (")[0] or str(self.summary.get("method", "?"))
+
+    @functools.cached_property
+    def alone(self) -> bool:
+        """Whether every epoch says that hardly anything else ran on the machine: only then its times are its own."""
+        rows = self.rows
+        others, *times = (
+            [float(row[key]) if is_number(row.get(key)) else math.nan for row in rows]
+            for key in ("other_cpu_seconds", "train_seconds", "eval_seconds")
+        )
+        # NaN, where an epoch does not say, is not less than anything.
+        return bool(rows) and math.fsum(others) <= ELSEWHERE * sum(map(math.fsum, times))
 
     @property
     def rows(self) -> list[Row]:
@@ -92,6 +113,10 @@ class Setting:
     def method(self) -> str:
         """The name of the method's folder, such as mixup-sam."""
         return str(self.runs[0].summary.get("method", "?"))
+
+    def said(self, label: str = "") -> str:
+        """A label of this setting, or its own, with the method as people say it: "G-Mix rho 0.5", not mixup-sam."""
+        return self.runs[0].method + (label or self.label).removeprefix(self.method)
 
     @property
     def place(self) -> tuple[Any, ...]:

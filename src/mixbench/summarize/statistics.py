@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from scipy import stats
 
 BOOTSTRAP = 10_000  # resamples of an interval
 # Of n differences that are pure noise all have the same sign, so that the interval leaves out zero, with probability
-# 2^(1-n): one time in four for three seeds, 6 % for five.
+# 2^(1-n): one time in four for three seeds, 6 % for five. With fewer seeds in common nothing is said of the order of
+# methods: no interval, no rank, no correlation with a paper's order.
 FEWEST_PAIRS = 5
 
 
@@ -32,6 +33,16 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(math.nan, math.nan, 0)
     std = float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
     return Estimate(float(finite.mean()), std, len(finite))
+
+
+def tellable(methods: Iterable[Mapping[int, float]]) -> bool:
+    """Whether the methods, each a value by seed, have so many seeds in common that they may be put into an order.
+
+    Methods without a finite value do not count; fewer than two have no order.
+    """
+    seeds = [{seed for seed, value in values.items() if math.isfinite(value)} for values in methods]
+    known = [found for found in seeds if found]
+    return len(known) > 1 and len(set.intersection(*known)) >= FEWEST_PAIRS
 
 
 @dataclass(frozen=True)
