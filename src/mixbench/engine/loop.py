@@ -233,9 +233,8 @@ class Loop:
         row["train_seconds"] = position.train_seconds
         row["eval_seconds"] = time.perf_counter() - started
         others = other_seconds()
-        if (
-            others is not None and self.others is not None and self.ranks.size == 1
-        ):  # ranks would count as others
+        alone = self.ranks.size == 1  # ranks would count as others of each other
+        if alone and others is not None and self.others is not None:
             row["other_cpu_seconds"] = max(0.0, others - self.others)
         position.add(row)
         self.metrics.reset()

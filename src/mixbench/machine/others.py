@@ -6,14 +6,8 @@ import os
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-BUSY = (
-    0,
-    1,
-    2,
-    5,
-    6,
-    7,
-)  # of its columns user, nice, system, idle, iowait, irq, softirq, steal: those that are work
+# Of its columns user, nice, system, idle, iowait, irq, softirq, steal: those that are work.
+BUSY = (0, 1, 2, 5, 6, 7)
 
 
 def other_seconds() -> float | None:
