@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,6 +32,9 @@ def test_monte_carlo_against_all_signs() -> None:
         assert abs(estimate - exact(of)) < 5 * drawn.std() / len(drawn) ** 0.5
 
 
+@settings(
+    suppress_health_check=[HealthCheck.too_slow]
+)  # its first example takes a second beside other processes
 @given(samples, ratios)
 def test_bounds_hold_where_they_must(sample: np.ndarray, lam: float) -> None:
     """Algebra: equation 18 by Jensen; equation 17 with the trace of the covariance by the triangle inequality; equation

@@ -35,6 +35,9 @@ def found(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> list[dict
     out = tmp_path_factory.mktemp("ranks") / "found"
     shared = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     shared["MIXBENCH_DATA"] = str(data_dir)
+    shared["PYTHONSAFEPATH"] = (
+        ""  # a command in this process sets it, and the script imports from its own folder
+    )
     command = [sys.executable, str(Path(__file__).parents[1] / "support/rank_checks.py"), str(out)]
     processes = [
         subprocess.Popen(command, env=shared | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")

@@ -359,8 +359,9 @@ def test_knobs_are_the_builders_arguments():
     for name in ALL:
         knobs = vars(option(name))
         parameters = inspect.signature(MODELS[knobs.pop("name")]).parameters
-        assert list(parameters)[:2] == ["in_channels", "num_classes"]
-        assert set(knobs) == set(parameters) - {"in_channels", "num_classes"}
+        first = "in_features" if name == "mlp" else "in_channels"
+        assert list(parameters)[:2] == [first, "num_classes"]
+        assert set(knobs) == set(parameters) - {first, "num_classes"}
         for key, value in knobs.items():
             assert parameters[key].default in (inspect.Parameter.empty, value)
 
@@ -378,7 +379,7 @@ def test_schema_and_builder_refuse_the_same_depths(name):
 
 def test_labels():
     """Oracle: the option's own name, as the papers write it; overrides show."""
-    others = {"mobilenet": "mobilenet_x0.35", "vit_b16": "vit12_768_16"}
+    others = {"mobilenet": "mobilenet_x0.35", "vit_b16": "vit12_768_16", "mlp": "mlp2x128"}
     for name in ALL:
         assert label(option(name)) == others.get(name, name)
     assert label(option("wrn16_4", depth=40, width=2)) == "wrn40_2"

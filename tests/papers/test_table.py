@@ -353,11 +353,12 @@ def test_a_hydra_launcher_gets_all_runs(spec: Table, capfd) -> None:
         (("mine.yaml", "--budget", "3"), ["--budget 3", "<= 1"]),
         (("mine.yaml", "--set", "opt.lrr=1"), ["opt.lrr=1", "Did you mean 'lr'"]),
         (("mine.yaml", "--protocol", "pape"), ["'pape'", "paper"]),
-        (("park2022/table3", "--run"), ["cannot run yet"]),
+        (("waits.yaml", "--run"), ["cannot run yet"]),
     ],
 )
 def test_mistakes_are_named(mixbench, spec: Table, arguments: tuple[str, ...], words: list[str]) -> None:
     """One message, status 2, no traceback."""
+    Path("waits.yaml").write_text(f"{SPEC}needs: a data set that is nowhere\n")
     result = mixbench("table", *arguments)
     assert result.status == 2
     assert all(word in result.err for word in words), result.err

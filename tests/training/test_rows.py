@@ -78,5 +78,5 @@ def test_masks_refuse_rows_and_say_what_does_not(augment: str) -> None:
 def test_networks_refuse_the_other_kind() -> None:
     with pytest.raises(ConfigError, match=r"model=small_cnn: takes inputs of kind image.*Allowed: mlp\."):
         compose(["dataset=iris"])
-    with pytest.raises(ConfigError, match=r"model=mlp: takes inputs of kind row.*Allowed: mobilenet"):
+    with pytest.raises(ConfigError, match=r"model=mlp: takes inputs of kind row.*Allowed: .*mobilenet"):
         compose(["model=mlp"])

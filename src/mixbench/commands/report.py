@@ -43,6 +43,8 @@ def main(argv: list[str]) -> int:
     if not runs:
         raise MixbenchError(f"no runs in {', '.join(map(str, places))}; `mixbench train` makes one.")
     out = Path(arguments.out)
+    if not out.name or out.is_dir():
+        raise ConfigError(f"--out {arguments.out}: is a folder; name the file, such as report.html.")
     listed = out.with_name(f"{out.stem}.runs.csv")
     content = printable(page(runs, quote(listed.name))).encode()
     write_atomic(out, content)

@@ -6,15 +6,16 @@ what looks for stages finds them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, VisionTransformer
-from torchvision.models.resnet import Bottleneck
 
 from mixbench.errors import ConfigError
 from mixbench.models.layers import chain
+
+if TYPE_CHECKING:
+    from torchvision.models import VisionTransformer
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -25,6 +26,11 @@ def bottleneck_resnet(in_channels: int, num_classes: int, depth: int = 50) -> nn
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016; torchvision's, whose blocks stride in the 3x3
     convolution. Raises ValueError for another depth.
     """
+    from torchvision.models.resnet import (
+        Bottleneck,
+        ResNet,
+    )  # here: importing it takes a second, for every run
+
     if depth not in BLOCKS:
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, BLOCKS))}")
     whole = ResNet(Bottleneck, list(BLOCKS[depth]), num_classes=num_classes)
@@ -52,6 +58,8 @@ def vit(
     Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; torchvision's. Every layer is a stage, whose output is
     (B, 1 + (image_size / patch)^2, width), the class token first.
     """
+    from torchvision.models import VisionTransformer
+
     whole = VisionTransformer(
         image_size, patch, depth, heads, width, mlp_width, dropout=dropout, num_classes=num_classes
     )

@@ -84,7 +84,7 @@ def results(jobs: Sequence[Job]) -> str:
         name: [[_test_acc(run, select) for run in runs] for select in ("last", "best_test")]
         for name, runs in settings.items()
     }
-    ordered = sorted(measured, key=lambda name: -statistics.fmean(measured[name][0]))
+    ordered = sorted(measured, key=lambda name: -_average(measured[name][0]))
     width = max([len("setting"), *map(len, ordered[:SHOWN])])
     lines = [f"{'setting':{width}}  runs  {'Test_Acc, last':>15}  {'best_test':>15}"]
     for name in ordered[:SHOWN]:
@@ -96,9 +96,18 @@ def results(jobs: Sequence[Job]) -> str:
     return "\n".join(lines)
 
 
+def _average(values: Sequence[float]) -> float:
+    """Of those that are there; less than any where none is."""
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(known) if known else -math.inf
+
+
 def _mean(values: Sequence[float]) -> str:
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread}"
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return "-"
+    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.2f}{spread}"
 
 
 def _test_acc(run: SavedRun, select: str) -> float:
