@@ -108,7 +108,7 @@ def test_an_archive_holds_the_same(clips: Path, tmp_path: Path, monkeypatch: pyt
     mirrored = SpeechCommands(mirrors=[tmp_path.as_uri()])
     for option in (SpeechCommands(path=str(path)), mirrored):
         splits = load_speech(option, tmp_path / "data")
-        assert splits.sha256 == expected.sha256
+        assert splits.sha256["content"] == expected.sha256["content"]
         for one, two in (
             (splits.train, expected.train),
             (splits.val, expected.val),
@@ -182,8 +182,27 @@ def test_a_run(mixbench, workplace: Path, clips: Path) -> None:
         "augment=mixup",
         "regularizer=mixupe",
     )
-    done = mixbench("train", *how, "epochs=1", "batch_size=30", "opt=adam", "progress=false")
+    rest = ("epochs=1", "batch_size=30", "opt=adam", "progress=false")
+    done = mixbench("train", *how, *rest)
     assert done.status == 0, done.err
     assert "speech_commands: 60 training, 30 test, 30 validation images 161x101x1, 30 classes" in done.out
     assert "note     not the whole set: 60 of 51,088 train clips" in done.out
     assert 0 <= result(workplace / "outputs")[1][0]["val_acc"] <= 100
+    # Other clips under the same name are not this run's.
+    other = Path(shutil.copytree(clips, workplace / "other"))
+    next(other.glob("word03/*.wav")).with_name("more.wav").write_bytes(
+        next(other.glob("word03/*.wav")).read_bytes()
+    )
+    again = mixbench("train", *(f"dataset.path={other}" if "path" in o else o for o in how), *rest)
+    assert again.status == 2
+    assert (
+        "was trained on other data than there are now under the name speech_commands: the SHA-256 of files"
+        in again.err
+    )
+    assert mixbench("train", *how, *rest).out.startswith("finished")
+    assert (
+        "word03"
+        in mixbench(
+            "eval", str(next((workplace / "outputs").rglob("summary.json")).parent), "--only", "per_class"
+        ).out
+    )

@@ -67,7 +67,7 @@ def test_files_and_openml_give_the_same_arrays_whatever_the_order_of_rows(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows[4].pop(), r"cmc.data, line 6: 9 values, cmc has 9 columns and the class"),
+        (lambda rows: rows[4].pop(), r"cmc.data, line 6: 9 values, expected are 10"),
         (lambda rows: rows[4].__setitem__(0, "old"), r"line 6, column 1: 'old' is not a number"),
         (lambda rows: rows[4].__setitem__(0, "inf"), r"line 6, column 1: 'inf' is not finite"),
         (lambda rows: rows[4].__setitem__(1, "5"), r"line 6, column 2: '5' is not one of 1, 2, 3, 4"),
@@ -156,3 +156,16 @@ def test_iris_needs_no_file_and_its_seed_is_that_of_its_rows(tmp_path: Path) -> 
 def test_splits_that_are_none_are_refused(split: str) -> None:
     with pytest.raises(ConfigError, match=r"dataset.split=.* such as 60/20/20"):
         compose(["dataset=iris", "model=mlp", f"dataset.split={split}"])
+
+
+def test_an_archive_that_is_damaged_is_named(tmp_path: Path) -> None:
+    """A byte of the compressed data inverted, and the archive cut in the middle."""
+    path = tmp_path / "files.zip"
+    rows = cmc()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(CMC.parts[0].file, "\n".join(",".join(row) for row in rows))
+    whole = path.read_bytes()
+    for damaged in (whole[:200] + bytes([whole[200] ^ 0xFF]) + whole[201:], whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"files\.zip.*cannot be read"):
+            prepare.import_from(CMC, path, tmp_path)

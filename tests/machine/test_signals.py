@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from omegaconf._utils import format_and_raise
 
 from mixbench.machine import signals
 from mixbench.machine.signals import ECHO_SECONDS, Interrupted, outlive_terminal, stop_on_signals
@@ -66,3 +67,9 @@ def test_before_there_is_something_to_save_the_first_signal_ends() -> None:
         stop.at_once = False
         signal.raise_signal(signal.SIGTERM)
         assert stop.number == signal.SIGTERM
+
+
+def test_a_signal_while_a_config_is_composed_is_an_interruption() -> None:
+    """Oracle: OmegaConf, which makes an exception that comes from inside of it anew, with its message alone."""
+    with pytest.raises(Interrupted, match="stopped"):
+        format_and_raise(None, None, None, msg="stopped", cause=Interrupted("stopped", signal.SIGINT))

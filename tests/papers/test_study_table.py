@@ -133,12 +133,18 @@ def test_protocol_and_parts(spec: str, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_other_parameters_are_other_numbers(spec: str, capsys: pytest.CaptureFixture) -> None:
-    """Numbers of shift=1 are not shown for shift=2, which are 2 lower."""
+    """Numbers of shift=1 are not shown for shift=2, which are 2 lower and say what differs; and they stay."""
     mixbench(capsys, "table", spec, "--run")
+    assert " *" not in mixbench(capsys, "table", spec, "--cols", "here")[1]
     _, out, _ = mixbench(capsys, "table", spec, "--set", "shift=2", "--format", "csv")
     assert cells(out)["Mixup", "here", "error"]["n"] == "0"
     _, out, _ = mixbench(capsys, "table", spec, "--run", "--set", "shift=2", "--format", "csv")
     assert float(cells(out)["MixupE", "here", "to Mixup"]["mean"]) == -2
+    _, out, _ = mixbench(capsys, "table", spec, "--cols", "here", "--set", "shift=2")
+    assert "MixupE *" in out
+    assert "* not at the scale of the spec: shift 2.0, not 1.0." in out
+    _, out, _ = mixbench(capsys, "table", spec, "--format", "csv")
+    assert float(cells(out)["MixupE", "here", "to Mixup"]["mean"]) == -1
 
 
 @pytest.mark.parametrize(

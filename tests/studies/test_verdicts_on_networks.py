@@ -155,17 +155,25 @@ def layers(term: Any, whole: float = 0.9, off: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells(changed: dict[tuple[str, str], float]) -> pd.DataFrame:
-    """Two columns of a table in which every method is better than the one before it, but for these cells."""
+def cells(changed: dict[tuple[str, str], float], only: str = "") -> pd.DataFrame:
+    """Two columns of a table in which every method is better than the one before it, but for these cells, of both or of
+    one `only`.
+    """
     rows = []
     for metric, (rank, method), column in product(
         printed.METRICS, enumerate(printed.ORDER), ("CIFAR-100, a", "SVHN, b")
     ):
-        value = changed.get((metric, method), 10.0 + rank)
+        value = (changed if only in column else {}).get((metric, method), 10.0 + rank)
         rows.append(
             {"part": "li2023/table1", "column": column, "method": method, "metric": metric, "value": value}
         )
     return pd.DataFrame(rows)
+
+
+# DG-Mix 3.9 % above Mixup in accuracy, and 54.4 % in Gap.
+AS_TOLD = {
+    ("Test_Acc", "Mixup"): 100.0, ("Test_Acc", "DG-Mix"): 103.9, ("Gap", "Mixup"): 100.0, ("Gap", "DG-Mix"): 154.4,
+}  # fmt: skip
 
 
 def accuracies(wide: dict[str, Any]) -> pd.DataFrame:
@@ -267,7 +275,8 @@ CASES: list[Case] = [
         for verdict, of in ((CONFIRMED, (0.5, 0.5)), (CORRECTED, (0.6, 0.5)), (REFUTED, (0.6, 0.6)))
         if (judge, verdict) != ("mixup", CORRECTED)  # its two forms are the same
     ],
-    ("coefficients", "stochastic", CONFIRMED, lambda: masks(0.6, 0.5)),
+    ("coefficients", "stochastic", CONFIRMED, lambda: masks(0.5, 0.5)),
+    ("coefficients", "stochastic", CORRECTED, lambda: masks(0.6, 0.5)),
     ("coefficients", "stochastic", REFUTED, lambda: masks(0.6, 0.6)),
     ("coefficients", "intermediate", CONFIRMED, lambda: between(0.3, 0.3)),
     ("coefficients", "intermediate", CORRECTED, lambda: between(0.5, 0.3)),
@@ -288,15 +297,9 @@ CASES: list[Case] = [
     ("printed", "best", REFUTED, lambda: cells({("Gap", "SAM"): 99.0})),
     (
         *("printed", "percent", CONFIRMED),
-        lambda: cells(
-            {
-                ("Test_Acc", "Mixup"): 100.0,
-                ("Test_Acc", "DG-Mix"): 103.9,
-                ("Gap", "Mixup"): 100.0,
-                ("Gap", "DG-Mix"): 154.4,
-            }
-        ),
+        lambda: cells(AS_TOLD),
     ),
+    ("printed", "percent", CORRECTED, lambda: cells(AS_TOLD, only="SVHN")),
     ("printed", "percent", REFUTED, lambda: cells({})),
     ("unbounded", "beneficial", CONFIRMED, lambda: accuracies({CLIPPED: 0.6, AS_IS: 0.1})),
     ("unbounded", "beneficial", UNDECIDED, lambda: accuracies(dict.fromkeys(unbounded.WIDE, 0.3))),

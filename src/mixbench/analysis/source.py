@@ -128,6 +128,10 @@ def _decoded(path: Path, shape: Sequence[int], size: int | None) -> tuple[NDArra
 
     from mixbench.data.pictures import decode
 
+    if len(shape) != 3:
+        raise DataError(
+            f"{path}: holds pictures; the run takes inputs of shape {tuple(shape)}, in an .npz file."
+        )
     height, width, channels = shape
     if channels not in (1, 3):
         raise DataError(f"{path}: pictures have 1 or 3 channels, not {channels}; give these as an .npz file.")

@@ -210,6 +210,7 @@ def parser(run: bool = True) -> argparse.ArgumentParser:
     published = "\n".join(f"  {key:{width}}  {load(key).title}" for key in names())
     studies = "\n".join(f"  {name:{width}}  {load(name).title}" for name in STUDIES)
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench analyze" if run else "mixbench figure",
         description="Compute what a paper explains, draw it, and judge its claims by the numbers; or make an evaluation"
         " of finished runs, and compare them in a table and a picture.",

@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench bench",
         usage="mixbench bench [KEY=VALUE ...] [options] [-- METHOD ...]",
         description="Measure what a training step costs.",

@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench claims",
         description="The papers' claims, each with our test, our numbers and a verdict.",
         epilog=EPILOG,

@@ -57,14 +57,15 @@ def main(argv: list[str]) -> int:
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Callable[[Path, argparse.Namespace], int]]]:
     """The command line, and the function behind each command."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench data",
         description="List, download, import and verify the published sets of images, tables and graphs.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    common = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     common.add_argument("--data-dir", metavar="FOLDER", help="folder of all data sets")
-    again = argparse.ArgumentParser(add_help=False)
+    again = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     again.add_argument("--replace", action="store_true", help="make it anew if it is already there")
     sub = parser.add_subparsers(metavar="COMMAND")
     sub.add_parser("list", parents=[common], help="all data sets, their state and place (the default)")
@@ -154,6 +155,7 @@ def _import_graphs(root: Path, spec: GraphSpec, arguments: argparse.Namespace) -
         return 0
     of_graphs.import_graphs(spec, arguments.path, root)
     print(f"{spec.name}: {spec.graphs} graphs with {FOLDS} folds in {root / spec.name}")
+    print(f"  {of_graphs.verified(root, spec)}")
     return 0
 
 

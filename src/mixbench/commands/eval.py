@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
         )
     )
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench eval",
         description="Measure what finished runs can do, on their test sets or on data of your own.",
         epilog=EPILOG.format(evaluators=evaluators, options=options),

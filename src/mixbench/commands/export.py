@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench export",
         description="Write the network of a finished run for other programs.",
         epilog=EPILOG,

@@ -81,6 +81,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench figure",
         description="Draw a published figure from our runs, with the paper's values where it prints any.",
         epilog=EPILOG,

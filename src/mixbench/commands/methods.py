@@ -11,6 +11,7 @@ from mixbench.catalogue.cards import cards, listing
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench methods ARGV`. Raises ConfigError for an unknown name."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench methods",
         description="List every data set, model, method and schedule with its source, or show the card of one.",
     )

@@ -74,6 +74,7 @@ def _serve(places: list[Path], port: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench report",
         description="Write tables, plots and every run to one self-contained HTML page.",
         epilog=EPILOG,

@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench retry",
         description="Train again what failed or was interrupted, each run from its own config.",
         epilog=EPILOG,

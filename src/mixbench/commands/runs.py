@@ -56,6 +56,7 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench runs",
         description="List the runs that exist, as a table.",
         epilog=EPILOG,

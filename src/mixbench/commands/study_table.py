@@ -64,9 +64,8 @@ def filled(spec: Spec, arguments: argparse.Namespace) -> tuple[Result, int]:
     numbers = stored(folder, spec)
     nothing = pd.DataFrame({"protocol": [], "row": [], "column": [], "seed": []})
     values = nothing if numbers is None else cells.values(numbers, spec.parameters)
-    return of_numbers(
-        table, values, arguments.protocol or table.protocol, arguments.rows, arguments.cols
-    ), status
+    protocol = arguments.protocol or table.protocol
+    return of_numbers(table, values, protocol, arguments.rows, arguments.cols, spec.changes), status
 
 
 def _folder(arguments: argparse.Namespace) -> Path:

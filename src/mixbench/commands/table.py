@@ -86,6 +86,7 @@ def _give(result: Result, arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench table",
         description="Print a published table beside ours.",
         epilog=EPILOG,

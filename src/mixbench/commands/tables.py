@@ -19,6 +19,7 @@ from mixbench.studies.store import progress
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench tables ARGV`."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="mixbench tables",
         description="List the papers' tables and figures, and how many of their runs are there at full scale;"
         " and what is computed rather than trained, and how many of its parts are.",

@@ -64,6 +64,10 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
     Empty where only loading tells: of a set that is not prepared, and of one whose loader comes from a plugin. Raises
     DataError where the note is unreadable.
     """
+    if options.name == "speech_commands":
+        from mixbench.data.speech import listing
+
+        return listing(options, data_dir)
     if options.name not in PUBLISHED:
         content = getattr(options, "content", None)
         return {"content": content} if content else {}

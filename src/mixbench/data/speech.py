@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -95,13 +96,27 @@ def load_speech(options: SpeechCommands, data_dir: DataDir) -> Splits:
     if empty := [key for key in sizes if not parts[key]]:
         raise DataError(f"{root}: has no {empty[0]} clips.")
     return Splits(
-        SPEECH,
+        dataclasses.replace(SPEECH, classes=tuple(words)),
         split(parts["train"]),
         split(parts["val"]),
         split(parts["test"]),
         note,
-        sha256={"content": digest.hexdigest()},
+        sha256={"content": digest.hexdigest(), **listing(options, data_dir)},
     )
+
+
+def listing(options: SpeechCommands, data_dir: DataDir) -> dict[str, str]:
+    """Under `files` a SHA-256 of the names and sizes of a folder's lists and clips, which is told without reading them.
+
+    Empty for the archive, of which there is one, and where nothing lies.
+    """
+    root = expanded(options.path).absolute() if options.path else None
+    if root is None or not root.is_dir():
+        return {}
+    files = [root / name for name in LISTS.values()]
+    files += [path for path in root.glob("[!._]*/[!.]*.wav") if path.parent.name != BACKGROUND]
+    sizes = (f"{path.relative_to(root)}\0{path.stat().st_size}" for path in sorted(files) if path.is_file())
+    return {"files": hashlib.sha256("\n".join(sizes).encode("utf-8", "surrogateescape")).hexdigest()}
 
 
 def _root(options: SpeechCommands, data_dir: DataDir) -> Path:

@@ -170,7 +170,8 @@ def _listed(root: Path, test: str, only: Sequence[str]) -> tuple[Files, list[str
                     )
                 files[key] = below, status
         counts[part] = classes
-    _check_classes(root, counts, test in found)
+    if counts["train"] or not only:  # else the caller, who asks for classes, says which are missing
+        _check_classes(root, counts, test in found)
     return files, left_out, sorted(counts["train"])
 
 

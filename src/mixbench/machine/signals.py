@@ -39,7 +39,8 @@ def heeded() -> list[int]:
 class Interrupted(MixbenchError):
     """The run was asked to stop, saved its state and stopped."""
 
-    def __init__(self, message: str, number: int) -> None:
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        # OmegaConf makes the exceptions that come while it composes anew, from their message alone.
         super().__init__(message)
         self.exit_status = 128 + number
 

@@ -127,11 +127,16 @@ def assemble(
 
 
 def of_numbers(
-    spec: Table, cells: pd.DataFrame, protocol: str, rows: Sequence[str] = (), columns: Sequence[str] = ()
+    spec: Table,
+    cells: pd.DataFrame,
+    protocol: str,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    changes: Sequence[str] = (),
 ) -> Result:
     """The content of a table from the numbers of a study: `cells` as `studies.study.Cells.values` gives them.
 
-    `rows` and `columns` keep only those named.
+    `rows` and `columns` keep only those named; `changes` say in words which parameters are not the spec's.
     """
     rows, columns = list(rows or spec.rows), list(columns or spec.columns)
     read: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
@@ -157,7 +162,7 @@ def of_numbers(
         entries=entries,
         states={key: {"finished": n} if n else {"missing": spec.seeds} for key, n in counts.items()},
         comparisons=_comparisons(spec, rows, columns, entries),
-        changes=[],
+        changes=list(changes),
         commits=[],
         devices=[],
         data_notes=[],

@@ -33,8 +33,10 @@ __all__ = ["PAPERS", "Row", "judged", "markdown", "of_paper", "text"]
 HEAD = """# What the papers claim, and what we found
 
 Made by `mixbench claims --format md` from stored numbers, never written by hand. A claim is confirmed or refuted by
-distributions over seeds, or by closed forms against the very code that trains; "holds with a correction" says which;
-"undecided" says what it would take. `mixbench analyze KEY` computes the numbers of a study again and draws its figure.
+distributions over seeds, or by closed forms against the very code that trains; "holds with a correction" says which,
+also where it never holds as it is printed; "undecided" says what it would take. Ranges are 95 % intervals over seeds;
+where a row compares several things at once, their level is such that all of them hold together. `mixbench analyze KEY`
+computes the numbers of a study again and draws its figure.
 """
 
 

@@ -108,6 +108,9 @@ def straight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
     implied = np.array([test - gap for test, gap in printed()])
     mixed, clean = numbers["train_acc_mixed"], numbers["train_acc_clean"]
     low, high = interval(ours["mixed"], np.mean)
+    sets = numbers["part"].str.split().str[0]
+    points = np.stack([numbers["test_acc"], numbers["test_acc"] - mixed], axis=1)
+    within = [f"{line(points[(sets == name).to_numpy()])[0]:.2f} on {name}" for name in sorted(sets.unique())]
     by_heart = clean.min() > 98
     near = implied.min() - 3 < mixed.min() and mixed.max() < implied.max() + 3
     return Judgement(
@@ -116,7 +119,8 @@ def straight(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f" {implied.min():.1f} to {implied.max():.1f} % whatever the test accuracy. Ours, {len(numbers)} networks with"
         f" {numbers['test_acc'].min():.0f} to {numbers['test_acc'].max():.0f} % test accuracy:"
         f" {clean.min():.1f} to {clean.max():.1f} % on their images, {mixed.min():.1f} to {mixed.max():.1f} % on"
-        f" Mixup batches, slope {np.mean(ours['mixed']):.2f} ({low:.2f} to {high:.2f})",
+        f" Mixup batches, slope {np.mean(ours['mixed']):.2f} ({low:.2f} to {high:.2f}, over the seeds),"
+        f" {' and '.join(within)} alone",
         "The printed Gaps are those to an accuracy on Mixup batches, also of methods that do not mix."
         if by_heart and near
         else "Neither train accuracy of ours is that of the cells. It would take the published networks, 200 epochs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,11 +46,15 @@ class Parameters:
     and as many seeds for ERM.
     """
 
-    sets: list[str] = field(default_factory=lambda: ["mutag", "ptc"])
+    sets: list[str] = knob("sets at full length", default=["mutag", "ptc"], choices=list(COLUMNS))
     epochs: int = knob("epochs on `sets`", default=350, at_least=2)
-    alphas: list[float] = field(default_factory=lambda: [1.0, 0.2])
+    alphas: list[float] = knob("alpha of each setting", default=[1.0, 0.2], above=0)
     eta: float = knob("weight of MixupE's extra loss", default=0.1, above=0)
-    few: list[str] = field(default_factory=lambda: ["proteins", "imdb_binary", "imdb_multi", "nci1"])
+    few: list[str] = knob(
+        "sets with few epochs",
+        default=["proteins", "imdb_binary", "imdb_multi", "nci1"],
+        choices=list(COLUMNS),
+    )
     few_epochs: int = knob("epochs on the sets `few`, with the first alpha alone", default=10, at_least=2)
     width: int = knob("width of the convolutions", default=16, at_least=1)
     batch_size: int = knob("graphs of a batch", default=32, at_least=2)

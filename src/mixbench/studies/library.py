@@ -37,6 +37,7 @@ class Spec:
     parameters: Any
     notes: tuple[str, ...] = ()
     table: Table | None = None
+    changes: tuple[str, ...] = ()  # parameters that are not the spec's own, in words
 
 
 def names() -> list[str]:
@@ -51,7 +52,9 @@ def load(key: str, changes: Sequence[str] = ()) -> Spec:
     """
     if key in STUDIES:
         found = study(key)
-        return Spec(key, found.about, "", found, _parameters(found, {}, changes, key))
+        plain = _parameters(found, {}, (), key)
+        parameters = _parameters(found, {}, changes, key)
+        return Spec(key, found.about, "", found, parameters, changes=_changed(plain, parameters))
     path = library.file_of(key)
     if not path.is_file():
         known = [*names(), *STUDIES]
@@ -76,12 +79,21 @@ def _spec(key: str, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise ConfigError(f"notes: must be a list of texts, not {notes!r}.")
     found = study(given["study"])
-    parameters = _parameters(found, given.get("parameters", {}), changes, "parameters")
+    plain = _parameters(found, given.get("parameters", {}), (), "parameters")
+    parameters = _parameters(found, given.get("parameters", {}), changes, "--set")
     about = {"title": given["title"], "source": given["source"], "notes": tuple(notes)}
     if "table" in given and found.table is None:
         raise ConfigError(f"table: the study {given['study']} fills none.")
     table = study_table(key, given["table"], **about) if "table" in given else None
-    return Spec(key=key, study=found, parameters=parameters, table=table, **about)
+    changed = _changed(plain, parameters)
+    return Spec(key=key, study=found, parameters=parameters, table=table, changes=changed, **about)
+
+
+def _changed(plain: Any, parameters: Any) -> tuple[str, ...]:
+    """Such as "epochs 1, not 25"."""
+    names = [field.name for field in dataclasses.fields(plain)]
+    pairs = [(name, getattr(parameters, name), getattr(plain, name)) for name in names]
+    return tuple(f"{name} {ours}, not {theirs}" for name, ours, theirs in pairs if ours != theirs)
 
 
 def _parameters(of: Study, given: Any, changes: Sequence[str], at: str) -> Any:
@@ -93,10 +105,12 @@ def _parameters(of: Study, given: Any, changes: Sequence[str], at: str) -> Any:
         parameters = OmegaConf.to_object(node)
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
         key = getattr(error, "key", None)
-        reason = str(error).splitlines()[0]
+        reason = f"{f'{key}: ' if key is not None else ''}{str(error).splitlines()[0].rstrip('.')}"
         hint = nearest(str(key), known) if key is not None and str(key) not in known else ""
         raise ConfigError(f"{at}: {reason}.{hint}\nKnown: {', '.join(known)}.") from None
     problems = list(check(parameters))
     if problems:
         raise ConfigError("\n".join(problems))
+    if not of.parts(parameters):
+        raise ConfigError(f"{at}: {' '.join(changes)}: leaves nothing to compute.")
     return parameters

@@ -34,8 +34,14 @@ MOST_BYTES = 2**28  # of a study's numbers; the largest of ours has a megabyte
 
 
 def place(folder: Path, spec: Spec) -> Path:
-    """The directory of a study's numbers. Of a spec in a file of one's own, it has the file's name."""
-    return folder / "studies" / (Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key)
+    """The directory of a study's numbers. Of a spec in a file of one's own, it has the file's name; with other
+    parameters than the spec's, a hash of them behind the name, so that trying them leaves the spec's numbers alone.
+    """
+    name = Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key
+    if spec.changes:
+        text = json.dumps(plain(dataclasses.asdict(spec.parameters)), sort_keys=True)
+        name += f"~{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return folder / "studies" / name
 
 
 def missing(folder: Path, spec: Spec) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,9 +42,15 @@ SETS = {
 class Parameters:
     """The grid of Zou et al. (2023), section 4.2; the split is not stated there."""
 
-    splits: list[str] = field(default_factory=lambda: ["60/20/20", "80/10/10"])
-    alphas: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0])
-    etas: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 0.1, 1.0])
+    splits: list[str] = knob(
+        "per cent of training, validation and test rows",
+        default=["60/20/20", "80/10/10"],
+        choices=["60/20/20", "80/10/10"],
+    )
+    alphas: list[float] = knob(
+        "Mixup's alpha", default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0], above=0
+    )
+    etas: list[float] = knob("weights of MixupE's extra loss", default=[1e-4, 1e-3, 1e-2, 0.1, 1.0], above=0)
     seeds: int = knob("seeds, each with its own split", default=5, at_least=2)
     epochs: int = knob("epochs of a network", default=25, at_least=1)
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from mixbench import __version__
 from mixbench.errors import DataError
 from mixbench.inventory.paths import downloads
-from mixbench.schema.specs import Archive, DataSpec
+from mixbench.schema.specs import SPECS, Archive, DataSpec
 
 log = logging.getLogger(__name__)
 
@@ -199,8 +199,13 @@ def _advice(spec: DataSpec, folder: Path, failures: dict[str, str]) -> str:
     lines += [
         f"  {archive.file}  {archive.bytes:,} bytes  {archive.kind} {archive.checksum}" for archive in missing
     ]
+    own = (
+        f"import a copy: mixbench data import {spec.name} PATH"
+        if spec.name in SPECS
+        else "say where a copy lies: dataset.path=PATH"
+    )
     lines.append(
         "Or name an address that holds them, with dataset.mirrors=[ADDRESS] or the environment variable "
-        f"MIXBENCH_MIRRORS, or import a copy: mixbench data import {spec.name} PATH"
+        f"MIXBENCH_MIRRORS, or {own}"
     )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,14 @@ def _contents(spec: GraphSpec, source: Path) -> Mapping[str, bytes]:
             with path.open("rb") as file:
                 found[name] = file.read(MOST_BYTES)
         return found
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        zlib.error,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+    ) as error:
         raise DataError(f"{source}: cannot be read as a zip file ({error}); get it anew.") from error
 
 

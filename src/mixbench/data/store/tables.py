@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,12 @@ def _text(spec: TableSpec, part: Part, source: Path) -> tuple[str, str]:
     try:
         if source.is_dir():
             return (source / part.file).read_text(), str(source / part.file)
-        if zipfile.is_zipfile(source):
+        if source.suffix.lower() == ".zip" or zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
                 return archive.read(part.file).decode(), f"{source}/{part.file}"
         if len(spec.parts) == 1:
             return source.read_text(), str(source)
-    except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError, RuntimeError) as error:
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{source}: {part.file} of {spec.name} cannot be read ({error}); expected is a folder or a zip archive with"
             f" {' and '.join(p.file for p in spec.parts)}."
@@ -135,8 +136,8 @@ def _rows(part: Part, text: str, place: str) -> Iterator[tuple[str, list[str]]]:
 def _row(spec: TableSpec, part: Part, row: list[str], where: str) -> tuple[list[float], str]:
     if len(row) != spec.columns + 1:
         raise DataError(
-            f"{where}: {len(row)} values, {spec.name} has {spec.columns} columns and the class; repair or replace the"
-            " file."
+            f"{where}: {len(row)} values, expected are {spec.columns + 1}, the columns of {spec.name} and the class;"
+            " repair or replace the file."
         )
     label = row.pop(part.label)
     return [_cell(spec, i, text, where) for i, text in enumerate(row)], label
