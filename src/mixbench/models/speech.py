@@ -27,7 +27,7 @@ def lenet(in_channels: int, num_classes: int) -> nn.Sequential:
     return chain(stem, [second], nn.Sequential(nn.Flatten(), *hidden, nn.Linear(1000, num_classes)))
 
 
-def vgg(in_channels: int, num_classes: int, depth: int = 11) -> nn.Sequential:
+def vgg(in_channels: int, num_classes: int, depth: int) -> nn.Sequential:
     """VGG-11 or 13 with BatchNorm: (B, in_channels, 161, 101) -> logits (B, num_classes).
 
     Five pools leave 5 x 3 x 512 = 7680 numbers; the two linear layers after them have nothing in between, as in the
