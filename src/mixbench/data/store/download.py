@@ -26,7 +26,8 @@ from tqdm import tqdm
 from mixbench import __version__
 from mixbench.errors import DataError
 from mixbench.inventory.paths import downloads
-from mixbench.schema.specs import SPECS, Archive, DataSpec
+from mixbench.schema.specs import Archive, DataSpec
+from mixbench.schema.speech import SPEECH
 
 log = logging.getLogger(__name__)
 
@@ -200,9 +201,9 @@ def _advice(spec: DataSpec, folder: Path, failures: dict[str, str]) -> str:
         f"  {archive.file}  {archive.bytes:,} bytes  {archive.kind} {archive.checksum}" for archive in missing
     ]
     own = (
-        f"import a copy: mixbench data import {spec.name} PATH"
-        if spec.name in SPECS
-        else "say where a copy lies: dataset.path=PATH"
+        "say where a copy lies: dataset.path=PATH"
+        if spec.name == SPEECH.name  # which is read where it lies
+        else f"import a copy: mixbench data import {spec.name} PATH"
     )
     lines.append(
         "Or name an address that holds them, with dataset.mirrors=[ADDRESS] or the environment variable "
