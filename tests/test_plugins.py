@@ -199,6 +199,7 @@ def states() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_runs_side_by_side_have_it(mixbench: Callable, workplace: Path, tint: str) -> None:
     """The processes of a sweep with --jobs, of a retry and of a search, all of which are started anew."""
     done = mixbench("train", "-m", "augment=tint", "seed=0,1", "--jobs", "2", "--plugin", tint, *TINY)

@@ -52,6 +52,7 @@ def test_cifar100_is_the_published_one(real: Path) -> None:
 @pytest.mark.realdata
 @realdata
 @pytest.mark.slow
+@pytest.mark.long
 def test_official_cifar100_archive_gives_the_same_checksums(
     real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
