@@ -105,7 +105,7 @@ MESSAGES = {
     ),
     "model": (
         "dataset=folder dataset.path=set model=resnet18 model.stem_stride=2",
-        "model.name=resnet18: needs images of at least",
+        "model=resnet18: needs images of at least",
     ),
     "channels": (
         "dataset=folder dataset.path=set dataset.mean=[0.5] dataset.std=[0.5]",

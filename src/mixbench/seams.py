@@ -53,8 +53,8 @@ class Examples(Protocol):
         """The whole set in order, not augmented; the last batch may be smaller."""
         ...
 
-    def mean_input(self) -> Tensor:
-        """The mean of all inputs, float32, without augmentation and without the batch axis."""
+    def mean_input(self) -> Tensor | None:
+        """The mean of all inputs, float32, without augmentation and without the batch axis; None: they have none."""
         ...
 
 

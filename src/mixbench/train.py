@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from mixbench import tracking
+from mixbench.data.kinds import called
 from mixbench.engine.loop import Position
 from mixbench.machine.devices import (
     make_current,
@@ -103,7 +104,7 @@ def train(
         about = described(config, splits.spec, stored, *normalisation(config, splits))
         summary["kept"] = keep(config.keep, record, best, about, position.rows)
     summary |= {
-        **totals(position.rows, loop.examples),
+        **totals(position.rows, loop.examples, called(splits.spec)),
         "data_note": splits.note,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "tensors on the device" if device.type == "cuda" else "the whole process",

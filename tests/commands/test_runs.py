@@ -158,3 +158,20 @@ def test_delete_takes_the_runs_of_a_query_alone(
     assert [place.is_dir() for place in places] == [True, False, False]
     assert str(places[0]) in err
     assert "1 deleted" in out
+
+
+def test_a_run_that_was_refused_before_its_first_step_has_not_begun(mixbench, workplace: Path) -> None:
+    """By hand: a set that was never imported; one whose first epoch ends in a loss that is not finite has begun.
+
+    Both are tried again by `mixbench retry`.
+    """
+    tiny = ("epochs=1", "batch_size=50", "dataset.train_size=100", "dataset.test_size=50")
+    method = ("dataset=mutag", "model=gin", "batch_size=32", "data_dir=none")
+    assert mixbench("train", *method).status == 2
+    assert mixbench("train", *tiny, "opt.lr=1e30").status != 0
+    runs = frame(workplace / "outputs").set_index("dataset")
+    assert (runs.loc["mutag", "state"], runs.loc["digits", "state"]) == ("not begun", "failed")
+    assert "mixbench data import mutag PATH" in runs.loc["mutag", "error"]
+    told = mixbench("retry", "--dry-run")
+    assert "/mutag/gin5x32/" in told.out
+    assert "/digits/small_cnn/" in told.out

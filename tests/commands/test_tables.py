@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mixbench.commands import tables
 
@@ -44,3 +45,21 @@ def test_what_is_missing_is_said_once_for_each_table(
     assert first == only
     assert second == "timm, for model=coatnet0 (pip install 'mixbench[timm]')"
     assert found["park2022/table1"][0].startswith(f"imagenet100: {photographs}")
+
+
+def test_a_folder_of_other_classes_holds_up_its_own_tables_alone(
+    few: None, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: an ImageNet folder with two classes."""
+    for part in ("train", "val"):
+        for wnid in ("n01440764", "n01443537"):
+            folder = workplace / "imagenet" / part / wnid
+            folder.mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(folder / "one.JPEG")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXBENCH_DATA", str(workplace))
+        assert tables.main([]) == 0
+    told = capsys.readouterr().out
+    assert "cannot be run here: dataset.path=" in told
+    assert "has 2 of the 1000 classes of imagenet" in told
+    assert "tiny_imagenet: mixbench data prepare tiny_imagenet" in told

@@ -17,6 +17,7 @@ from mixbench.config.compose import by_hydra, compose
 from mixbench.config.identity import run_dir, run_id, scientific
 from mixbench.config.library import conf_dir
 from mixbench.config.options import register
+from mixbench.schema.graphs import GRAPHS
 from mixbench.schema.tables import TABLES
 from mixbench.schema.train import GROUPS, Train
 
@@ -40,6 +41,8 @@ def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
     path = [f"dataset.path={where[option]()}", "batch_size=9"] if option in where else []
     rows = ["model=mlp", "batch_size=9"] if option in TABLES else []
     rows += ["dataset=iris", "batch_size=9"] if option == "mlp" else []
+    rows += ["model=gin"] if option in GRAPHS else []
+    rows += ["dataset=mutag"] if option == "gin" else []
     path += [beside[option]] if option in beside else []
     run = config(f"{group}={option}", *path, *rows)
     assert dataclasses.is_dataclass(getattr(run, group))

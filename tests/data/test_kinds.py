@@ -7,9 +7,13 @@ from sklearn.preprocessing import StandardScaler
 
 from mixbench import data
 from mixbench.data import Split
-from mixbench.data.kinds import KINDS, kind
+from mixbench.data.kinds import KINDS, called, kind
 from mixbench.errors import DataError
 from mixbench.schema.examples import Dataset
+from mixbench.schema.graphs import GRAPHS, as_fold
+from mixbench.schema.specs import SPECS
+from mixbench.schema.speech import SPEECH
+from mixbench.schema.tables import TABLES
 
 
 @pytest.fixture
@@ -62,8 +66,14 @@ def test_a_single_row_is_a_batch_of_one() -> None:
     assert kind("row").fitting([1, 2, 3, 4], (4,), "float32", "").shape == (1, 4)
 
 
+def test_inputs_are_called_by_their_kind_but_for_clips() -> None:
+    """By hand: spectrograms are images to a network."""
+    specs = SPECS["digits"], TABLES["iris"], as_fold(GRAPHS["mutag"]), SPEECH
+    assert [called(spec) for spec in specs] == ["images", "rows", "graphs", "clips"]
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_has_what_the_seam_asks_for(name: str) -> None:
     """The names in the protocol, of each module."""
-    for part in ("NOUN", "normalisation", "in_training", "examples", "fitting", "words"):
+    for part in ("NOUN", "normalisation", "blend", "placed", "in_training", "examples", "fitting", "words"):
         assert hasattr(kind(name), part)

@@ -166,7 +166,7 @@ def test_what_is_damaged_is_named(clips: Path, tmp_path: Path, how: str) -> None
 def test_networks_for_other_inputs_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"model\.name=lenet: is made for spectrograms of 161x101; inputs of digits have 8x8",
+        match=r"model=lenet: is made for spectrograms of 161x101; inputs of digits have 8x8",
     ):
         compose(["model=lenet"])
     with pytest.raises(ConfigError, match=r"model\.depth=16: a VGG for spectrograms has depth 11 or 13"):

@@ -80,3 +80,18 @@ def test_networks_refuse_the_other_kind() -> None:
         compose(["dataset=iris"])
     with pytest.raises(ConfigError, match=r"model=mlp: takes inputs of kind row.*Allowed: .*mobilenet"):
         compose(["model=mlp"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (["model=wrn16_4"], "wrn16_4"),
+        (["model=wrn28_10", "model.depth=16", "model.width=4"], "wrn16_4"),
+        (["model=wrn16_4", "model.depth=22"], "wrn"),
+        (["model=small_cnn", "model.stem_stride=2"], "small_cnn"),
+    ],
+)
+def test_a_message_names_the_option_that_was_given(changes: list[str], name: str) -> None:
+    """By hand; where no option has these values it is the family."""
+    with pytest.raises(ConfigError, match=rf"^model={name}: takes inputs"):
+        compose(["dataset=iris", *changes])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -33,6 +33,7 @@ class MaskMix:
     """
 
     uses_model: ClassVar[bool] = False
+    uses_blend: ClassVar[bool] = False
 
     def __init__(
         self, num_classes: int, *, pairing: str = "randperm", per_sample: bool = False, prob: float = 1.0
@@ -117,6 +118,9 @@ class MaskMix:
         """(B, K) float32 targets: weight `own` (B,) or (1,) on the own label, the rest on the partner's."""
         target = one_hot(labels, self.num_classes)
         return torch.lerp(target[partners], target, own.to(target.dtype)[:, None])
+
+
+Blend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def blend(images: Tensor, mask: Tensor, partners: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class ManifoldMixup(Mixup):
     """
 
     uses_model: ClassVar[bool] = True
+    uses_blend: ClassVar[bool] = False
 
     def __init__(
         self, num_classes: int, alpha: float = 2.0, *, model: nn.Module, stages: int = 2, **shared: Any

@@ -78,7 +78,15 @@ def configured(method: str, overrides: Sequence[str]) -> Train:
 
 
 def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
-    """`n` random inputs and labels in the shape of a data set: a step costs the same, and nothing is downloaded."""
+    """`n` random inputs and labels in the shape of a data set: a step costs the same, and nothing is downloaded.
+
+    Raises ConfigError for graphs.
+    """
+    if spec.kind == "graph":
+        raise ConfigError(
+            f"dataset={spec.name}: a step is measured on made-up inputs, and graphs, which are of all sizes, cannot be"
+            " made up at the cost of real ones; allowed: images, rows."
+        )
     generator = np.random.default_rng(0)
 
     def split(size: int) -> Split:

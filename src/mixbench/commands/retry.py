@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     tell_left_out(folders, runs)
     if not runs.empty:
         runs = query(runs, arguments.conditions)
-        runs = runs[runs["state"].isin(("failed", "interrupted"))]
+        runs = runs[runs["state"].isin(("failed", "not begun", "interrupted"))]
     if runs.empty:
         print(f"nothing to retry below {arguments.output_dir}")
         return 0

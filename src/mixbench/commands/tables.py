@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mixbench import data
+from mixbench.errors import MixbenchError
 from mixbench.machine.output import printable
 from mixbench.papers.cells import plan
 from mixbench.papers.execute import counts, unfinished
@@ -31,7 +32,11 @@ def main(argv: list[str]) -> int:
     extra = [f"output_dir={arguments.output_dir}"] if arguments.output_dir else []
     for key in names():
         spec = load(key)
-        planned = plan(spec, extra=extra)
+        try:
+            planned = plan(spec, extra=extra)
+        except MixbenchError as error:  # of data that lie here, and are not those of the table
+            print(printable(f"{key:18} {spec.title}\n{'':18} cannot be run here: {error}"))
+            continue
         waits = f"; needs {spec.needs}" if spec.needs else ""
         print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {counts(planned)}{waits}")
         for what in dict.fromkeys(what for run in unfinished(planned) for what in _lacking(run.config)):

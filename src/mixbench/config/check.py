@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mixbench.config.options import options
+from mixbench.config.options import given, options
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once, remembered_of
 from mixbench.inventory.arithmetic import precision
 from mixbench.inventory.weights import look
+from mixbench.schema.augment import NUMBERS
 from mixbench.schema.examples import Dataset
 from mixbench.schema.knob import MISSING, check
 from mixbench.schema.model import min_image_size
@@ -123,17 +124,22 @@ def _kind_problems(run: Train, spec: DataSpec) -> Iterator[str]:
     """Options that do not take the kind of inputs that the data set has."""
     for group in ("model", "augment", "regularizer"):
         option = getattr(run, group)
-        kinds = getattr(option, "kinds", None)  # None: any
+        kinds = _kinds(group, option)
         if kinds is not None and spec.kind not in kinds:
             yield (
-                f"{group}={option.name}: takes inputs of kind {' or '.join(kinds)}; those of {spec.name} are of kind"
-                f" {spec.kind}. Allowed: {', '.join(_taking(group, spec.kind))}."
+                f"{group}={given(group, option)}: takes inputs of kind {' or '.join(kinds)}; those of {spec.name} are"
+                f" of kind {spec.kind}. Allowed: {', '.join(_taking(group, spec.kind))}."
             )
+
+
+def _kinds(group: str, option: Any) -> Sequence[str] | None:
+    """The kinds of inputs that an option takes; None: any."""
+    return getattr(option, "kinds", None) or (NUMBERS if group == "augment" else None)
 
 
 def _taking(group: str, kind: str) -> list[str]:
     """The options of a group that take inputs of a kind."""
-    every = {option.name: getattr(option.schema, "kinds", None) for option in options(group)}
+    every = {option.name: _kinds(group, option.schema) for option in options(group)}
     return [name for name, kinds in every.items() if kinds is None or kind in kinds]
 
 
@@ -162,10 +168,10 @@ def size_problems(run: Train, spec: DataSpec) -> Iterator[str]:
     yield from _batch_problems(run, spec, getattr(dataset, "train_size", None) or spec.train_size - held_out)
     if spec.kind == "image" and (image := min(spec.shape[:2])) < (least := min_image_size(run.model)):
         stride = getattr(run.model, "stem_stride", None)
-        given = "" if stride is None else f" with model.stem_stride={stride}"
+        stem = "" if stride is None else f" with model.stem_stride={stride}"
         yield (
-            f"model.name={run.model.name}: needs images of at least {least} pixels{given}; those of {spec.name} have"
-            f" {image}."
+            f"model={given('model', run.model)}: needs images of at least {least} pixels{stem}; those of {spec.name}"
+            f" have {image}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from dataclasses import dataclass
@@ -58,6 +59,14 @@ def _option(group: str, name: str, text: str) -> Option:
     assert isinstance(values, dict)
     ordered = {str(key): values[key] for key in dict.fromkeys([*file, *values])}
     return Option(group, name, text, schema, ordered)
+
+
+def given(group: str, option: Any) -> str:
+    """The choice that gives this option, "wrn16_4" for a `wrn` of that depth and width; without one, its own name."""
+    alike = [found for found in options(group) if found.schema is type(option)]
+    values = dataclasses.asdict(option)
+    named = [found.name for found in alike if len(alike) == 1 or found.values == values]
+    return named[0] if named else str(option.name)
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from mixbench.config.check import size_problems
+from mixbench.config.options import given
 from mixbench.errors import ConfigError
 from mixbench.inventory.prepared import sizes
 from mixbench.schema.model import last_side
@@ -39,24 +40,24 @@ def _lone_images(run: Train, spec: DataSpec) -> Iterator[str]:
     examples = getattr(run.dataset, "train_size", None) or spec.train_size - run.dataset.held_out()
     parts = run.devices * run.accumulate
     why = (
-        f"the last stage of model={run.model.name} has one pixel for images of {spec.shape[0]}x{spec.shape[1]}, and"
-        " BatchNorm needs two values of each channel"
+        f"the last stage of model={given('model', run.model)} has one pixel for images of"
+        f" {spec.shape[0]}x{spec.shape[1]}, and BatchNorm needs two values of each channel"
     )
     batches = {"batch_size": min(run.batch_size, examples)}
     if not run.drop_last and examples % run.batch_size:
         batches["drop_last"] = examples % run.batch_size
     for key, images in batches.items():
-        given = f"batch_size={run.batch_size}" if key == "batch_size" else "drop_last=false"
+        set_by = f"batch_size={run.batch_size}" if key == "batch_size" else "drop_last=false"
         seen = images // parts
         if seen == 1:
             cut = f", cut into {parts} parts (devices={run.devices}, accumulate={run.accumulate})" * (
                 parts > 1
             )
-            yield f"{given}: is a batch of {images} images{cut}: {why}; allowed: two images in every part."
+            yield f"{set_by}: is a batch of {images} images{cut}: {why}; allowed: two images in every part."
             return
         if getattr(run.opt, "compute", "") == "subset" and max(1, round(run.opt.gamma * seen)) == 1:
             yield (
-                f"opt.gamma={run.opt.gamma:g}: keeps one of {seen} images ({given}): {why}; allowed:"
+                f"opt.gamma={run.opt.gamma:g}: keeps one of {seen} images ({set_by}): {why}; allowed:"
                 " opt.compute=masked, a larger batch or share."
             )
             return

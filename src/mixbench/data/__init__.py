@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mixbench.data.splits import Split, Splits, cut
 from mixbench.errors import DataError
 from mixbench.inventory.paths import data_dir as resolve_data_dir
+from mixbench.schema.graphs import GRAPHS
 from mixbench.schema.published import PUBLISHED
 from mixbench.schema.specs import SPECS, DataSpec, find
 from mixbench.schema.tables import TABLES
@@ -23,6 +24,7 @@ from mixbench.schema.tables import TABLES
 if TYPE_CHECKING:  # listing data sets needs neither NumPy nor torch
     import torch
 
+    from mixbench.data.kinds import Kind
     from mixbench.data.store.cache import Arrays
     from mixbench.seams import Examples
 
@@ -64,10 +66,8 @@ def checksums(options: Any, data_dir: DataDir) -> Mapping[str, str]:
     Empty where only loading tells: of a set that is not prepared, and of one whose loader comes from a plugin. Raises
     DataError where the note is unreadable.
     """
-    if options.name == "speech_commands":
-        from mixbench.data.speech import listing
-
-        return listing(options, data_dir)
+    if options.name in NOTED:
+        return NOTED[options.name](options, data_dir)
     if options.name not in PUBLISHED:
         content = getattr(options, "content", None)
         return {"content": content} if content else {}
@@ -152,6 +152,24 @@ def _speech(options: Any, data_dir: DataDir) -> Splits:
     return load_speech(options, data_dir)
 
 
+def _graphs(options: Any, data_dir: DataDir) -> Splits:
+    from mixbench.data.graphs import load_graphs
+
+    return load_graphs(options, data_dir)
+
+
+def _clips_listed(options: Any, data_dir: DataDir) -> Mapping[str, str]:
+    from mixbench.data.speech import listing
+
+    return listing(options, data_dir)
+
+
+def _graphs_noted(options: Any, data_dir: DataDir) -> Mapping[str, str]:
+    from mixbench.data.store.graphs import noted
+
+    return noted(resolve_data_dir(data_dir), options.graphs())
+
+
 # By the name of the option. A loader takes the option and the data folder (None: as in `paths.data_dir`).
 LOADERS: dict[str, Loader] = {
     **dict.fromkeys(SPECS, _published),
@@ -159,9 +177,15 @@ LOADERS: dict[str, Loader] = {
     "folder": _folder,
     "shards": _folder,
     "arrays": _arrays_file,
+    **dict.fromkeys(GRAPHS, _graphs),
     "speech_commands": _speech,
     "imagenet": _imagenet,
     "imagenet100": _imagenet,
+}
+# The `checksums` of options that keep a note of them elsewhere than published arrays do.
+NOTED: dict[str, Callable[[Any, DataDir], Mapping[str, str]]] = {
+    "speech_commands": _clips_listed,
+    **dict.fromkeys(GRAPHS, _graphs_noted),
 }
 
 
@@ -174,15 +198,13 @@ def of_option(options: Any, data_dir: DataDir, device: torch.device, loader: Loa
     splits = (loader or LOADERS[options.name])(options, data_dir)
     if not splits.sha256:
         splits = dataclasses.replace(splits, sha256=_summed(splits))
-    if options.name == "speech_commands":
-        from mixbench.data.spectrograms import transformed
+    return _kind(splits.spec.kind).placed(splits, options, device, resolve_data_dir(data_dir))
 
-        return transformed(splits, device)
-    if not hasattr(options, "stream"):
-        return splits
-    from mixbench.data.place import placed
 
-    return placed(splits, options, device, resolve_data_dir(data_dir))
+def _kind(name: str) -> Kind:
+    from mixbench.data.kinds import kind  # which imports torch
+
+    return kind(name)
 
 
 def _summed(splits: Splits) -> dict[str, str]:
@@ -203,6 +225,4 @@ def _summed(splits: Splits) -> dict[str, str]:
 
 def examples(split: Split, kind: str = "image", **how: Any) -> Examples:
     """One part of a set as batches on a device. `how` are the keyword arguments of the kind's own `examples`."""
-    from mixbench.data.kinds import kind as of
-
-    return of(kind).examples(split, **how)
+    return _kind(kind).examples(split, **how)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixbench.data.kept import Kept
 from mixbench.data.statistics import total
 from mixbench.seams import Fed
 
@@ -94,7 +95,7 @@ def _gather(padded: Tensor, indices: Tensor, rows: Tensor, columns: Tensor) -> T
     return flat.view(*pixels.shape, channels)
 
 
-class ImageSet(Pixels):
+class ImageSet(Kept, Pixels):
     """Images and labels on one device, as normalised batches with or without the base augmentation (see `Pixels`).
 
     Moves `images` (N, H, W, C), uint8 or float32, and `labels` int64 (N,) to the device. Raises ValueError if shapes or
@@ -142,14 +143,6 @@ class ImageSet(Pixels):
         self._padded = padded.to(device)
         self.images = self._padded[:, inside[0], inside[1]]
         self.labels = torch.tensor(labels, dtype=torch.int64, device=device)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def feed(self, order: Sequence[Tensor], first: int = 0, seed: int | None = None) -> Iterator[Fed]:
-        """The indices of each batch from number `first` on, moved to the device at once; nothing is drawn here."""
-        for indices in torch.cat([*order]).to(self.device).split([len(batch) for batch in order])[first:]:
-            yield (indices,)
 
     def batch(self, fed: Fed, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) in `dtype` and labels int64 (B,) of the examples `fed`, indices int64 (B,).

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixbench.data.kept import Kept
 from mixbench.seams import Fed
 
 
-class RowSet:
+class RowSet(Kept):
     """Rows and labels on one device; a batch is picked from the rows, which are normalised once.
 
     `rows` float32 (N, D) without NaN, `labels` int64 (N,); `mean` and `std` have one number for each of the D columns.
@@ -39,14 +40,6 @@ class RowSet:
         self.device = torch.device(device)
         self.rows = torch.from_numpy(normalised.astype(np.float32)).to(device)
         self.labels = torch.tensor(labels, dtype=torch.int64, device=device)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def feed(self, order: Sequence[Tensor], first: int = 0, seed: int | None = None) -> Iterator[Fed]:
-        """The indices of each batch from number `first` on, moved to the device at once."""
-        for indices in torch.cat([*order]).to(self.device).split([len(batch) for batch in order])[first:]:
-            yield (indices,)
 
     def batch(self, fed: Fed, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Rows (B, D) float32 and labels int64 (B,) of the examples `fed`, indices int64 (B,). Nothing is drawn."""

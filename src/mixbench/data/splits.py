@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the config schema should not have to import NumPy
 
 
 class Split(NamedTuple):
-    """Inputs (N, *spec.shape), and labels int64 (N,).
+    """Inputs (N, *spec.shape), of graphs (N, spec.shape[0]), and labels int64 (N,).
 
     Images are uint8 or float32: an array, possibly a read-only memory map, or pictures that are decoded where they are
     looked at.

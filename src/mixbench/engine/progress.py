@@ -13,7 +13,7 @@ REFRESH_SECONDS = 0.5  # reading the loss waits for the device; twice a second c
 
 
 class Progress:
-    """One bar for the run (epochs) and one for the epoch (steps, loss, accuracy, images/s), on stderr.
+    """One bar for the run (epochs) and one for the epoch (steps, loss, accuracy, examples/s), on stderr.
 
     Silent where stderr is no terminal or `shown` is false; the loop then never reads the device for it.
     """
@@ -50,7 +50,7 @@ class Progress:
             weighted, _, count = sums.tolist()
             rate = (self.epoch.format_dict["rate"] or 0) * self.batch_size
             self.epoch.set_postfix_str(
-                f"loss {loss.item():.3f}, acc {100 * weighted / count:.1f} %, {rate:.0f} images/s"
+                f"loss {loss.item():.3f}, acc {100 * weighted / count:.1f} %, {rate:.0f} examples/s"
             )
 
     def end_epoch(self, test_acc: float) -> None:

@@ -1,5 +1,5 @@
 """Networks for small images, photographs, spectrograms and table rows, as nn.Sequential with the children stem, stage1,
-..., head; those for rows have no stem.
+..., head; those for rows have no stem. Those for graphs are a module of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import nn
 
 from mixbench.models.mlp import mlp
 from mixbench.models.mobilenet import mobilenet
+from mixbench.models.packed import packed_gin
 from mixbench.models.photographs import bottleneck_resnet, coatnet, vit
 from mixbench.models.preactivation import preactresnet, wrn
 from mixbench.models.resnet import cifar_resnet, resnet18
@@ -24,6 +25,7 @@ __all__ = [
     "lenet",
     "mlp",
     "mobilenet",
+    "packed_gin",
     "preactresnet",
     "resnet18",
     "small_cnn",
@@ -32,8 +34,8 @@ __all__ = [
     "wrn",
 ]
 
-# name: builder(in_channels, num_classes, **knobs); the channels of rows are their columns
-MODELS: dict[str, Callable[..., nn.Sequential]] = {
+# name: builder(in_channels, num_classes, **knobs); for rows of so many columns, for graphs of so many features of nodes
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn": wrn,
     "resnet18": resnet18,
     "cifar_resnet": cifar_resnet,
@@ -46,4 +48,5 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "vgg": vgg,
     "coatnet": coatnet,
     "mlp": mlp,
+    "gin": packed_gin,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class GIN(nn.Module):
         self, in_features: int, num_classes: int, *, width: int = 32, layers: int = 5, dropout: float = 0.5
     ) -> None:
         super().__init__()
+        self.in_features = in_features
         GINConv, self.pool = _geometric()
         self.convs, self.norms, sides = nn.ModuleList(), nn.ModuleList(), [in_features]
         for _ in range(layers - 1):
@@ -76,7 +78,9 @@ class GIN(nn.Module):
 def _geometric() -> tuple[Any, Any]:
     """GINConv and the sum pooling of PyTorch Geometric."""
     try:
-        from torch_geometric.nn import GINConv, global_add_pool
+        with warnings.catch_warnings():  # of torch, about what it will do away with
+            warnings.simplefilter("ignore", FutureWarning)
+            from torch_geometric.nn import GINConv, global_add_pool
     except ImportError as error:
         raise ConfigError(
             f"model=gin: needs PyTorch Geometric ({error}); `pip install 'mixbench[graphs]'` installs it."

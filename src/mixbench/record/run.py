@@ -44,6 +44,11 @@ class SavedRun:
         return self.summary.get("state", "missing")
 
     @property
+    def standing(self) -> str:
+        """The state; of a run that failed before its first step, "not begun"."""
+        return "not begun" if self.state == "failed" and self.summary.get("begun") is False else self.state
+
+    @property
     def error(self) -> str:
         """Why the run stopped, or what is wrong with its summary; empty where all is well."""
         return str(self.summary.get("error") or "")

@@ -199,7 +199,9 @@ SUMMARY: dict[str, Check] = {
     "history": listing(mapping(anything)),
     "kept": mapping(whole(0)),
     "changed_since_start": listing(text),
-    **dict.fromkeys(("id", "dataset", "model", "method", "started", "ended", "launch", "data_note"), text),
+    **dict.fromkeys(
+        ("id", "dataset", "model", "method", "started", "ended", "launch", "data_note", "unit"), text
+    ),
     **dict.fromkeys(("train_seconds", "eval_seconds", "images_per_second", "peak_memory_bytes"), amount),
 }
 _summary = mapping(anything, SUMMARY)

@@ -18,14 +18,18 @@ GAPS = {
 }
 
 
-def totals(rows: Sequence[Row], images_per_epoch: int) -> dict[str, Any]:
-    """Selections and times of a run, training and evaluation apart, in seconds; throughput in images/s."""
+def totals(rows: Sequence[Row], per_epoch: int, unit: str = "images") -> dict[str, Any]:
+    """Selections and times of a run, training and evaluation apart, in seconds; throughput in examples/s.
+
+    `unit` is what the `per_epoch` examples of an epoch are called, in the plural.
+    """
     train_seconds = sum(row["train_seconds"] for row in rows)
     return {
         "selections": selections(rows),
+        "unit": unit,
         "train_seconds": train_seconds,
         "eval_seconds": sum(row["eval_seconds"] for row in rows),
-        "images_per_second": images_per_epoch * len(rows) / train_seconds if train_seconds else math.nan,
+        "images_per_second": per_epoch * len(rows) / train_seconds if train_seconds else math.nan,
     }
 
 
@@ -60,7 +64,8 @@ def table(summary: dict[str, Any], directory: Path) -> str:
     lines += [
         "Test_Acc in %; Gap = Test_Acc - train accuracy, in points; best_test is chosen on the test set.",
         f"time    train {train} s, evaluation {evaluation} s;"
-        f" {_known(summary.get('images_per_second'), '.0f')} training images/s",
+        f" {_known(summary.get('images_per_second'), '.0f')} training"
+        f" {summary.get('unit', 'examples')}/s",
         f"memory  {peak}",
         f"run     {directory}",
     ]

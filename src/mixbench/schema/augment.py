@@ -8,6 +8,9 @@ from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from mixbench.schema.knob import knob
+from mixbench.schema.model import label
+
+NUMBERS = ("image", "row")
 
 
 @dataclass
@@ -17,8 +20,9 @@ class NoMix:
     Source: empirical risk minimization, the "Vanilla" rows of the papers.
     """
 
-    # Of the inputs that it takes, as a data set names its own; None: any. The same in all schemas here.
-    kinds: ClassVar[tuple[str, ...] | None] = None
+    # Of the inputs that it takes, as a data set names its own; None: all that are numbers, which may be added. The same
+    # in all schemas here.
+    kinds: ClassVar[tuple[str, ...] | None] = (*NUMBERS, "graph")
     name: str = "none"
 
 
@@ -53,7 +57,7 @@ class Mixup(BetaMix):
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
 
-    kinds: ClassVar[tuple[str, ...] | None] = None
+    kinds: ClassVar[tuple[str, ...] | None] = (*NUMBERS, "graph")
     name: str = "mixup"
 
 
@@ -153,13 +157,14 @@ class ManifoldMixup(Mixup):
     Source: Verma et al., Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019.
     """
 
+    kinds: ClassVar[tuple[str, ...] | None] = NUMBERS
     name: str = "manifold_mixup"
     stages: int = knob("deepest stage whose output may be mixed; 0: only the input", at_least=0, at_most=1000)
 
     def conflicts(self, run: Any) -> Iterator[str]:
         most = getattr(run.model, "num_stages", None)
         if most is not None and self.stages > most:
-            yield f"augment.stages={self.stages}: model={run.model.name} has {most} stages; allowed: 0 to {most}."
+            yield f"augment.stages={self.stages}: model={label(run.model)} has {most} stages; allowed: 0 to {most}."
         reason = "manifold_mixup needs every batch whole and alone in a forward"
         if getattr(run.regularizer, "forward", "") == "batched":
             yield f"regularizer.forward=batched: {reason}; allowed here: separate."

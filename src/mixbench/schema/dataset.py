@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mixbench.schema.examples import ImageDataset
+from mixbench.schema.graphs import GraphFold
 from mixbench.schema.imagenet import ImageNet
 from mixbench.schema.knob import knob
 from mixbench.schema.own import Arrays, Folder, Shards
@@ -50,4 +51,5 @@ OPTIONS: dict[str, type] = {
     "imagenet": ImageNet,
     "speech_commands": SpeechCommands,
     "table": Table,
+    "graphs": GraphFold,
 }

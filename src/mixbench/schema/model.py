@@ -268,6 +268,37 @@ class MLP(Model):
 
 
 @dataclass
+class GIN(Model):
+    """Graph isomorphism network: sums over neighbours, and a readout of every layer.
+
+    Source: Xu, Hu, Leskovec, Jegelka, How Powerful are Graph Neural Networks?, ICLR 2019; PyTorch Geometric's GINConv.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("graph",)
+    short: ClassVar[str] = "gin{0.layers}x{0.width}"
+
+    name: str = "gin"
+    width: int = knob("units of each convolution", at_least=1, at_most=100_000)
+    layers: int = knob("representations, the input's included", at_least=1, at_most=1000)
+    dropout: float = knob("share of each layer's scores that are dropped in training", at_least=0, below=1)
+
+    def lacking(self) -> str:
+        """What has to be installed for it; empty where it is."""
+        here = importlib.util.find_spec("torch_geometric") is not None
+        return "" if here else f"PyTorch Geometric, for model={label(self)} (pip install 'mixbench[graphs]')"
+
+    def conflicts(self, run: Any) -> Iterator[str]:
+        """What does not go together with the rest of the run."""
+        if run.compile:
+            yield "compile=true: model=gin computes with graphs of every size; allowed here: false."
+        if getattr(run.regularizer, "variant", "") == "exact":
+            yield (
+                "regularizer.variant=exact: differentiates by the input, which a graph does not allow; allowed with"
+                " model=gin: paper, official."
+            )
+
+
+@dataclass
 class OfSpectrograms(Model):
     """A network whose linear layers are made for spectrograms of 161x101."""
 
@@ -279,7 +310,7 @@ class OfSpectrograms(Model):
             return
         if spec is not None and spec.kind == "image" and tuple(spec.shape[:2]) != (161, 101):
             shape = "x".join(map(str, spec.shape[:2]))
-            yield f"model.name={self.name}: is made for spectrograms of 161x101; inputs of {spec.name} have {shape}."
+            yield f"model={label(self)}: is made for spectrograms of 161x101; inputs of {spec.name} have {shape}."
 
 
 @dataclass
@@ -325,6 +356,7 @@ OPTIONS: dict[str, type] = {
     "lenet": LeNet,
     "vgg": VGG,
     "mlp": MLP,
+    "gin": GIN,
 }
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
 
+# What the last number of an input's shape counts.
+LAST = {"image": "channels", "row": "columns", "graph": "features of nodes"}
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -38,10 +40,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """One data set. `kind` says what an input is, `shape` its shape: (height, width, channels) for kind "image".
+    """One data set. `kind` says what an input is, `shape` its shape: (height, width, channels) for kind "image",
+    (columns,) for "row"; for "graph" how many numbers one is packed into, and how many features of nodes there are.
 
     `host` is the address below which the archives lie. `classes` holds the names of the labels 0, 1, ..., where they
-    are kept here. `arrays` names what is kept of a prepared set.
+    are kept here, `noun` what its inputs are called where it is not what those of their kind are. `arrays` names what
+    is kept of a prepared set.
     """
 
     name: str
@@ -53,6 +57,7 @@ class DataSpec:
     shape: tuple[int, ...]
     labels: str
     kind: str = "image"
+    noun: str = ""
     classes: tuple[str, ...] = ()
     trap: str = ""
     host: str = ""

@@ -27,6 +27,7 @@ SPEECH = DataSpec(
     train_size=57_886,
     test_size=6_835,
     shape=(BINS, FRAMES, 1),
+    noun="clips",
     labels="position of the word in alphabetical order",
     trap="test and validation part by the published lists; _background_noise_ is not used",
     host="http://download.tensorflow.org/data/",

@@ -49,9 +49,8 @@ def frame_of(runs: Iterable[SavedRun], select: str = "last") -> pd.DataFrame:
 def _row(run: SavedRun, select: str) -> dict[str, Any]:
     # The folder's names for data set and model come last: `model` is wrn16_4 there, wrn in the config.
     # Its times are the whole run's, while those among the metrics are one epoch's.
-    named = {"id": run.id, "state": run.state} | {
-        key: run.summary[key] for key in (*RUN, *COST) if key in run.summary
-    }
+    named = {"id": run.id} | {key: run.summary[key] for key in (*RUN, *COST) if key in run.summary}
+    named["state"] = run.standing
     return {**run.values, **run.selections.get(select, {}), **named, "dir": str(run.directory)}
 
 

@@ -99,17 +99,18 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
     regularizer = member("regularizer", config.regularizer.name)
+    blend_too = {"blend": of.blend} if getattr(augment, "uses_blend", False) else {}
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
         model=model,
-        augment=augment(splits.spec.num_classes, **model_too, **knobs(config.augment)),
+        augment=augment(splits.spec.num_classes, **model_too, **blend_too, **knobs(config.augment)),
         objective=regularizer(**mean_too, **knobs(config.regularizer)),
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         # A ratio for each example: one for each batch of 128 alone spreads train_acc_mixed by 0.7 points over the 391
         # batches of CIFAR-10, and by 3.3 over 20 batches.
-        mixup=Mixup(splits.spec.num_classes, alpha=1.0, per_sample=True),
+        mixup=Mixup(splits.spec.num_classes, alpha=1.0, per_sample=True, blend=of.blend),
         metrics=TrainMetrics(batch_sizes(len(train_set), config.batch_size, config.drop_last), device, ranks),
         train=train_set,
         test=examples(splits.test),
@@ -148,8 +149,9 @@ def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Modu
         "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
         f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
+        f"dataset={config.dataset.name}: graphs are of all sizes": config.dataset.spec().kind == "graph",
         # A second pass is to have the first one's masks, and a recording cannot go back to them.
-        f"model={config.model.name} has dropout": any(
+        f"model={label(config.model)} has dropout": any(
             isinstance(m, _DropoutNd) and m.p for m in model.modules()
         ),
     }

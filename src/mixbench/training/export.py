@@ -69,7 +69,7 @@ def export(run: LoadedRun, form: str, path: Path | None = None) -> Exported:
 
     Before it is put in place it is loaded again and compared with the original on 100 images. Raises MixbenchError, and
     leaves nothing, where they differ by more than rounding or torch cannot export the network; ConfigError where a
-    package is missing; OutputError; and as `LoadedRun.model` does.
+    package is missing, and for graphs; OutputError; and as `LoadedRun.model` does.
     """
     missing = [name for name in ONNX if find_spec(name) is None]
     if form == "onnx" and missing:
@@ -77,6 +77,11 @@ def export(run: LoadedRun, form: str, path: Path | None = None) -> Exported:
             f"--format onnx: needs {', '.join(missing)}; install them with: pip install 'mixbench[onnx]'"
         )
     about = run.description
+    if about.kind == "graph":
+        raise ConfigError(
+            f"{run.directory}: has graphs as inputs, of all sizes, which no exporter of torch follows;"
+            " mixbench.load_run(DIRECTORY).model() is the network, model.safetensors holds its weights."
+        )
     model = run.model()
     original = FromPixels(model, about).eval()
     images, which = _images(run)

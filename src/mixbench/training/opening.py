@@ -8,7 +8,7 @@ import torch
 
 from mixbench.config.changes import changes
 from mixbench.data import Splits
-from mixbench.data.kinds import kind
+from mixbench.data.kinds import called, kind
 from mixbench.engine.loop import Loop
 from mixbench.machine.devices import device_title, precision_hint
 from mixbench.schema.methods import known_as
@@ -23,7 +23,7 @@ def first_lines(
     config: Train, splits: Splits, loop: Loop, device: torch.device, reason: str
 ) -> Iterator[str]:
     """What a run says before it trains. `reason` is why this device was chosen."""
-    noun = kind(splits.spec.kind).NOUN
+    noun = called(splits.spec)
     yield f"method   {_method(config)}"
     yield f"values   {' '.join(f'{key}={_written(value)}' for key, value in changes(config).items())}"
     yield f"data     {_data(config, splits, loop.train)}"

@@ -266,6 +266,10 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
         stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
         message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
         summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
+        if (
+            "history" not in summary
+        ):  # of the data and the machine, which it has once all is there to train with
+            summary["begun"] = False
         with contextlib.suppress(OutputError, ClaimLost):  # a full disk is the error being reported
             record.write_summary(summary)
         if isinstance(error, OutputError):

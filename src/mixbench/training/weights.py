@@ -18,7 +18,7 @@ from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.files import read_bounded
 from mixbench.record import checksum
 from mixbench.record.run import WEIGHTS, SavedRun
-from mixbench.schema.specs import DataSpec
+from mixbench.schema.specs import LAST, DataSpec
 from mixbench.schema.train import Train
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def initial(config: Train) -> bytes:
     spec = config.dataset.spec()
     theirs = about.model["name"], about.kind, len(about.class_names), about.shape[-1]
     ours = config.model.name, spec.kind, spec.num_classes, spec.shape[-1]
-    last = "channels" if spec.kind == "image" else "columns"
+    last = LAST[spec.kind]
     for what, there, here in zip(("the network", "inputs", "classes", last), theirs, ours, strict=True):
         if there != here:
             raise ConfigError(f"init_from={path}: does not fit; {what}: {there} there, {here} in this run.")

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mixbench.data.splits import Split, Splits
+from mixbench.schema.specs import DataSpec
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from mixbench.seams import Examples
 
-KINDS = {"image": "mixbench.data.kinds.image", "row": "mixbench.data.kinds.row"}
+KINDS = {name: f"mixbench.data.kinds.{name}" for name in ("image", "row", "graph")}
 
 
 class Kind(Protocol):
@@ -25,6 +28,20 @@ class Kind(Protocol):
 
     NOUN: str
     """What inputs of this kind are called, in the plural."""
+
+    def blend(self, inputs: Tensor, weight: Tensor, partners: Tensor) -> Tensor:
+        """Inputs (B, ...) mixed with their partners, indices (B,), as Mixup mixes this kind.
+
+        `weight`, of shape (B, 1, ...) or (1, 1, ...), is that of the own input.
+        """
+        ...
+
+    def placed(self, splits: Splits, options: Any, device: torch.device, root: Path) -> Splits:
+        """The loaded set as it is trained on: computed on a device, decoded below the data folder `root`, or as it is.
+
+        Raises DataError for an input that cannot be.
+        """
+        ...
 
     def normalisation(self, options: Any, train: Split) -> tuple[list[float], list[float]]:
         """Mean and standard deviation, for each number of an input's last axis: the config's, else those of the
@@ -60,6 +77,11 @@ class Kind(Protocol):
     def words(self, options: Any, splits: Splits, train: Examples) -> tuple[str, str, Iterator[str]]:
         """What the inputs are, what is done to them before they are mixed, and further lines on how they are kept."""
         ...
+
+
+def called(spec: DataSpec) -> str:
+    """What the inputs of a data set are called, in the plural."""
+    return spec.noun or kind(spec.kind).NOUN
 
 
 def kind(name: str) -> Kind:

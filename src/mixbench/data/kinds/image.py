@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mixbench.augment import base as augment
 from mixbench.data.images import ImageSet, Pixels
+from mixbench.data.speech import Clips
 from mixbench.data.splits import Split, Splits
 from mixbench.data.statistics import channel_statistics
 from mixbench.data.stream import StreamedImages
@@ -17,6 +21,7 @@ from mixbench.machine.ranks import Ranks
 from mixbench.seams import Examples
 
 NOUN = "images"
+blend = augment.blend
 
 
 def normalisation(options: Any, train: Split) -> tuple[list[float], list[float]]:
@@ -24,6 +29,19 @@ def normalisation(options: Any, train: Split) -> tuple[list[float], list[float]]
     if options.mean is not None:
         return options.mean, options.std
     return channel_statistics(train.inputs)
+
+
+def placed(splits: Splits, options: Any, device: torch.device, root: Path) -> Splits:
+    """Clips as spectrograms; pictures decoded, or left where they are read for every batch."""
+    if isinstance(splits.train.inputs, Clips):
+        from mixbench.data.spectrograms import transformed
+
+        return transformed(splits, device)
+    if not hasattr(options, "stream"):
+        return splits
+    from mixbench.data.place import placed as kept_or_streamed
+
+    return kept_or_streamed(splits, options, device, root)
 
 
 def in_training(options: Any, splits: Splits) -> dict[str, Any]:

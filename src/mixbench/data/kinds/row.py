@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mixbench.augment import base as augment
 from mixbench.data.rows import RowSet
 from mixbench.data.splits import Split, Splits
 from mixbench.errors import DataError
 from mixbench.seams import Examples
 
 NOUN = "rows"
+blend = augment.blend
 
 
 def normalisation(options: Any, train: Split) -> tuple[list[float], list[float]]:
@@ -27,6 +31,11 @@ def normalisation(options: Any, train: Split) -> tuple[list[float], list[float]]
     fitted = StandardScaler().fit(rows)
     plain = np.isin(rows, (0, 1)).all(0)
     return np.where(plain, 0.0, fitted.mean_).tolist(), np.where(plain, 1.0, fitted.scale_).tolist()
+
+
+def placed(splits: Splits, options: Any, device: torch.device, root: Path) -> Splits:
+    """As they are."""
+    return splits
 
 
 def in_training(options: Any, splits: Splits) -> dict[str, Any]:

@@ -113,11 +113,7 @@ def verified(root: Path, spec: GraphSpec) -> str | None:
     with readable_errors(root):
         if not folder.exists():
             return None
-        try:
-            sums = json.loads((folder / "meta.json").read_text())["sha256"]
-            known = [(name, sums[name]) for name in members(spec)]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise _damaged(folder / "meta.json", f"unreadable ({error})", spec) from error
+        known = list(_sums(folder / "meta.json", spec).items())
         for name, expected in known:
             path = folder / name
             found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none, it is missing"
@@ -125,6 +121,26 @@ def verified(root: Path, spec: GraphSpec) -> str | None:
                 raise _damaged(path, f"SHA-256 is {found}, expected {expected}", spec)
     published = "the published one" if known[0][1] == spec.sha256 else "another than the one known here"
     return f"complete, as imported; {spec.file}.txt is {published}"
+
+
+def noted(root: Path, spec: GraphSpec) -> dict[str, str]:
+    """The SHA-256 of the text and, together, of the folds of a set, as noted when it was imported; empty where it is
+    not there. Raises DataError where the note is unreadable.
+    """
+    path = root / spec.name / "meta.json"
+    if not path.parent.exists():
+        return {}
+    text, *folds = (_sums(path, spec)[name] for name in members(spec))
+    return {spec.file: text, "folds": hashlib.sha256("\n".join(folds).encode()).hexdigest()}
+
+
+def _sums(path: Path, spec: GraphSpec) -> dict[str, str]:
+    """The checksum of each file, from meta.json."""
+    try:
+        sums = json.loads(path.read_text())["sha256"]
+        return {name: str(sums[name]) for name in members(spec)}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _damaged(path, f"unreadable ({error})", spec) from error
 
 
 def standing(root: Path, spec: GraphSpec) -> tuple[str, str]:
