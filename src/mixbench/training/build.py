@@ -25,6 +25,7 @@ from mixbench.losses import LOSSES
 from mixbench.machine.devices import autocast
 from mixbench.machine.memory import free_memory
 from mixbench.machine.ranks import ALONE, Ranks
+from mixbench.models.packed import Packed
 from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
@@ -149,7 +150,7 @@ def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Modu
         "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
         f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
-        f"dataset={config.dataset.name}: graphs are of all sizes": config.dataset.spec().kind == "graph",
+        "graphs are of all sizes": isinstance(model, Packed),
         # A second pass is to have the first one's masks, and a recording cannot go back to them.
         f"model={label(config.model)} has dropout": any(
             isinstance(m, _DropoutNd) and m.p for m in model.modules()
