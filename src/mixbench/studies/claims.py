@@ -117,6 +117,10 @@ def _judgement(claim: Claim, spec: Spec, numbers: pd.DataFrame | None) -> Judgem
         )
     if numbers is None:
         return Judgement(UNDECIDED, "not computed", f"Computed by `mixbench analyze {spec.key}`.")
+    if spec.left_out:  # a judge compares what the spec names, and would say something of nothing
+        return Judgement(
+            UNDECIDED, f"not judged: {'; '.join(spec.left_out)}", "Judged with all that the spec lists."
+        )
     found = judges[name](numbers, spec.parameters)
     assert found.verdict in VERDICTS
     return found

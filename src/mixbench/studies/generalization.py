@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +24,9 @@ DELTA = 0.05
 class Parameters:
     """Logistic regression on Gaussian examples whose labels are noisy; the informal theorem states nothing."""
 
-    sizes: list[int] = field(default_factory=lambda: [50, 100, 200, 400, 800])
+    sizes: list[int] = knob("examples of a sample", default=[50, 100, 200, 400, 800], at_least=2)
     samples: int = knob("samples of each size", default=200, at_least=20)
-    n: int = knob("numbers of a side of an example, an even number", default=4, at_least=2, at_most=8)
+    n: int = knob("numbers of a side of an example", default=4, choices=[2, 4, 6, 8])
     signal: float = knob("norm of theta*", default=3.0, above=0)
     limit: float = knob("largest norm of theta", default=30.0, above=0)
     steps: int = knob("steps of gradient descent", default=300, at_least=1)
