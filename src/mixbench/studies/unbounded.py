@@ -111,7 +111,6 @@ def beneficial(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f"{sum(better)} of three ways to treat the label, at this scale."
         if any(better)
         else f"Not at this scale: {sum(worse)} of three ways to treat the label are worse than an ordinary interval."
-        " It would take the paper's own setting, which it does not state."
     )
     return Judgement(
         CONFIRMED if any(better) else UNDECIDED,
