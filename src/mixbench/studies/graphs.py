@@ -174,9 +174,11 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
                 plots.append(
                     Panel(
                         f"{COLUMNS[name]}, {words}",
-                        "0 last epoch, 1 GIN's epoch, 2 best epoch of each fold",
+                        "epoch whose error counts",
                         "test error (%)",
                         lines,
+                        ticks=[0, 1, 2],
+                        named=["last", "best mean", "best by fold"],
                     )
                 )
     return plots
