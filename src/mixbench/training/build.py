@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mixbench import data
 from mixbench.augment import Mixup
+from mixbench.augment.base import blend
 from mixbench.data import Split, Splits
 from mixbench.data.kinds import kind
 from mixbench.data.order import batch_sizes, derived_seed
@@ -100,7 +101,8 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     validation = examples(splits.val) if splits.val is not None else None
     augment = member("augment", config.augment.name)
     regularizer = member("regularizer", config.regularizer.name)
-    blend_too = {"blend": of.blend} if getattr(augment, "uses_blend", False) else {}
+    own_blend = of.blend is not blend and getattr(augment, "uses_blend", False)
+    blend_too = {"blend": of.blend} if own_blend else {}
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
