@@ -150,9 +150,10 @@ def test_listing_imports_neither_torch_nor_scikit_learn(folder: Path) -> None:
 
 
 def test_every_set_has_an_option() -> None:
-    """The prepared sets, those that are read where they lie, and the options for data of one's own."""
+    """The prepared sets, the imported graphs, what is read where it lies, and the options for data of one's own."""
     read_there = {"imagenet", "imagenet100", "speech_commands"}
-    assert {p.stem for p in CONF.glob("*.yaml")} == {*PUBLISHED, *read_there, "arrays", "folder", "shards"}
+    own = {"arrays", "folder", "shards"}
+    assert {p.stem for p in CONF.glob("*.yaml")} == {*PUBLISHED, *GRAPHS, *read_there, *own}
 
 
 @pytest.mark.parametrize("name", list(SPECS))
