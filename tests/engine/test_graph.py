@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
+from recorded_graph import RecordedGraph, stand_in
 from torch import Tensor
 
 from mixbench.bench.subjects import METHODS, configured, made_up
 from mixbench.engine import graph
-from mixbench.engine.graph import WARM_UP, StepGraph, relative_difference
+from mixbench.engine.graph import WARM_UP, relative_difference
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.schema.specs import find
@@ -25,7 +25,8 @@ GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup", "LookS
 
 
 def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
-    return build_loop(configured(method, [*TINY, *overrides]), device, made_up(find("digits"), 16 * 8))
+    """Epochs of 8 steps, and with drop_last=false a smaller one."""
+    return build_loop(configured(method, [*TINY, *overrides]), device, made_up(find("digits"), 16 * 8 + 5))
 
 
 def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
@@ -39,20 +40,18 @@ def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
     return [t.detach().clone() for t in loop._changing()]
 
 
-class FakeGraph:
-    """Stands in for torch.cuda.CUDAGraph: a replay calls again what was called while recording."""
-
-    recording: Callable[[], Any] | None = None
-
-    def register_generator_state(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def replay(self) -> None:
-        assert FakeGraph.recording is not None
-        FakeGraph.recording()
+def whole(loop: Loop) -> list[dict[str, float]]:
+    """Rows of a training run, with evaluations after its epochs; the seconds are left out."""
+    position = Position()
+    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
+        while not loop.finished(position):
+            for _ in loop.run_epoch(position, progress):
+                pass
+            loop.close_epoch(position)
+    return [{k: v for k, v in row.items() if not k.endswith("seconds") and v == v} for row in position.rows]
 
 
-class IdleGraph(FakeGraph):
+class IdleGraph(RecordedGraph):
     """A replay that does nothing, as if the recording had missed everything."""
 
     def replay(self) -> None: ...
@@ -63,52 +62,76 @@ def _refuse(*_: Any, **__: Any) -> Any:
 
 
 @pytest.fixture
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """StepGraph on the CPU: streams do nothing, a graph records the call and undoes what the call did.
-
-    Like the real one, recording leaves all tensors as they were.
-    """
-
-    class Stream:
-        def __init__(self, *_: Any) -> None: ...
-
-        def wait_stream(self, other: Any) -> None: ...
-
-    @contextlib.contextmanager
-    def capture(fake: FakeGraph, stream: Any, capture_error_mode: str) -> Iterator[None]:
-        step = current[-1]
-        before = graph._copies(step.state())
-        yield
-        graph._set(step.state(), before)
-
-        def again() -> None:
-            loss = step.compute(step.fed, step.number)
-            if step.loss is not None:
-                step.loss.copy_(loss)
-
-        FakeGraph.recording = again
-
-    current: list[StepGraph] = []
-    plain = StepGraph.__init__
-    monkeypatch.setattr(StepGraph, "__init__", lambda self, *a: (plain(self, *a), current.append(self))[0])
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream())
-    monkeypatch.setattr(torch.cuda, "stream", lambda s: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(graph, "_captured_apart", lambda generator: lambda: None)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    yield
-    FakeGraph.recording = None
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """StepGraph on the CPU, with recordings that are replayed without Python."""
+    stand_in(monkeypatch)
 
 
-@pytest.mark.parametrize("method", GRAPHED)
-def test_recorded_steps_are_the_plain_ones(method: str, fake_cuda: None) -> None:
-    """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics."""
-    plain, recorded = loop_of(method, CPU), loop_of(method, CPU)
+# What changes from step to step, and what happens between steps, with the methods that could notice.
+CIRCUMSTANCES = [
+    ("ERM", "schedule=cosine schedule.warmup_epochs=1"),
+    ("ERM", "schedule=step"),
+    ("G-Mix", "ema.decay=0.9"),
+    ("ERM", "drop_last=false dataset.crop_padding=2"),
+    ("ERM", "clip_norm=0.1 label_smoothing=0.1"),
+    ("G-Mix", "accumulate=2"),
+    ("BG-Mix", "accumulate=2"),
+    ("DG-Mix", "accumulate=2"),
+    ("G-Mix", "precision=bf16"),
+    ("Mixup", "augment.per_sample=true augment.prob=0.7 augment.pairing=derange"),
+    ("CutMix", "augment.per_sample=true augment.prob=0.5"),
+    ("HMix", "augment.gamma=0.5"),
+    ("GMix", "augment.variant=paper"),
+    ("SAM", "opt.decay_in_ascent=true opt.bn_stats=both opt.perturb=no_norm_bias"),
+]
+# Those that compute with the learning rate in float64, where a graph's is a float32 tensor.
+ROUNDED = [
+    ("GSAM", "schedule=cosine opt.rho_min=0.01"),
+    ("ERM", "opt=adam"),
+    ("ERM", "opt=adamw schedule=cosine"),
+    ("SAM", "opt.base=adam schedule=step"),
+]
+
+
+@pytest.mark.parametrize(("method", "overrides"), [*((m, "") for m in GRAPHED), *CIRCUMSTANCES])
+def test_recorded_steps_are_the_plain_ones(method: str, overrides: str, fake_cuda: None) -> None:
+    """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics, evaluations."""
+    plain, recorded = (loop_of(method, CPU, *overrides.split(), "epochs=2") for _ in range(2))
+    assert_recorded_alike(plain, recorded)
+
+
+@pytest.mark.parametrize(("method", "overrides"), ROUNDED)
+def test_recorded_steps_at_a_rounded_rate(method: str, overrides: str, fake_cuda: None) -> None:
+    """Oracle: the same steps, with the learning rate in a tensor, of which none is recorded, bit for bit."""
+    plain, recorded = (loop_of(method, CPU, *overrides.split(), "epochs=2") for _ in range(2))
+    plain.cuda_graph, plain._graph.usable = True, False
+    assert_recorded_alike(plain, recorded)
+
+
+def assert_recorded_alike(plain: Loop, recorded: Loop) -> None:
+    """The rows of both loops, and all that their steps change, are equal; the second one's steps were recorded."""
     recorded.cuda_graph = True
-    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert whole(plain) == whole(recorded)
+    assert all(map(torch.equal, plain._changing(), recorded._changing()))
     assert recorded._graph.graph is not None
     assert recorded._graph.steps_run == WARM_UP + 1
+
+
+def test_what_python_computes_in_a_recorded_step_shows(
+    fake_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in does not call a step again: a radius that Python counts up stays what it was while recording."""
+    plain, recorded = loop_of("SAM", CPU), loop_of("SAM", CPU)
+    recorded.cuda_graph = True
+    calls = Counter[object]()
+
+    def radius(rule: object) -> float:
+        calls[rule] += 1
+        return 0.01 * calls[rule]
+
+    monkeypatch.setattr(type(plain.rule), "radius", radius)
+    assert not all(map(torch.equal, run(plain), run(recorded)))
+    assert (calls[plain.rule], calls[recorded.rule]) == (16, WARM_UP + 2)
 
 
 @pytest.mark.parametrize(
