@@ -117,6 +117,31 @@ def assert_recorded_alike(plain: Loop, recorded: Loop) -> None:
     assert recorded._graph.steps_run == WARM_UP + 1
 
 
+def test_a_loss_scale_moves_in_recorded_steps(fake_cuda: None) -> None:
+    """Oracle: the loop without a graph, bit for bit, also from a scale at which steps are skipped until it fits."""
+    plain, recorded = (loop_of("ERM", CPU, "precision=fp16", "clip_norm=1") for _ in range(2))
+    recorded.cuda_graph = True
+    scalers = [loop.rule.scaler for loop in (plain, recorded)]
+    for scale in (2.0**8, 2.0**24):
+        for scaler in scalers:
+            scaler.load_state_dict(scaler.state_dict() | {"scale": scale})
+        assert all(map(torch.equal, run(plain, epochs=1), run(recorded, epochs=1)))
+        one, other = (scaler.state_dict() for scaler in scalers)
+        assert one == other
+    assert recorded._graph.graph is not None
+    assert 1 < one["scale"] < 2**24
+
+
+def test_a_step_that_moves_nothing_is_not_recorded(fake_cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the learning rate is 0 in the first six of eight steps; what is recorded wrongly then shows."""
+    loop = loop_of("ERM", CPU)
+    loop.cuda_graph, loop.learning_rate = True, lambda progress: 0.1 * (progress >= 6 / 8)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", IdleGraph)
+    run(loop, epochs=1)
+    assert loop._graph.steps_run == 8
+    assert not loop._graph.usable
+
+
 def test_what_python_computes_in_a_recorded_step_shows(
     fake_cuda: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +237,7 @@ def test_relative_difference() -> None:
     [
         ("G-Mix", [], "steps as a CUDA graph (cuda_graph=true)"),
         ("G-Mix", ["cuda_graph=false"], "steps one by one (cuda_graph=false)"),
-        ("ERM", ["precision=fp16"], "steps one by one (fp16 looks at the gradients before it scales)"),
+        ("ERM", ["precision=fp16"], "steps as a CUDA graph (cuda_graph=true)"),
         ("PuzzleMix", [], "steps one by one (augment=puzzlemix asks the model)"),
         ("Manifold Mixup", [], "steps one by one (augment=manifold_mixup asks the model)"),
         ("LookSAM", [], "steps one by one (opt=looksam: not all of its steps are alike)"),
@@ -242,7 +267,7 @@ def test_no_graph_with_dropout() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 @pytest.mark.parametrize("method", GRAPHED)
 def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture) -> None:
     """Oracle: plain steps on the same GPU with deterministic kernels; the losses of all steps to rounding."""

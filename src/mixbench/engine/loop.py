@@ -164,6 +164,9 @@ class Loop:
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
         memory = [v for state in self.rule.base.state.values() for v in state.values() if torch.is_tensor(v)]
+        scaler = self.rule.scaler
+        if scaler is not None and scaler._scale is not None and scaler._growth_tracker is not None:
+            memory += [scaler._scale, scaler._growth_tracker]  # made in the first step
         weights = [*self.model.parameters(), *self.model.buffers()]
         return [*weights, *memory, *self.rule.tensors(), self.metrics.sums, self.metrics.step_losses]
 

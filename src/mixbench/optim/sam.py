@@ -23,8 +23,8 @@ class SAM(Descent):
     One step is two forward and backward passes on the same batch with the same dropout masks; a batch in parts goes
     through the first pass part by part, and then, in the same order, through the second. The weights are put back from
     a saved copy, bit for bit, before the base optimizer steps from w with the gradient at w + delta. If ||g|| is zero
-    or not finite, delta is 0. Nothing in the step waits for the device (a scaler does: it must know whether to skip).
-    rho=0 is the base optimizer. On Mixup batches this is the G-Mix of Li & Tang.
+    or not finite, delta is 0. Nothing in the step waits for the device (a scaler does around an optimizer that is not
+    fused: it must know whether to skip). rho=0 is the base optimizer. On Mixup batches this is the G-Mix of Li & Tang.
 
     Args:
         model: the model that the closures run.
