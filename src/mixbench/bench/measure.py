@@ -15,6 +15,7 @@ from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
+SETTLING = 100  # steps; a CUDA graph takes 4, and one more for each that a loss scale makes skip
 
 
 @dataclass
@@ -50,6 +51,7 @@ def timed(
         first = time.perf_counter() - started
         timing = Timing(subject.name, subject.batch_size, first, flops(subject))
         timing.memory = memory(subject, device)
+        settle(subject, least=0)
         for _ in range(WARM_UP):
             seconds, _ = _burst(subject, subject.period, device)
         counts.append(subject.period * max(1, round(burst / seconds / subject.period)))
@@ -62,6 +64,14 @@ def timed(
             timings[i].host_seconds.append(host)
         tell(f"round {number + 1} of {rounds}")
     return timings
+
+
+def settle(subject: Subject, least: int = WARM_UP) -> None:
+    """Run steps until they are what they stay, or it takes too long: a step is then recorded as a CUDA graph."""
+    for number in range(SETTLING):
+        if number >= least and subject.settled():
+            return
+        next(subject.steps)
 
 
 def rotated(n: int, by: int) -> list[int]:

@@ -161,6 +161,11 @@ class Loop:
     def _graph(self) -> StepGraph:
         return StepGraph(self._compute, self.rule.base, self._generator, self._changing)
 
+    @property
+    def steps_are_settled(self) -> bool:
+        """Whether a step runs as all later ones will: its CUDA graph, if it shall have one, is there or given up."""
+        return not self.cuda_graph or self._graph.graph is not None or not self._graph.usable
+
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
         memory = [v for state in self.rule.base.state.values() for v in state.values() if torch.is_tensor(v)]
