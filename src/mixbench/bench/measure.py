@@ -92,7 +92,7 @@ def _burst(subject: Subject, count: int, device: torch.device) -> tuple[float, f
 
 def flops(subject: Subject) -> float:
     """Floating-point operations of a step, a multiplication and an addition as two."""
-    with _Operations() as counted:
+    with Operations() as counted:
         _period(subject)
     return counted.total / subject.period
 
@@ -102,13 +102,26 @@ def _period(subject: Subject) -> None:
         next(subject.steps)
 
 
-class _Operations(TorchDispatchMode):
-    """torch's FlopCounterMode without its account by module, whose hooks fail inside torch.autograd.grad."""
+def operations(subject: Subject) -> float:
+    """Operations of a step that a GPU would be handed: torch's calls without views and allocations."""
+    with Operations() as counted:
+        _period(subject)
+    return counted.calls / subject.period
+
+
+class Operations(TorchDispatchMode):
+    """Counts floating-point operations, `total`, and torch's operations but views and allocations, `calls`.
+
+    For the former it is torch's FlopCounterMode without its account by module, whose hooks fail inside
+    torch.autograd.grad.
+    """
 
     total = 0
+    calls = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.calls += not (func.is_view or func.overloadpacket.__name__.startswith("empty"))
         if func.overloadpacket in flop_registry:
             self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
         return result

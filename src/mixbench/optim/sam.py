@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.base import Descent, frozen_statistics, random_state
-from mixbench.optim.vectors import Tensors, norm
+from mixbench.optim.vectors import Tensors, clear_unless, norm
 from mixbench.seams import Closure
 
 
@@ -176,6 +176,6 @@ class SAM(Descent):
         length = norm(ascent)
         factor = self.radius() / length
         usable = length.isfinite() & factor.isfinite()
-        # Selected, not multiplied by zero: 0 * inf is NaN.
-        deltas: Tensors = [torch.where(usable, d, 0.0) for d in torch._foreach_mul(ascent, factor)]
+        deltas = torch._foreach_mul(ascent, factor)
+        clear_unless(usable, deltas)
         return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas
