@@ -7,19 +7,24 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded_graph import stand_in
 
-from mixbench.bench import measure, profile, result
+from mixbench.bench import measure, profile, result, subjects
 from mixbench.bench.measure import Timing, matrix_rate, rotated, timed
 from mixbench.bench.subjects import METHODS, Subject, configured, made_up, overrides_of, subject
+from mixbench.engine import graph
+from mixbench.engine.loop import Loop
 from mixbench.errors import ConfigError
 from mixbench.schema.specs import find
 from mixbench.summarize.sheet import Sheet
+from mixbench.training.build import build_loop
 
 CPU = torch.device("cpu")
 TINY = ["dataset=digits", "model=small_cnn", "batch_size=32"]
@@ -175,6 +180,28 @@ def test_groups_of_operators() -> None:
         [("aten::mm", 3.0), ("aten::addmm", 1.0), ("aten::relu", 4.0), ("aten::foo", 8.0)]
     )
     assert shares == [("other", 0.5), ("matrix product", 0.25), ("activation", 0.25)]
+
+
+def test_a_profile_begins_when_steps_are_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: what is profiled are five replays, not the recording and its check; a stand-in records on the CPU."""
+    stand_in(monkeypatch)
+    built, seen = [], []
+
+    def built_loop(*arguments: Any) -> Loop:
+        built.append(build_loop(*arguments))
+        built[0].cuda_graph = True
+        return built[0]
+
+    def opened(**_: Any) -> Any:
+        seen.append(built[0]._graph.graph is not None)
+        return plain()
+
+    plain = torch.profiler.profile
+    monkeypatch.setattr(subjects, "build_loop", built_loop)
+    monkeypatch.setattr(torch.profiler, "profile", opened)
+    assert profile.profiled(tiny("ERM"), CPU)
+    assert seen == [True]
+    assert built[0]._graph.steps_run == graph.WARM_UP + 1
 
 
 # ---------------------------------------------------------------- subjects

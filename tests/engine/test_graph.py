@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import gc
+import weakref
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
+from recorded_graph import RecordedGraph, stand_in
 from torch import Tensor
 
 from mixbench.bench.subjects import METHODS, configured, made_up
 from mixbench.engine import graph
-from mixbench.engine.graph import WARM_UP, StepGraph, relative_difference
+from mixbench.engine.graph import WARM_UP, relative_difference
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.schema.specs import find
@@ -25,7 +27,8 @@ GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup", "LookS
 
 
 def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
-    return build_loop(configured(method, [*TINY, *overrides]), device, made_up(find("digits"), 16 * 8))
+    """Epochs of 8 steps, and with drop_last=false a smaller one."""
+    return build_loop(configured(method, [*TINY, *overrides]), device, made_up(find("digits"), 16 * 8 + 5))
 
 
 def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
@@ -39,20 +42,18 @@ def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
     return [t.detach().clone() for t in loop._changing()]
 
 
-class FakeGraph:
-    """Stands in for torch.cuda.CUDAGraph: a replay calls again what was called while recording."""
-
-    recording: Callable[[], Any] | None = None
-
-    def register_generator_state(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def replay(self) -> None:
-        assert FakeGraph.recording is not None
-        FakeGraph.recording()
+def whole(loop: Loop) -> list[dict[str, float]]:
+    """Rows of a training run, with evaluations after its epochs; the seconds are left out."""
+    position = Position()
+    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
+        while not loop.finished(position):
+            for _ in loop.run_epoch(position, progress):
+                pass
+            loop.close_epoch(position)
+    return [{k: v for k, v in row.items() if not k.endswith("seconds") and v == v} for row in position.rows]
 
 
-class IdleGraph(FakeGraph):
+class IdleGraph(RecordedGraph):
     """A replay that does nothing, as if the recording had missed everything."""
 
     def replay(self) -> None: ...
@@ -63,52 +64,101 @@ def _refuse(*_: Any, **__: Any) -> Any:
 
 
 @pytest.fixture
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """StepGraph on the CPU: streams do nothing, a graph records the call and undoes what the call did.
-
-    Like the real one, recording leaves all tensors as they were.
-    """
-
-    class Stream:
-        def __init__(self, *_: Any) -> None: ...
-
-        def wait_stream(self, other: Any) -> None: ...
-
-    @contextlib.contextmanager
-    def capture(fake: FakeGraph, stream: Any, capture_error_mode: str) -> Iterator[None]:
-        step = current[-1]
-        before = graph._copies(step.state())
-        yield
-        graph._set(step.state(), before)
-
-        def again() -> None:
-            loss = step.compute(step.fed, step.number)
-            if step.loss is not None:
-                step.loss.copy_(loss)
-
-        FakeGraph.recording = again
-
-    current: list[StepGraph] = []
-    plain = StepGraph.__init__
-    monkeypatch.setattr(StepGraph, "__init__", lambda self, *a: (plain(self, *a), current.append(self))[0])
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream())
-    monkeypatch.setattr(torch.cuda, "stream", lambda s: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(graph, "_captured_apart", lambda generator: lambda: None)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    yield
-    FakeGraph.recording = None
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """StepGraph on the CPU, with recordings that are replayed without Python."""
+    stand_in(monkeypatch)
 
 
-@pytest.mark.parametrize("method", GRAPHED)
-def test_recorded_steps_are_the_plain_ones(method: str, fake_cuda: None) -> None:
-    """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics."""
-    plain, recorded = loop_of(method, CPU), loop_of(method, CPU)
+# What changes from step to step, and what happens between steps, with the methods that could notice.
+CIRCUMSTANCES = [
+    ("ERM", "schedule=cosine schedule.warmup_epochs=1"),
+    ("ERM", "schedule=step"),
+    ("G-Mix", "ema.decay=0.9"),
+    ("ERM", "drop_last=false dataset.crop_padding=2"),
+    ("ERM", "clip_norm=0.1 label_smoothing=0.1"),
+    ("G-Mix", "accumulate=2"),
+    ("BG-Mix", "accumulate=2"),
+    ("DG-Mix", "accumulate=2"),
+    ("G-Mix", "precision=bf16"),
+    ("Mixup", "augment.per_sample=true augment.prob=0.7 augment.pairing=derange"),
+    ("CutMix", "augment.per_sample=true augment.prob=0.5"),
+    ("HMix", "augment.gamma=0.5"),
+    ("GMix", "augment.variant=paper"),
+    ("SAM", "opt.decay_in_ascent=true opt.bn_stats=both opt.perturb=no_norm_bias"),
+]
+# Those that compute with the learning rate in float64, where a graph's is a float32 tensor.
+ROUNDED = [
+    ("GSAM", "schedule=cosine opt.rho_min=0.01"),
+    ("ERM", "opt=adam"),
+    ("ERM", "opt=adamw schedule=cosine"),
+    ("SAM", "opt.base=adam schedule=step"),
+]
+
+
+@pytest.mark.parametrize(("method", "overrides"), [*((m, "") for m in GRAPHED), *CIRCUMSTANCES])
+def test_recorded_steps_are_the_plain_ones(method: str, overrides: str, fake_cuda: None) -> None:
+    """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics, evaluations."""
+    plain, recorded = (loop_of(method, CPU, *overrides.split(), "epochs=2") for _ in range(2))
+    assert_recorded_alike(plain, recorded)
+
+
+@pytest.mark.parametrize(("method", "overrides"), ROUNDED)
+def test_recorded_steps_at_a_rounded_rate(method: str, overrides: str, fake_cuda: None) -> None:
+    """Oracle: the same steps, with the learning rate in a tensor, of which none is recorded, bit for bit."""
+    plain, recorded = (loop_of(method, CPU, *overrides.split(), "epochs=2") for _ in range(2))
+    plain.cuda_graph, plain._graph.usable = True, False
+    assert_recorded_alike(plain, recorded)
+
+
+def assert_recorded_alike(plain: Loop, recorded: Loop) -> None:
+    """The rows of both loops, and all that their steps change, are equal; the second one's steps were recorded."""
     recorded.cuda_graph = True
-    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert whole(plain) == whole(recorded)
+    assert all(map(torch.equal, plain._changing(), recorded._changing()))
     assert recorded._graph.graph is not None
     assert recorded._graph.steps_run == WARM_UP + 1
+
+
+def test_a_loss_scale_moves_in_recorded_steps(fake_cuda: None) -> None:
+    """Oracle: the loop without a graph, bit for bit, also from a scale at which steps are skipped until it fits."""
+    plain, recorded = (loop_of("ERM", CPU, "precision=fp16", "clip_norm=1") for _ in range(2))
+    recorded.cuda_graph = True
+    scalers = [loop.rule.scaler for loop in (plain, recorded)]
+    for scale in (2.0**8, 2.0**24):
+        for scaler in scalers:
+            scaler.load_state_dict(scaler.state_dict() | {"scale": scale})
+        assert all(map(torch.equal, run(plain, epochs=1), run(recorded, epochs=1)))
+        one, other = (scaler.state_dict() for scaler in scalers)
+        assert one == other
+    assert recorded._graph.graph is not None
+    assert 1 < one["scale"] < 2**24
+
+
+def test_a_step_that_moves_nothing_is_not_recorded(fake_cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the learning rate is 0 in the first six of eight steps; what is recorded wrongly then shows."""
+    loop = loop_of("ERM", CPU)
+    loop.cuda_graph, loop.learning_rate = True, lambda progress: 0.1 * (progress >= 6 / 8)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", IdleGraph)
+    run(loop, epochs=1)
+    assert loop._graph.steps_run == 8
+    assert not loop._graph.usable
+
+
+def test_what_python_computes_in_a_recorded_step_shows(
+    fake_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in does not call a step again: a radius that Python counts up stays what it was while recording."""
+    plain, recorded = loop_of("SAM", CPU), loop_of("SAM", CPU)
+    recorded.cuda_graph = True
+    calls = Counter[object]()
+
+    def radius(rule: object) -> float:
+        calls[rule] += 1
+        return 0.01 * calls[rule]
+
+    monkeypatch.setattr(type(plain.rule), "radius", radius)
+    assert not all(map(torch.equal, run(plain), run(recorded)))
+    assert (calls[plain.rule], calls[recorded.rule]) == (16, WARM_UP + 2)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +239,7 @@ def test_relative_difference() -> None:
     [
         ("G-Mix", [], "steps as a CUDA graph (cuda_graph=true)"),
         ("G-Mix", ["cuda_graph=false"], "steps one by one (cuda_graph=false)"),
-        ("ERM", ["precision=fp16"], "steps one by one (fp16 looks at the gradients before it scales)"),
+        ("ERM", ["precision=fp16"], "steps as a CUDA graph (cuda_graph=true)"),
         ("PuzzleMix", [], "steps one by one (augment=puzzlemix asks the model)"),
         ("Manifold Mixup", [], "steps one by one (augment=manifold_mixup asks the model)"),
         ("LookSAM", [], "steps one by one (opt=looksam: not all of its steps are alike)"),
@@ -219,7 +269,7 @@ def test_no_graph_with_dropout() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 @pytest.mark.parametrize("method", GRAPHED)
 def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture) -> None:
     """Oracle: plain steps on the same GPU with deterministic kernels; the losses of all steps to rounding."""
@@ -234,3 +284,33 @@ def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture)
     torch.testing.assert_close(
         recorded.metrics.step_losses, plain.metrics.step_losses, rtol=tolerance, atol=tolerance
     )
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ERM",
+        "opt=adam",
+        "MixupE",
+        "PuzzleMix",
+        "Manifold Mixup",
+        "G-Mix",
+        "LookSAM",
+        "BG-Mix, subset",
+        "DG-Mix, logit",
+    ],
+)
+def test_a_loop_leaves_no_memory_behind(method: str, fake_cuda: None) -> None:
+    """By hand: with the last name of a loop, its tensors go at once, though Python does not look for circles."""
+    gc.collect()
+    gc.disable()
+    try:
+        loop = loop_of(method, CPU)
+        loop.cuda_graph = method in GRAPHED
+        run(loop, epochs=1)
+        kept = [weakref.ref(tensor) for tensor in loop._changing()]
+        recorded = weakref.ref(loop._graph)
+        del loop
+        assert {ref() for ref in [*kept, recorded]} == {None}
+    finally:
+        gc.enable()

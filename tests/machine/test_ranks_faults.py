@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -239,3 +240,59 @@ def test_an_error_of_one_rank_is_said_by_rank_0(torchrun: Start, workplace: Path
     assert done.returncode != 0
     assert "the config of rank 1" in done.stderr
     assert "is not that of rank 0" in done.stderr
+
+
+LOST = """
+import os, signal, sys, time
+import torch, torch.distributed as dist
+from mixbench.errors import ConfigError
+from mixbench.machine import ranks
+ranks.ANSWER_SECONDS = 0.5
+end = sys.argv[1]
+try:
+    with ranks.joined("run", timeout=2) as here:
+        here.add(torch.ones(1))
+        if here.rank == 1:
+            if end == "error":
+                raise ConfigError("mine")
+            print("rank 1 is here", flush=True)
+            os.kill(os.getpid(), {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[end])
+        here.add(torch.ones(1))
+except (ranks.RankLost, ConfigError) as error:
+    print(type(error).__name__, dist.is_initialized(), flush=True)
+"""
+
+
+@pytest.mark.fault("workers")
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("killed", marks=pytest.mark.slow),
+        pytest.param("frozen", marks=pytest.mark.long),
+        pytest.param("error", marks=pytest.mark.long),
+    ],
+)
+def test_a_lost_rank_leaves_no_group_behind(end: str) -> None:
+    """By hand: whatever ended the exchange, the group of processes is destroyed, at once; no exit waits for it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOST, end],
+            env={**os.environ, **place, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said, _ = processes[0].communicate(timeout=40)
+        assert said.split() == ["RankLost", "False"]
+        assert processes[0].returncode == 0
+        if end == "error":
+            assert processes[1].communicate(timeout=10)[0].split() == ["ConfigError", "False"]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

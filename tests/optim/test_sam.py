@@ -10,9 +10,10 @@ import torch
 from probes import NoHostSync, assert_same_state, batches, make_net
 from torch import Tensor, nn
 
+from mixbench.bench.measure import Operations
 from mixbench.losses import cross_entropy
 from mixbench.optim import SAM, Descent
-from mixbench.optim.vectors import dot, norm
+from mixbench.optim.vectors import clear_unless, dot, norm
 
 
 class Weights(nn.Module):
@@ -143,6 +144,32 @@ def test_lengths_and_products_are_in_the_widest_dtype(first: torch.dtype) -> Non
     assert norm(tensors).item() == pytest.approx(whole.norm().item(), rel=1e-14)
     assert dot(tensors, tensors).item() == pytest.approx((whole @ whole).item(), rel=1e-14)
     assert dot(tensors[:1], tensors[:1]).item() == 4 * 300.0**2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_kept_keeps_its_bits_and_the_rest_is_zero(dtype: torch.dtype) -> None:
+    """By hand: minus zero, infinity, NaN and the smallest number stay what they are, or all become plus zero."""
+    values = torch.tensor([-0.0, math.inf, -math.inf, math.nan, torch.finfo(dtype).tiny, -3.5], dtype=dtype)
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.itemsize]
+    for keep in (True, False):
+        given = [values.clone(), values.repeat(3, 2).t(), torch.ones(2, dtype=torch.float32)]
+        clear_unless(torch.tensor(keep), given)
+        assert torch.equal(given[0].view(whole), values.view(whole) * keep)
+        assert torch.equal(given[1].view(whole), values.repeat(3, 2).t().view(whole) * keep)
+        assert given[2].tolist() == 2 * [float(keep)]
+
+
+def test_the_ascent_takes_as_many_operations_however_many_weights() -> None:
+    """By hand: a network of twice the layers has lists of twice the length, not twice the operations."""
+
+    def operations(layers: int) -> int:
+        net = nn.Sequential(*(nn.Linear(3, 3) for _ in range(layers)))
+        net(torch.ones(1, 3)).sum().backward()
+        with Operations() as counted:
+            SAM(net, sgd(net)).displacement()
+        return counted.calls
+
+    assert operations(2) == operations(4)
 
 
 def test_the_adaptive_scale_goes_by_the_full_name() -> None:

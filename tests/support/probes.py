@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mixbench.config.library import conf_dir
 
@@ -35,8 +36,7 @@ def probe(
 class NoHostSync(TorchDispatchMode):
     """Raise AssertionError where the host would wait for a device: reading a value, a data-dependent shape.
 
-    Works on CPU tensors, where the same operations run without a wait. `copies=True` also forbids a copy to
-    another device that waits.
+    Works on CPU tensors, where the same operations run without a wait.
     """
 
     WAITS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique", "is_nonzero", "bincount")
@@ -45,6 +45,27 @@ class NoHostSync(TorchDispatchMode):
         name = func.overloadpacket.__name__
         assert not name.startswith(self.WAITS), f"{name} waits for the device"
         return func(*args, **(kwargs or {}))
+
+
+class OnDevice(NoHostSync):
+    """Raise AssertionError as well where a tensor of another device than `device` takes part.
+
+    A copy between devices waits, and a number that lies on the CPU is read when a graph is recorded, not when it runs.
+    SGD's kernel, which torch lacks for the device without data, is passed over.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is torch.ops.aten._fused_sgd_:
+            return None
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        tensors = (each for each in tree_leaves((args, kwargs, result)) if torch.is_tensor(each))
+        strange = {str(tensor.device) for tensor in tensors if tensor.device.type != self.device.type}
+        assert not strange, f"{func.overloadpacket.__name__} has a tensor on {', '.join(strange)}"
+        return result
 
 
 def option_values(group: str, option: str) -> dict[str, Any]:

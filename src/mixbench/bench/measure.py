@@ -15,6 +15,7 @@ from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
+SETTLING = 100  # steps; a CUDA graph takes 4, and one more for each that a loss scale makes skip
 
 
 @dataclass
@@ -50,6 +51,7 @@ def timed(
         first = time.perf_counter() - started
         timing = Timing(subject.name, subject.batch_size, first, flops(subject))
         timing.memory = memory(subject, device)
+        settle(subject, least=0)
         for _ in range(WARM_UP):
             seconds, _ = _burst(subject, subject.period, device)
         counts.append(subject.period * max(1, round(burst / seconds / subject.period)))
@@ -62,6 +64,14 @@ def timed(
             timings[i].host_seconds.append(host)
         tell(f"round {number + 1} of {rounds}")
     return timings
+
+
+def settle(subject: Subject, least: int = WARM_UP) -> None:
+    """Run steps until they are what they stay, or it takes too long: a step is then recorded as a CUDA graph."""
+    for number in range(SETTLING):
+        if number >= least and subject.settled():
+            return
+        next(subject.steps)
 
 
 def rotated(n: int, by: int) -> list[int]:
@@ -82,7 +92,7 @@ def _burst(subject: Subject, count: int, device: torch.device) -> tuple[float, f
 
 def flops(subject: Subject) -> float:
     """Floating-point operations of a step, a multiplication and an addition as two."""
-    with _Operations() as counted:
+    with Operations() as counted:
         _period(subject)
     return counted.total / subject.period
 
@@ -92,13 +102,26 @@ def _period(subject: Subject) -> None:
         next(subject.steps)
 
 
-class _Operations(TorchDispatchMode):
-    """torch's FlopCounterMode without its account by module, whose hooks fail inside torch.autograd.grad."""
+def operations(subject: Subject) -> float:
+    """Operations of a step that a GPU would be handed: torch's calls without views and allocations."""
+    with Operations() as counted:
+        _period(subject)
+    return counted.calls / subject.period
+
+
+class Operations(TorchDispatchMode):
+    """Counts floating-point operations, `total`, and torch's operations but views and allocations, `calls`.
+
+    For the former it is torch's FlopCounterMode without its account by module, whose hooks fail inside
+    torch.autograd.grad.
+    """
 
     total = 0
+    calls = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.calls += not (func.is_view or func.overloadpacket.__name__.startswith("empty"))
         if func.overloadpacket in flop_registry:
             self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
         return result

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch.profiler import ProfilerActivity
 
-from mixbench.bench.measure import WARM_UP
+from mixbench.bench.measure import settle
 from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
@@ -53,8 +53,7 @@ def shares(operators: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
 
 def profiled(subject: Subject, device: torch.device, count: int = 5) -> list[tuple[str, float]]:
     """Shares of the device's busy time in `count` steps, by group, the largest first."""
-    for _ in range(WARM_UP):
-        next(subject.steps)
+    settle(subject)
     synchronize(device)
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mixbench.bench.measure import WARM_UP
+from mixbench.bench.measure import settle
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
 from mixbench.errors import ConfigError
 from mixbench.machine.devices import synchronize
@@ -82,8 +82,7 @@ def _worker(
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     one = subject(method, configured(method, overrides), device)
-    for _ in range(WARM_UP):
-        next(one.steps)
+    settle(one)
     synchronize(device)
     barrier.wait()
     started, count = time.perf_counter(), 0

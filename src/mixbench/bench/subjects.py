@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class Subject:
     batch_size: int
     state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
     period: int = 1  # steps after which the cost of a step repeats
+    settled: Callable[[], bool] = lambda: True  # whether steps run as all later ones will
 
 
 def overrides_of(method: str) -> list[str]:
@@ -115,4 +116,7 @@ def subject(name: str, config: Train, device: torch.device, splits: Splits | Non
                 position.epoch, position.step = position.epoch + 1, 0
                 loop.metrics.reset()
 
-    return Subject(name, steps(), config.batch_size, copies * weights + own, getattr(config.opt, "k", 1))
+    period = getattr(config.opt, "k", 1)
+    return Subject(
+        name, steps(), config.batch_size, copies * weights + own, period, lambda: loop.steps_are_settled
+    )

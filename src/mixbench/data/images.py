@@ -137,10 +137,10 @@ class ImageSet(Kept, Pixels):
             dtype=dtype,
             channels_last=channels_last,
         )
-        padded = torch.zeros(n, height + 2 * crop_padding, width + 2 * crop_padding, channels, dtype=raw)
+        padded = np.zeros((n, height + 2 * crop_padding, width + 2 * crop_padding, channels), images.dtype)
         inside = slice(crop_padding, crop_padding + height), slice(crop_padding, crop_padding + width)
-        padded.numpy()[:, inside[0], inside[1]] = images
-        self._padded = padded.to(device)
+        padded[:, inside[0], inside[1]] = images
+        self._padded = torch.from_numpy(padded).to(device)
         self.images = self._padded[:, inside[0], inside[1]]
         self.labels = torch.tensor(labels, dtype=torch.int64, device=device)
 

@@ -32,8 +32,9 @@ class StepGraph:
     random numbers of `generator` and of torch's default one, and never waits for the device. `state()` lists the
     tensors that a step changes. A batch of another size than the first one, such as an epoch's last, is run plainly.
 
-    The first replay is checked against the same step run plainly. Where recording fails, or the check does, a warning
-    says so and all steps are run plainly.
+    The first replay is checked against the same step run plainly; a step that moves no weight, at rate 0 or skipped by
+    a scaler, cannot show whether it is right, and the next one is taken. Where recording fails, or the check does, a
+    warning says so and all steps are run plainly.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class StepGraph:
         before = _copies(self.state())
         loss = self._plainly(self.fed).clone()
         after = _copies(self.state())
+        if not distance(before, after, self._learned()):
+            return loss
         restore = _captured_apart(self.generator)
         try:
             graph = torch.cuda.CUDAGraph()
@@ -144,13 +147,14 @@ def relative_difference(
     before: Sequence[Tensor], one: Sequence[Tensor], other: Sequence[Tensor], counts: Sequence[bool]
 ) -> float:
     """||other - one|| / ||one - before||, over all tensors that count together, in float64; NaN where one is."""
-
-    def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-        chosen = itertools.compress(zip(a, b, strict=True), counts)
-        return sum((x.double() - y.double()).square().sum().item() for x, y in chosen) ** 0.5
-
-    moved, apart = distance(one, before), distance(other, one)
+    moved, apart = distance(one, before, counts), distance(other, one, counts)
     return apart / moved if moved else apart
+
+
+def distance(one: Sequence[Tensor], other: Sequence[Tensor], counts: Sequence[bool]) -> float:
+    """||other - one|| over all tensors that count together, in float64; NaN where one is."""
+    chosen = itertools.compress(zip(one, other, strict=True), counts)
+    return sum((x.double() - y.double()).square().sum().item() for x, y in chosen) ** 0.5
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -159,11 +160,19 @@ class Loop:
 
     @cached_property
     def _graph(self) -> StepGraph:
-        return StepGraph(self._compute, self.rule.base, self._generator, self._changing)
+        return StepGraph(_weakly(self._compute), self.rule.base, self._generator, _weakly(self._changing))
+
+    @property
+    def steps_are_settled(self) -> bool:
+        """Whether a step runs as all later ones will: its CUDA graph, if it shall have one, is there or given up."""
+        return not self.cuda_graph or self._graph.graph is not None or not self._graph.usable
 
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
         memory = [v for state in self.rule.base.state.values() for v in state.values() if torch.is_tensor(v)]
+        scaler = self.rule.scaler
+        if scaler is not None and scaler._scale is not None and scaler._growth_tracker is not None:
+            memory += [scaler._scale, scaler._growth_tracker]  # made in the first step
         weights = [*self.model.parameters(), *self.model.buffers()]
         return [*weights, *memory, *self.rule.tensors(), self.metrics.sums, self.metrics.step_losses]
 
@@ -287,6 +296,20 @@ class Loop:
         )
         together = max(1, self.eval_batch_size // self.batch_size)
         return mixed_accuracy(self.model, batches, self.autocast, self.ranks, together)
+
+
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a living object, without holding it: in a circle with the loop, a graph's memory of the GPU would
+    stay until Python next looks for circles, beyond the next run's start.
+    """
+    held = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> Any:
+        found = held()
+        assert found is not None
+        return found(*arguments)
+
+    return call
 
 
 def _parts(n: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

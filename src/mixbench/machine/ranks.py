@@ -172,8 +172,11 @@ class SeveralRanks(Ranks):
                 self.store.set(f"alive/{self.rank}", "" if error is None else _words(error))
             if self.rank == 0:
                 self.store.set("closed", "")
-        if error is None or isinstance(error, (Interrupted, SystemExit)):
-            dist.destroy_process_group()  # which after a failed exchange could wait for ever
+        with contextlib.suppress(RuntimeError):
+            if not (error is None or isinstance(error, (Interrupted, SystemExit))):
+                for group in self.groups.values():
+                    group.abort()  # what is under way waits for a rank that may never come, and the end for that
+            dist.destroy_process_group()
 
     def _broadcast(self, tensor: Tensor) -> None:
         with self._watched():

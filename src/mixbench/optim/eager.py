@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from typing import Any
 
 import torch
@@ -22,11 +23,14 @@ def eager(kind: type[Optimizer], parameters: list[torch.nn.Parameter], **options
         if method is not None:
             method.__dict__.setdefault("__dynamo_disable", method)
     optimizer = kind(parameters, **options)
-    step = inspect.unwrap(kind.step)
+    step, held = (
+        inspect.unwrap(kind.step),
+        weakref.ref(optimizer),
+    )  # in a circle, its memory would outlive a run
 
     @torch.no_grad()
     def direct() -> None:
-        step(optimizer)
+        step(held())
 
     optimizer.step = direct  # type: ignore[method-assign, assignment]
     return optimizer

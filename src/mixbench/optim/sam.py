@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.optim.base import Descent, frozen_statistics, random_state
-from mixbench.optim.vectors import Tensors, norm
+from mixbench.optim.vectors import Tensors, clear_unless, norm
 from mixbench.seams import Closure
 
 
@@ -23,8 +23,8 @@ class SAM(Descent):
     One step is two forward and backward passes on the same batch with the same dropout masks; a batch in parts goes
     through the first pass part by part, and then, in the same order, through the second. The weights are put back from
     a saved copy, bit for bit, before the base optimizer steps from w with the gradient at w + delta. If ||g|| is zero
-    or not finite, delta is 0. Nothing in the step waits for the device (a scaler does: it must know whether to skip).
-    rho=0 is the base optimizer. On Mixup batches this is the G-Mix of Li & Tang.
+    or not finite, delta is 0. Nothing in the step waits for the device (a scaler does around an optimizer that is not
+    fused: it must know whether to skip). rho=0 is the base optimizer. On Mixup batches this is the G-Mix of Li & Tang.
 
     Args:
         model: the model that the closures run.
@@ -176,6 +176,6 @@ class SAM(Descent):
         length = norm(ascent)
         factor = self.radius() / length
         usable = length.isfinite() & factor.isfinite()
-        # Selected, not multiplied by zero: 0 * inf is NaN.
-        deltas: Tensors = [torch.where(usable, d, 0.0) for d in torch._foreach_mul(ascent, factor)]
+        deltas = torch._foreach_mul(ascent, factor)
+        clear_unless(usable, deltas)
         return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas

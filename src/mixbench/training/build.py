@@ -149,7 +149,6 @@ def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Modu
     obstacles = {
         "cuda_graph=false": not config.cuda_graph,
         f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
-        "fp16 looks at the gradients before it scales": config.precision == "fp16",
         f"augment={config.augment.name} asks the model": augment.uses_model,
         f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
         "graphs are of all sizes": isinstance(model, Packed),
