@@ -5,7 +5,8 @@ For the judges themselves see test_verdicts_on_*.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from scipy import stats
 from mixbench.studies import claims
 from mixbench.studies.judging import agreed, interval, paired, quantile_of, sided
 from mixbench.studies.library import load, names
+from mixbench.studies.store import stored
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.mark.parametrize("paper", claims.PAPERS)
@@ -102,3 +106,38 @@ def test_from_the_command_to_the_verdict(mixbench: Callable, workplace: Path) ->
     assert listed.status == 0
     assert "not computed" in listed.out  # with the published parameters
     assert "| where |" in mixbench("claims", "--format", "md").out
+
+
+def test_a_verdict_takes_all_that_the_spec_lists(mixbench: Callable, workplace: Path) -> None:
+    """Of an empty set everything is true: without networks, a claim about networks is not confirmed."""
+    done = mixbench(
+        "analyze", "kimura2021/fig2", *("--set", "of=[linear]", "--set", "samples=2", "--set", "draws=100")
+    )
+    assert done.status == 0, done.err
+    assert "undecided: Theorem 3" in done.out
+    assert "not judged: of without network" in done.out
+
+
+def subsets() -> Iterator[tuple[str, str]]:
+    """Studies with one entry alone of a list that says which parts they have."""
+    for key in names():
+        spec = load(key)
+        for field in fields(spec.parameters):
+            value = getattr(spec.parameters, field.name)
+            for entry in value if isinstance(value, list) and isinstance(value[0], str) else ():
+                changed = replace(spec.parameters, **{field.name: [entry]})
+                if len(spec.study.parts(changed)) < len(spec.study.parts(spec.parameters)):
+                    yield key, f"{field.name}=['{entry}']"
+
+
+@pytest.mark.parametrize(("key", "change"), [*subsets()])
+def test_some_parts_alone_can_be_drawn(key: str, change: str) -> None:
+    """The committed numbers of those parts: every line that is drawn has as many places as values."""
+    numbers = stored(RESULTS, load(key))
+    if numbers is None:
+        pytest.skip(f"{key}: its numbers are not all there")
+    spec = load(key, [change])
+    of = numbers[numbers["part"].isin(spec.study.parts(spec.parameters))]
+    for plot in spec.study.draw(of, spec.parameters):
+        for line in getattr(plot, "lines", ()):
+            assert len(line.x) == len(line.mean) == len(line.std)

@@ -69,8 +69,10 @@ def test_a_kill_between_the_two_files_loses_one_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["numbers", "about", "parameters", "a pipe", "a device"])
-def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> None:
-    """A changed digit, a file that is no JSON, none at all, other parameters: never shown, computed anew."""
+def test_damaged_or_other_numbers_are_not_there(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A changed digit, a file that is no JSON, none at all, other parameters: never shown, said once, computed anew."""
     asked[:] = ["2"]
     store.computed(tmp_path, spec())
     place, wanted = store.place(tmp_path, spec()), spec()
@@ -87,7 +89,12 @@ def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> 
         (place / "numbers.csv").symlink_to("/dev/zero")
     else:
         wanted = spec(factor=3.0)
+    capsys.readouterr()
     assert store.stored(tmp_path, wanted) is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"{place}: ")
+    assert ("damaged, so" in said) == (damage != "parameters")
+    assert damage != "parameters" or said.endswith("as they are of other parameters: factor\n")
     assert store.computed(tmp_path, wanted)["value"][2] == pytest.approx(wanted.parameters.factor / 3)
     assert json.loads((place / "about.json").read_text())["parameters"]["factor"] == wanted.parameters.factor
 
@@ -98,10 +105,24 @@ def test_damaged_or_other_numbers_are_not_there(tmp_path: Path, damage: str) -> 
         ("radiuss", [], "radiuss: no such study. Did you mean 'radius'"),
         ("zhang2021/fig3", ["networkss=3"], "Did you mean 'networks'"),
         ("zhang2021/fig3", ["networks=1"], "networks=1: must be >= 2"),
-        ("radius", ["networks=many"], "networks"),
+        ("radius", ["networks=many"], "--set networks=many: must be a whole number >= 2."),
+        ("zhang2021/fig1", ["side=9"], "--set side=9: not one of 16, 32."),
+        ("expansion", ["n=3"], "--set n=3: not one of 2, 4, 6, 8."),
+        ("kimura2021/fig2", ["of=[nothing]"], "--set of=nothing: not one of linear, network."),
+        ("kimura2021/fig2", ["of=[]"], "--set of=\\[]: must not be empty."),
+        ("kimura2021/fig2", ["of=[linear,linear]"], "--set of: linear is there twice."),
+        ("li2023/equation14", ["epochs=5"], "looks=15: must be <= epochs=5."),
+        ("zou2023/table6", ["sets=[]", "few=[]"], "leaves nothing to compute"),
         ("li2023/table1", [], "is no study; it needs kind: study"),
     ],
 )
 def test_mistakes_are_named(key: str, changes: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         library.load(key, changes)
+
+
+def test_what_the_specs_lists_have_and_the_changed_ones_have_not_is_known() -> None:
+    """By the definition: elements that are gone, not those that came."""
+    assert library.load("kimura2021/fig2").left_out == ()
+    assert library.load("kimura2021/fig2", ["of=[linear]", "samples=2"]).left_out == ("of without network",)
+    assert library.load("zhang2021/fig1", ["sizes=[0,1,2,4,8,16]"]).left_out == ()

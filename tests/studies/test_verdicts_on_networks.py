@@ -54,11 +54,11 @@ def batches(better: float, difference: Any, correlation: Any = 0.5, intruding: A
 
 
 def looks(before: np.ndarray, after: np.ndarray, above: Any = 5) -> pd.DataFrame:
-    """R of eight networks of each kind before and after training, and how many R_i are above 0.8."""
+    """R of networks of each kind before and after training, and how many R_i are above 0.8."""
     ends = {0: before, radius.Parameters().epochs: after}
-    rows = {"largest": 0.9, "above_0.8": np.broadcast_to(above, 8), "accuracy": 1.0}
+    rows = {"largest": 0.9, "above_0.8": np.broadcast_to(above, len(before)), "accuracy": 1.0}
     return pd.concat(
-        pd.DataFrame({"part": part, "epoch": epoch, "network": range(8), "R": r, **rows})
+        pd.DataFrame({"part": part, "epoch": epoch, "network": range(len(before)), "R": r, **rows})
         for part in radius.MODELS
         for epoch, r in ends.items()
     )
@@ -239,6 +239,12 @@ CASES: list[Case] = [
     ("radius", "grows", UNDECIDED, lambda: looks(SMALL, SMALL * 2**MIXED)),
     ("radius", "printed_pair", CONFIRMED, lambda: looks(SMALL, LARGE)),
     ("radius", "printed_pair", REFUTED, lambda: looks(SMALL * 100, LARGE)),
+    (
+        "radius",
+        "printed_pair",
+        UNDECIDED,
+        lambda: looks(np.array([1e-5, *[0.01] * 59]), np.geomspace(0.02, 1, 60)),
+    ),
     ("radius", "many_above", CONFIRMED, lambda: looks(SMALL, LARGE)),
     ("radius", "many_above", REFUTED, lambda: looks(SMALL, LARGE, above=0)),
     ("radius", "many_above", UNDECIDED, lambda: looks(SMALL, LARGE, above=3 + 3 * MIXED)),

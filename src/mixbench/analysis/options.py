@@ -9,13 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from mixbench.analysis.corruptions import KINDS
-from mixbench.errors import ConfigError
-from mixbench.schema.knob import check, knob, nearest
+from mixbench.config.assign import assigned
+from mixbench.schema.knob import knob
 
 Options = dict[str, Any]
 
@@ -37,8 +33,12 @@ class Robustness:
     """Options of `robustness`. Sizes are in units of 1/255 of the pixel range."""
 
     n: int = knob("examples that are attacked, drawn once for all runs", default=1000, at_least=1)
-    linf: list[float] = knob("sizes in the maximum norm", default=[1, 2, 4, 8], above=0, at_most=255)
-    l2: list[float] = knob("sizes in the Euclidean norm", default=[16, 32, 64, 128], above=0, at_most=1e6)
+    linf: list[float] = knob(
+        "sizes in the maximum norm", default=[1, 2, 4, 8], above=0, at_most=255, empty=True
+    )
+    l2: list[float] = knob(
+        "sizes in the Euclidean norm", default=[16, 32, 64, 128], above=0, at_most=1e6, empty=True
+    )
     steps: int = knob("steps of PGD", default=20, at_least=1)
     step_size: float = knob("length of a step of PGD, times size / steps", default=2.5, above=0)
     restarts: int = knob("random starts of PGD, besides the end of one step", default=1, at_least=0)
@@ -49,8 +49,8 @@ class AutoAttack:
     """Options of `autoattack`. Sizes are in units of 1/255 of the pixel range."""
 
     n: int = knob("examples that are attacked, drawn once for all runs", default=1000, at_least=1)
-    linf: list[float] = knob("sizes in the maximum norm", default=[8], above=0, at_most=255)
-    l2: list[float] = knob("sizes in the Euclidean norm", default=[128], above=0, at_most=1e6)
+    linf: list[float] = knob("sizes in the maximum norm", default=[8], above=0, at_most=255, empty=True)
+    l2: list[float] = knob("sizes in the Euclidean norm", default=[128], above=0, at_most=1e6, empty=True)
     steps: int = knob("steps of APGD and FAB; the paper's standard: 100", default=100, at_least=1)
     queries: int = knob("queries of the square attack; the paper's standard: 5000", default=5000, at_least=1)
 
@@ -93,30 +93,7 @@ class Slices:
 
 def chosen(schema: type, changes: Sequence[str], at: str) -> Options:
     """The options with `changes` such as "steps=50", checked. `at` names them in messages. Raises ConfigError."""
-    known = [option.name for option in dataclasses.fields(schema)]
-    for change in changes:
-        name, sign, _ = change.partition("=")
-        if not sign or name not in known:
-            raise ConfigError(
-                f"{at}{change}: {'no such option' if sign else 'write NAME=VALUE'}.{nearest(name, known)}"
-                f" Allowed: {', '.join(known) or 'none'}."
-            )
-        option = next(option for option in dataclasses.fields(schema) if option.name == name)
-        if str(option.type).startswith("list") and not change.partition("=")[2].startswith("["):
-            raise ConfigError(f"{at}{change}: a list; write {name}=[{change.partition('=')[2]}].")
-    try:
-        node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(list(changes)))
-        found: Any = OmegaConf.to_object(node)
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise ConfigError(f"{at}{' '.join(changes)}: {str(error).splitlines()[0]}.") from None
-    if problems := [f"{at}{problem}" for problem in check(found)]:
-        raise ConfigError("\n".join(problems))
-    values = dataclasses.asdict(found)
-    for name, value in values.items():  # numbers are named by the values, and would be counted twice
-        if twice := [entry for entry in value if value.count(entry) > 1] if isinstance(value, list) else []:
-            shown = twice[0] if isinstance(twice[0], str) else f"{twice[0]:g}"
-            raise ConfigError(f"{at}{name}: {shown} is there twice.")
-    return values
+    return dataclasses.asdict(assigned(schema, {}, changes, at))
 
 
 def defaults(schema: type) -> Options:

@@ -84,8 +84,11 @@ def main(argv: list[str], run: bool = True) -> int:
             f"{spec.key}: has not been computed with these parameters in {place(folder, spec)}. Add --run to do so."
         )
     foot = [f"{spec.source}."] if spec.source else []
-    _draw(path, spec.study.draw(numbers, spec.parameters), f"{spec.key}: {spec.title}", foot, arguments)
-    print(f"numbers: {place(folder, spec) / 'numbers.csv'}\nwritten: {path}")
+    drawn = spec.study.draw(numbers, spec.parameters)
+    if drawn:
+        _draw(path, drawn, f"{spec.key}: {spec.title}", foot, arguments)
+    print(f"numbers: {place(folder, spec) / 'numbers.csv'}")
+    print(f"written: {path}" if drawn else "no picture: it shows parts that were left out")
     for claim in judged(spec, numbers):
         print(claim)
     print("\n".join(f"- {note}" for note in spec.notes))

@@ -27,19 +27,21 @@ def knob(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str] | Sequence[int] | None = None,
     scientific: bool = True,
+    empty: bool = False,
 ) -> Any:
     """A config field with its documentation and limits.
 
     `doc` says what the value means, with its unit. `above`/`below` are exclusive limits, `at_least`/`at_most`
-    inclusive ones; for a list they hold for every element. `choices` lists the allowed strings; a field of numbers or
-    strings, `int | str`, has limits and choices. A field with
+    inclusive ones; for a list they hold for every element. `choices` lists the allowed strings, or the
+    allowed whole numbers; a field of numbers or strings, `int | str`, has limits and choices of strings. A field with
     `scientific=False` does not change what is measured and is left out of the run's identity. The value itself
     normally stands in the option's YAML file, so `default` is given only where no YAML file sets it.
+    An `empty` list is allowed only where that is said, in what is set by NAME=VALUE (`config.assign`).
     """
     limits = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
-    metadata = {"doc": doc, "limits": limits, "choices": choices, "scientific": scientific}
+    metadata = {"doc": doc, "limits": limits, "choices": choices, "scientific": scientific, "empty": empty}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -66,7 +68,7 @@ def described(node: Any, prefix: str = "") -> Iterator[str]:
         if hasattr(type(value), "__dataclass_fields__"):
             yield from described(value, f"{prefix}{name}.")
             continue
-        limits = allowed(metadata.get("limits", {})) or " | ".join(metadata.get("choices") or ())
+        limits = allowed(metadata.get("limits", {})) or " | ".join(map(str, metadata.get("choices") or ()))
         meaning = [metadata.get("doc", ""), f"[{limits}]" if limits else ""]
         yield "  ".join([f"{prefix}{name}={json.dumps(value)}", " ".join(filter(None, meaning))]).rstrip()
 
@@ -101,9 +103,10 @@ def _problem(value: Any, metadata: Any) -> str:
     choices, limits = metadata.get("choices"), metadata.get("limits", {})
     if isinstance(value, (list, tuple, dict)):
         return "is nested; each element is one value."
-    if isinstance(value, str) and choices is not None and value not in choices:
+    if choices is not None and value not in choices and isinstance(value, type(choices[0])):
         number = f" or a number {allowed(limits)}" if allowed(limits) else ""
-        return f"not one of {', '.join(choices)}{number}.{nearest(value, choices)}"
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return f"not one of {', '.join(map(str, choices))}{number}.{hint}"
     if not isinstance(value, (int, float)):
         return ""
     if isinstance(value, int) and abs(value) >= 2**63:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,8 @@ CLOSE, FAR = 0.10, 0.25  # relative differences that "quite close" allows, and e
 class Parameters:
     """The papers state the data set and the models, and the size of the attack, but no sizes."""
 
-    losses: list[str] = field(default_factory=lambda: list(LOSSES))
-    models: list[str] = field(default_factory=lambda: list(MODELS))
+    losses: list[str] = knob("losses that are approximated", default=list(LOSSES), choices=list(LOSSES))
+    models: list[str] = knob("models that are trained", default=list(MODELS), choices=list(MODELS))
     seeds: int = knob(
         "pairs of models, each with its own two moons and initial weights", default=20, at_least=2
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -26,11 +26,11 @@ METHODS = {
 class Parameters:
     """small_cnn on few small images of CIFAR-10, without crop and flip; the paper's is WRN-16-8 on SVHN."""
 
-    sizes: list[float] = field(default_factory=lambda: [0.0, 1.0, 2.0, 4.0, 8.0])  # of an attack, in 1/255
+    sizes: list[float] = knob("sizes of an attack, in 1/255", default=[0.0, 1.0, 2.0, 4.0, 8.0], at_least=0)
     seeds: int = knob("networks of each method", default=6, at_least=2)
     images: int = knob("images that are trained on", default=1000, at_least=100)
     test_images: int = knob("images that are attacked", default=1000, at_least=10)
-    side: int = knob("pixels of a side, a divisor of 32", default=16, at_least=8, at_most=32)
+    side: int = knob("pixels of a side", default=16, choices=[16, 32])
     epochs: int = knob("epochs", default=30, at_least=2)
     batch_size: int = knob("images of a step", default=64, at_least=2)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from mixbench.summarize.plots import Line, Plot
 
+PARTS = ("coefficient", "glm", "squares", "linear", "ranks", "hidden", "bounded")
+
 
 @dataclass
 class Parameters:
     """Gaussian examples, logistic regression, least squares and one hidden layer."""
 
-    of: list[str] = field(
-        default_factory=lambda: ["coefficient", "glm", "squares", "linear", "ranks", "hidden", "bounded"]
-    )
+    of: list[str] = knob("what is looked at", default=list(PARTS), choices=PARTS)
     samples: int = knob("samples of each kind", default=20, at_least=2)
     draws: int = knob("vectors of signs for a complexity", default=500, at_least=50)
     mixtures: int = knob("mixtures of a least-squares fit", default=100_000, at_least=1000)

@@ -3,6 +3,7 @@
     - where: Figure 3                       in the paper
       says: ...                             the claim, in our words
       test: ...                             what is compared with what
+      smaller: ...                          the paper's scale, where ours is smaller: then nothing is decided
       judge: zhang2021/fig3 grows           the study, and which of its judges decides; or
       open: ...                             what it would take, where nothing of ours decides it
 
@@ -34,21 +35,25 @@ HEAD = """# What the papers claim, and what we found
 
 Made by `mixbench claims --format md` from stored numbers, never written by hand. A claim is confirmed or refuted by
 distributions over seeds, or by closed forms against the very code that trains; "holds with a correction" says which,
-also where it never holds as it is printed; "undecided" says what it would take. Ranges are 95 % intervals over seeds;
-where a row compares several things at once, their level is such that all of them hold together. `mixbench analyze KEY`
+also where it never holds as it is printed; "undecided" says what it would take. What a paper measured on networks is
+decided on its data, at its length of training: less of either is undecided, and the row says which way it went. Ranges
+are 95 % intervals over seeds; where one of k tries would be enough, each is one of 1 - 0.05 / k. `mixbench analyze KEY`
 computes the numbers of a study again and draws its figure.
 """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An entry of a claims file; `judge` is empty for a claim that nothing of ours decides."""
+    """An entry of a claims file; `judge` is empty for a claim that nothing of ours decides, `smaller` for one that is
+    tested at the paper's scale.
+    """
 
     where: str
     says: str
     test: str = ""
     judge: str = ""
     open: str = ""
+    smaller: str = ""
 
     @property
     def key(self) -> str:
@@ -76,7 +81,7 @@ def claims(paper: str) -> list[Claim]:
         return []
     found = []
     for number, given in enumerate(yaml_files.load(path)["claims"], 1):
-        unknown = set(given) - {"where", "says", "test", "judge", "open"}
+        unknown = set(given) - {"where", "says", "test", "judge", "open", "smaller"}
         if unknown or ("judge" in given) == ("open" in given):
             raise ConfigError(
                 f"{path}: claim {number}: needs where, says, and either test and judge, or open; not"
@@ -117,9 +122,16 @@ def _judgement(claim: Claim, spec: Spec, numbers: pd.DataFrame | None) -> Judgem
         )
     if numbers is None:
         return Judgement(UNDECIDED, "not computed", f"Computed by `mixbench analyze {spec.key}`.")
+    if spec.left_out:  # a judge compares what the spec names, and would say something of nothing
+        return Judgement(
+            UNDECIDED, f"not judged: {'; '.join(spec.left_out)}", "Judged with all that the spec lists."
+        )
     found = judges[name](numbers, spec.parameters)
     assert found.verdict in VERDICTS
-    return found
+    if not claim.smaller:
+        return found
+    here = "" if found.verdict == UNDECIDED else f"At our scale: {found.verdict}. "
+    return Judgement(UNDECIDED, found.ours, f"{here}It takes {claim.smaller}. {found.remark}".strip())
 
 
 def counts(rows: Sequence[Row]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Parameters:
     masks: int = knob("masks that are drawn of each sampler and lambda", default=10_000, at_least=PARTS)
     every: int = knob("pixels between two offsets that are kept", default=7, at_least=1)
     r: float = knob("share of HMix's partner that comes from the box", default=0.5, at_least=0, at_most=1)
-    lambdas: list[float] = field(default_factory=lambda: [0.1, 0.3, SHOWN, 0.7, 0.9])
+    lambdas: list[float] = knob("lambda of the masks", default=[0.1, 0.3, SHOWN, 0.7, 0.9], above=0, below=1)
     seed: int = knob("seed of the masks", default=0, at_least=0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ ERRORS = 5.0  # standard errors that Monte Carlo may be off
 class Parameters:
     """What is drawn: Gaussian samples with a mean away from the origin or at it."""
 
-    of: list[str] = field(default_factory=lambda: ["linear", "network"])
+    of: list[str] = knob("classes of functions", default=["linear", "network"], choices=["linear", "network"])
     samples: int = knob("samples of each size, dimension, mean and lambda", default=10, at_least=2)
     draws: int = knob("vectors of signs for a complexity", default=2000, at_least=100)
     seed: int = knob("seed of samples and signs", default=0, at_least=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Parameters:
 
     n: int = knob("pixels of a side", default=16, at_least=2, at_most=32)
     masks: int = knob("masks that are drawn of each target and lambda", default=20_000, at_least=100)
-    lambdas: list[float] = field(default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9])
+    lambdas: list[float] = knob("lambda of the masks", default=[0.1, 0.3, 0.5, 0.7, 0.9], above=0, below=1)
     seed: int = knob("seed of the masks", default=0, at_least=0)
 
 

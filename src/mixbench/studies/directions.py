@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,7 @@ METHODS = {"mixup": "Mixup", "none": "ERM"}
 class Parameters:
     """The paper's optimiser on all of CIFAR-10; its networks have 11 and 23 million weights, ours fit a CPU."""
 
-    models: list[str] = field(default_factory=lambda: list(MODELS))
+    models: list[str] = knob("networks", default=list(MODELS), choices=list(MODELS))
     seeds: int = knob("networks of each kind and method", default=5, at_least=2)
     iterations: int = knob("steps on batches of 100, at most an epoch", default=300, at_least=1, at_most=500)
     every: int = knob("steps between two looks", default=30, at_least=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +27,9 @@ THIRD = 2.8  # powers of the scale: a remainder of third order has 3, a wrong qu
 class Parameters:
     """Random smooth networks on random images; the theorem states no sizes."""
 
-    of: list[str] = field(default_factory=lambda: [*TWO, *THREE])
+    of: list[str] = knob("how images are mixed", default=[*TWO, *THREE], choices=[*TWO, *THREE])
     networks: int = knob("networks, each with its own examples", default=20, at_least=2)
-    n: int = knob("pixels of a side, an even number", default=4, at_least=2, at_most=8)
+    n: int = knob("pixels of a side", default=4, choices=[2, 4, 6, 8])
     examples: int = knob("examples of a network", default=5, at_least=2, at_most=20)
     width: int = knob("units of each of the two hidden layers", default=8, at_least=1)
     nodes: int = knob("values of lambda in each piece of the expectation", default=5, at_least=4)

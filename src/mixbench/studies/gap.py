@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +25,8 @@ class Parameters:
     """Networks without crop and flip, trained until they know their images, at several levels of test accuracy."""
 
     networks: int = knob("networks at each place", default=3, at_least=2)
-    datasets: list[str] = field(default_factory=lambda: ["cifar10", "cifar100"])
-    sizes: list[int] = field(default_factory=lambda: [250, 500, 1000])
+    datasets: list[str] = knob("data sets", default=["cifar10", "cifar100"], choices=["cifar10", "cifar100"])
+    sizes: list[int] = knob("images that are trained on", default=[250, 500, 1000], at_least=100)
     epochs: int = knob("epochs", default=60, at_least=2)
 
 

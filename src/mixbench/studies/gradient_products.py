@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +30,11 @@ NEAR = 2  # pixels, of the larger of both distances
 class Parameters:
     """What CIFAR-10 allows in seconds; the paper trains on ImageNet at 64x64 pixels."""
 
-    methods: list[str] = field(default_factory=lambda: list(METHODS))
+    methods: list[str] = knob("what is trained", default=list(METHODS), choices=list(METHODS))
     seeds: int = knob("networks of each method", default=5, at_least=2)
     images: int = knob("images that are trained on", default=2000, at_least=100)
     test_images: int = knob("images whose gradients are taken", default=1000, at_least=10)
-    side: int = knob("pixels of a side, a divisor of 32", default=16, at_least=8, at_most=32)
+    side: int = knob("pixels of a side", default=16, choices=[8, 16, 32])
     reach: int = knob("largest distance of two pixels along an axis", default=6, at_least=3, at_most=15)
     epochs: int = knob("epochs", default=12, at_least=1)
     batch_size: int = knob("images of a step", default=50, at_least=2)

@@ -41,7 +41,7 @@ class Parameters:
     and as many seeds for ERM.
     """
 
-    sets: list[str] = knob("sets at full length", default=["mutag", "ptc"], choices=list(COLUMNS))
+    sets: list[str] = knob("sets at full length", default=["mutag", "ptc"], choices=list(COLUMNS), empty=True)
     epochs: int = knob("epochs on `sets`", default=350, at_least=2)
     alphas: list[float] = knob("alpha of each setting", default=[1.0, 0.2], above=0)
     eta: float = knob("weight of MixupE's extra loss", default=0.1, above=0)
@@ -49,6 +49,7 @@ class Parameters:
         "sets with few epochs",
         default=["proteins", "imdb_binary", "imdb_multi", "nci1"],
         choices=list(COLUMNS),
+        empty=True,
     )
     few_epochs: int = knob("epochs on the sets `few`, with the first alpha alone", default=10, at_least=2)
     width: int = knob("width of the convolutions", default=16, at_least=1)
@@ -173,9 +174,11 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
                 plots.append(
                     Panel(
                         f"{COLUMNS[name]}, {words}",
-                        "0 last epoch, 1 GIN's epoch, 2 best epoch of each fold",
+                        "epoch whose error counts",
                         "test error (%)",
                         lines,
+                        ticks=[0, 1, 2],
+                        named=["last", "best mean", "best by fold"],
                     )
                 )
     return plots

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from mixbench.config import yaml_files
+from mixbench.config.assign import assigned
 from mixbench.errors import ConfigError
 from mixbench.papers import library
 from mixbench.papers.parse import study_table
 from mixbench.papers.spec import Table
-from mixbench.schema.knob import check, nearest
+from mixbench.schema.knob import nearest
 from mixbench.studies.study import STUDIES, Study, study
 
 FIELDS = ("kind", "title", "source", "study", "parameters", "notes", "table")
@@ -38,6 +35,7 @@ class Spec:
     notes: tuple[str, ...] = ()
     table: Table | None = None
     changes: tuple[str, ...] = ()  # parameters that are not the spec's own, in words
+    left_out: tuple[str, ...] = ()  # what the spec's own lists have and these have not, in words
 
 
 def names() -> list[str]:
@@ -52,9 +50,7 @@ def load(key: str, changes: Sequence[str] = ()) -> Spec:
     """
     if key in STUDIES:
         found = study(key)
-        plain = _parameters(found, {}, (), key)
-        parameters = _parameters(found, {}, changes, key)
-        return Spec(key, found.about, "", found, parameters, changes=_changed(plain, parameters))
+        return _changed(Spec(key, found.about, "", found, _parameters(found, {})), {}, changes)
     path = library.file_of(key)
     if not path.is_file():
         known = [*names(), *STUDIES]
@@ -63,12 +59,13 @@ def load(key: str, changes: Sequence[str] = ()) -> Spec:
     if not isinstance(given, dict) or given.get("kind") != "study":
         raise ConfigError(f"{path}: is no study; it needs kind: study.")
     try:
-        return _spec(key, {str(name): value for name, value in given.items()}, changes)
+        spec = _spec(key, {str(name): value for name, value in given.items()})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return _changed(spec, given.get("parameters", {}), changes)
 
 
-def _spec(key: str, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
+def _spec(key: str, given: Mapping[str, Any]) -> Spec:
     for name in given:
         if name not in FIELDS:
             raise ConfigError(f"no '{name}'.{nearest(name, FIELDS)}\nKnown: {', '.join(FIELDS)}.")
@@ -79,38 +76,36 @@ def _spec(key: str, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise ConfigError(f"notes: must be a list of texts, not {notes!r}.")
     found = study(given["study"])
-    plain = _parameters(found, given.get("parameters", {}), (), "parameters")
-    parameters = _parameters(found, given.get("parameters", {}), changes, "--set")
+    parameters = _parameters(found, given.get("parameters", {}))
     about = {"title": given["title"], "source": given["source"], "notes": tuple(notes)}
     if "table" in given and found.table is None:
         raise ConfigError(f"table: the study {given['study']} fills none.")
     table = study_table(key, given["table"], **about) if "table" in given else None
-    changed = _changed(plain, parameters)
-    return Spec(key=key, study=found, parameters=parameters, table=table, changes=changed, **about)
+    return Spec(key=key, study=found, parameters=parameters, table=table, **about)
 
 
-def _changed(plain: Any, parameters: Any) -> tuple[str, ...]:
-    """Such as "epochs 1, not 25"."""
-    names = [field.name for field in dataclasses.fields(plain)]
-    pairs = [(name, getattr(parameters, name), getattr(plain, name)) for name in names]
-    return tuple(f"{name} {ours}, not {theirs}" for name, ours, theirs in pairs if ours != theirs)
+def _changed(spec: Spec, given: Mapping[str, Any], changes: Sequence[str]) -> Spec:
+    """The spec, of the parameters `given`, with `changes` to them."""
+    if not changes:
+        return spec
+    parameters = _parameters(spec.study, given, changes, "--set ")
+    names = [field.name for field in dataclasses.fields(parameters)]
+    pairs = [(name, getattr(parameters, name), getattr(spec.parameters, name)) for name in names]
+    words = tuple(f"{name} {ours}, not {theirs}" for name, ours, theirs in pairs if ours != theirs)
+    lists = [(name, ours, theirs) for name, ours, theirs in pairs if isinstance(theirs, list)]
+    without = ((name, [entry for entry in theirs if entry not in ours]) for name, ours, theirs in lists)
+    left = tuple(f"{name} without {', '.join(map(str, entries))}" for name, entries in without if entries)
+    return dataclasses.replace(spec, parameters=parameters, changes=words, left_out=left)
 
 
-def _parameters(of: Study, given: Any, changes: Sequence[str], at: str) -> Any:
+def _parameters(of: Study, given: Any, changes: Sequence[str] = (), at: str = "") -> Any:
     """The study's parameters with those `given` and `changes`, checked."""
-    known = [field.name for field in dataclasses.fields(of.parameters)]
-    node = OmegaConf.structured(of.parameters)
-    try:
-        node = OmegaConf.merge(node, given, OmegaConf.from_dotlist(list(changes)))
-        parameters = OmegaConf.to_object(node)
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        key = getattr(error, "key", None)
-        reason = f"{f'{key}: ' if key is not None else ''}{str(error).splitlines()[0].rstrip('.')}"
-        hint = nearest(str(key), known) if key is not None and str(key) not in known else ""
-        raise ConfigError(f"{at}: {reason}.{hint}\nKnown: {', '.join(known)}.") from None
-    problems = list(check(parameters))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    if not of.parts(parameters):
-        raise ConfigError(f"{at}: {' '.join(changes)}: leaves nothing to compute.")
+    if not isinstance(given, dict):
+        raise ConfigError(f"parameters: must be names with values, not {given!r}.")
+    parameters = assigned(of.parameters, given, changes, at)
+    parts = of.parts(parameters)
+    if not parts:
+        raise ConfigError(f"{at}{' '.join(changes)}: leaves nothing to compute.")
+    if twice := [part for part in parts if parts.count(part) > 1]:
+        raise ConfigError(f"{at}{' '.join(changes)}: asks twice for {twice[0]}.")
     return parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RATIOS = (0.01, 0.1, 0.5)  # of the mixtures for which Theorem 1's constant by z is tried
 STEPS = (1e-2, 1e-4)  # between two places of a line, for the quotient of slopes
+PARTS = ("quadratic", "tanh", "relu")
 APART = 1e-3  # distance of two weight vectors
 
 
@@ -31,7 +32,7 @@ class Parameters:
 
     quadratics: int = knob("random quadratics and pairs of places", default=2000, at_least=10)
     networks: int = knob("networks of each kind", default=20, at_least=2)
-    of: list[str] = field(default_factory=lambda: ["quadratic", "tanh", "relu"])
+    of: list[str] = knob("losses", default=list(PARTS), choices=PARTS)
     width: int = knob("hidden units", default=32, at_least=2)
     steps: int = knob("steps of G-Mix on batches of 128", default=600, at_least=10)
     rho: float = knob("rho of training and of Theorem 1", default=0.5, above=0)
@@ -227,6 +228,8 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
         values_of(numbers, "quadratic", "gradient"),
         values_of(numbers, "quadratic", "quotient"),
     )
+    if not len(gradient):
+        return []
     edges = np.quantile(gradient, np.linspace(0, 1, 13))
     middle, lines = np.sqrt(edges[1:] * edges[:-1]), []
     for style, (name, label) in enumerate(

@@ -26,7 +26,7 @@ class Parameters:
 
     groups: int = knob("groups of networks", default=4, at_least=1)
     networks: int = knob("networks of a group, each with its own examples", default=50, at_least=2)
-    n: int = knob("numbers of a side of an example, an even number", default=4, at_least=2, at_most=8)
+    n: int = knob("numbers of a side of an example", default=4, choices=[2, 4, 6, 8])
     examples: int = knob("examples of a network", default=100, at_least=2)
     width: int = knob("units of each of the two hidden layers", default=50, at_least=1)
     epochs: int = knob("epochs of gradient descent on all examples", default=400, at_least=1)

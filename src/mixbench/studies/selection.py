@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixbench.errors import ConfigError
 from mixbench.schema.knob import knob
 from mixbench.studies.judging import MORE, agreed, interval
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED, Judgement, Study
@@ -30,11 +31,15 @@ class Parameters:
     """Networks trained by G-Mix, looked at while they train."""
 
     networks: int = knob("networks for each rho", default=6, at_least=2)
-    rhos: list[float] = field(default_factory=lambda: [0.05, 0.5])
+    rhos: list[float] = knob("rho of G-Mix", default=[0.05, 0.5], above=0)
     train_size: int = knob("CIFAR-10 images that they train on", default=3000, at_least=500)
     epochs: int = knob("epochs", default=15, at_least=3)
-    looks: list[int] = field(default_factory=lambda: [1, 5, 15])
+    looks: list[int] = knob("epochs after which they are looked at", default=[1, 5, 15], at_least=1)
     batches: int = knob("batches of 128 mixtures at each look", default=20, at_least=2)
+
+    def __post_init__(self) -> None:
+        if late := [look for look in self.looks if look > self.epochs]:
+            raise ConfigError(f"looks={late[0]}: must be <= epochs={self.epochs}.")
 
 
 def compute(parameters: Parameters, part: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,9 @@ class Parameters:
 
     numbers: int = knob("numbers of a sample", default=100_000, at_least=100)
     samples: int = knob("samples of each family and lambda", default=20, at_least=2)
-    lambdas: list[float] = field(default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9])
+    lambdas: list[float] = knob(
+        "lambda of the mixtures", default=[0.1, 0.3, 0.5, 0.7, 0.9], at_least=0, at_most=1
+    )
     seed: int = knob("seed of the samples", default=0, at_least=0)
 
 

@@ -4,12 +4,13 @@
     about.json     the parameters, the seconds that each part took, what computed it, and the checksum of what
                    numbers.csv holds of them
 
-Numbers of other parameters, or damaged ones, count as not there. Imports no torch.
+Numbers of other parameters, or damaged ones, count as not there, and stderr says why. Imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -106,16 +107,30 @@ def _numbers(content: bytes) -> pd.DataFrame:
 def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
     """What is there of these very parameters: about.json, and the rows of numbers.csv that it knows."""
     parameters = plain(dataclasses.asdict(spec.parameters))
-    nothing = {"parameters": parameters, "seconds": {}}
+    nothing = {"parameters": parameters, "seconds": {}}, b""
+    if not (directory / "about.json").exists() and not (directory / "numbers.csv").exists():
+        return nothing
     try:
         about = json.loads(read_bounded(directory / "about.json", MOST_JSON))
         content = read_bounded(directory / "numbers.csv", MOST_BYTES)[: about["bytes"]]
-        trusted = about["sha256"] == hashlib.sha256(content).hexdigest()
-        if trusted and about["parameters"] == parameters and isinstance(about["seconds"], dict):
-            return about, content
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    return nothing, b""
+        if about["sha256"] != hashlib.sha256(content).hexdigest() or not isinstance(about["seconds"], dict):
+            raise ValueError("numbers.csv is not what about.json has the checksum of")
+        theirs = about["parameters"]
+        other = [name for name in parameters if theirs.get(name) != parameters[name]]
+        other += [name for name in theirs if name not in parameters]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _tell(f"{directory}: damaged, so its numbers are not used: {type(error).__name__}: {error}")
+        return nothing
+    if other:
+        _tell(f"{directory}: its numbers are not used, as they are of other parameters: {', '.join(other)}")
+        return nothing
+    return about, content
+
+
+@functools.cache
+def _tell(message: str) -> None:
+    """Once, whoever asks again."""
+    print(printable(message), file=sys.stderr)
 
 
 def _write(directory: Path, content: bytes, about: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Parameters:
     seeds: int = knob("networks of each kind", default=8, at_least=2)
     images: int = knob("images that are trained on", default=1000, at_least=100)
     test_images: int = knob("images that are tested on", default=2000, at_least=10)
-    side: int = knob("pixels of a side, a divisor of 32", default=16, at_least=8, at_most=32)
+    side: int = knob("pixels of a side", default=16, choices=[8, 16, 32])
     epochs: int = knob("epochs", default=25, at_least=1)
     batch_size: int = knob("images of a step", default=50, at_least=2)
     lr: float = knob("learning rate at the start", default=0.05, above=0)
@@ -111,7 +111,6 @@ def beneficial(numbers: pd.DataFrame, parameters: Parameters) -> Judgement:
         f"{sum(better)} of three ways to treat the label, at this scale."
         if any(better)
         else f"Not at this scale: {sum(worse)} of three ways to treat the label are worse than an ordinary interval."
-        " It would take the paper's own setting, which it does not state."
     )
     return Judgement(
         CONFIRMED if any(better) else UNDECIDED,

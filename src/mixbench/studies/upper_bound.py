@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mixbench.analysis.radius import Problem
     from mixbench.summarize.plots import Plot
 
+PARTS = ("linear", "uncentred", "network", "minimisers")
 CENTRED = {"linear": "linear models", "network": "ReLU networks"}
 SHIFT = 2.5  # distance of the mean from the plane between the classes, where the examples are not centred
 GROWN = 100.0  # factor by which the last layer grows, to see where the quadratic form goes
@@ -30,18 +31,20 @@ NONE_INSIDE = Judgement(UNDECIDED, "no case in Theta", "Models that are trained 
 class Parameters:
     """Examples and networks as in Figure 3; minimisers of Mixup's loss for three numbers of examples."""
 
-    of: list[str] = field(default_factory=lambda: ["linear", "uncentred", "network", "minimisers"])
+    of: list[str] = knob("what is compared", default=list(PARTS), choices=PARTS)
     networks: int = knob("models of each kind, each with its own examples", default=100, at_least=2)
     n: int = knob("examples of a model", default=100, at_least=2)
     dimension: int = knob("numbers of an example", default=10, at_least=2)
     width: int = knob("units of each of the two hidden layers", default=50, at_least=1)
-    looks: list[int] = field(default_factory=lambda: [0, 5, 20, 50, 100, 400])
+    looks: list[int] = knob(
+        "epochs after which models are looked at", default=[0, 5, 20, 50, 100, 400], at_least=0
+    )
     lr: float = knob("learning rate", default=0.1, above=0)
     momentum: float = knob("momentum", default=0.9, at_least=0, below=1)
     alpha: float = knob("lambda ~ Beta(alpha, alpha)", default=1.0, above=0)
     nodes: int = knob("values of lambda in the expectation of Mixup's loss", default=4, at_least=2)
     steps: int = knob("steps of the attack on a network", default=20, at_least=1)
-    sizes: list[int] = field(default_factory=lambda: [30, 100, 300])
+    sizes: list[int] = knob("examples of a minimiser", default=[30, 100, 300], at_least=2)
     sets: int = knob("minimisers for each number of examples", default=40, at_least=2)
 
 
@@ -150,6 +153,8 @@ def draw(numbers: pd.DataFrame, parameters: Parameters) -> list[Plot]:
     plots: list[Plot] = []
     for part, name in CENTRED.items():
         of = numbers[(numbers["part"] == part) & (numbers["epoch"] >= 20)]
+        if of.empty:
+            continue
         lines = []
         for style, (column, label) in enumerate(names.items()):
             above = (

@@ -76,7 +76,7 @@ class Line:
 @dataclass(frozen=True)
 class Panel:
     """One pair of axes with lines. `ticks` are the places of the numbers on the x axis; empty: matplotlib's choice.
-    `log` and `log_y`: logarithmic axes.
+    `log` and `log_y`: logarithmic axes. `named`: words for the ticks, where the places are kinds and no numbers.
     """
 
     title: str
@@ -86,6 +86,7 @@ class Panel:
     log: bool = False
     ticks: Sequence[float] = ()
     log_y: bool = False
+    named: Sequence[str] = ()
 
 
 Plot = Panel | Bars | HeatMap
@@ -262,7 +263,7 @@ def _draw(axes: Axes, panel: Panel, scale: float) -> None:
     if panel.log_y:
         axes.set_yscale("log")
     if panel.ticks:
-        axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
+        axes.set_xticks(panel.ticks, panel.named or _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
         axes.set_xlim(*_limits(panel.ticks, panel.log))
     elif all(float(x).is_integer() for line in panel.lines for x in line.x):
