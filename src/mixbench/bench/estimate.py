@@ -60,7 +60,7 @@ def _timed(kinds: Mapping[tuple[str, ...], Train]) -> dict[tuple[str, ...], floa
     """Seconds per image, by kind: of one at least, and of others until the time is up; a kind of each model first."""
     from tqdm import tqdm
 
-    first = {kind[:2]: kind for kind in reversed(kinds)}
+    first = {kind[:2]: kind for kind in reversed(list(kinds))}
     ordered = sorted(kinds, key=lambda kind: first[kind[:2]] != kind)
     started, timed = time.monotonic(), dict[tuple[str, ...], float]()
     with tqdm(total=len(kinds), desc="timing", unit="kind", leave=False, disable=None) as bar:
