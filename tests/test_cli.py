@@ -36,6 +36,22 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_ctrl_c_of_any_command_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """By hand: what was kept and how to go on, without a traceback; 130, as a shell has it."""
+
+    def interrupted(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixbench.commands.methods.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["methods"])
+    assert ended.value.code == 130
+    told = "mixbench: stopped by Ctrl-C: what was complete is kept; the same command goes on from there.\n"
+    assert capsys.readouterr().err == told
+
+
 def test_windows_is_refused_in_one_sentence() -> None:
     """As Python is there: no fcntl, resource, SIGHUP and SIGUSR1."""
     code = (

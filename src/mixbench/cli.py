@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 stream.reconfigure(errors="backslashreplace")
         status = run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # training has its own answer to Ctrl-C, see mixbench.machine.signals
-        print("mixbench: stopped by Ctrl-C.", file=sys.stderr)
+        from mixbench.machine.signals import stopped
+
+        print(f"mixbench: {stopped(signal.SIGINT, 'what was complete is kept')}", file=sys.stderr)
         status = 128 + signal.SIGINT
     sys.exit(status)
 

@@ -45,10 +45,35 @@ def test_seconds_are_images_times_seconds_per_image(
         return 2.0 if config.opt.name == "sam" else 1.0
 
     monkeypatch.setattr(estimate, "seconds_per_image", one_or_two)
-    found = estimate.seconds_by_column(planned)
+    found, guessed = estimate.seconds_by_column(planned)
+    assert guessed == 0
     assert found["few"] == pytest.approx(2 * 10 * (200 + 500 / 3) * 3)
     assert found["many"] == pytest.approx(2 * 10 * (800 + 1100 / 3) * 3)
     assert sorted(asked) == ["sam", "sam", "sgd", "sgd"]  # once for each kind
+
+
+def test_timing_ends_although_kinds_are_left(
+    planned: list[Planned], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """By hand: each step takes half of the time there is and a bit more, so two of four kinds are timed: the first of
+    each data set, 1 and 2 s for an image. The other two, which SAM trains, count like those. The bar tells which.
+    """
+    clock = [0.0]
+
+    def slow(config):
+        clock[0] += 0.51 * estimate.TIMED_SECONDS
+        return 1.0 if config.dataset.train_size == 200 else 2.0
+
+    monkeypatch.setattr(estimate, "seconds_per_image", slow)
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    found, guessed = estimate.seconds_by_column(planned)
+    assert guessed == 2
+    assert found["few"] == pytest.approx(2 * 10 * (200 + 500 / 3) * 2)
+    assert found["many"] == pytest.approx(2 * 10 * (800 + 1100 / 3) * 4)
+    assert "2 kinds of run" in estimate.advice(found, 10, guessed)
+    shown = capsys.readouterr().err
+    assert re.search(r"timing: .*0/4.*small_cnn", shown)
 
 
 def test_a_step_is_measured(planned: list[Planned]) -> None:
@@ -81,7 +106,7 @@ def test_what_takes_hours_is_asked_for(
 ) -> None:
     """At a terminal "no" trains nothing; --yes does not ask; a log gets the line, and the runs begin."""
     begun = []
-    monkeypatch.setattr(estimate, "seconds_by_column", lambda runs: {"few": 9e5})
+    monkeypatch.setattr(estimate, "seconds_by_column", lambda runs: ({"few": 9e5}, 0))
     monkeypatch.setattr(table, "train", lambda *args: begun.append(1) or True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
     for terminal, options, trains in ((True, [], 0), (True, ["--yes"], 1), (False, [], 1)):

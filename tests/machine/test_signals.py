@@ -8,7 +8,14 @@ import pytest
 from omegaconf._utils import format_and_raise
 
 from mixbench.machine import signals
-from mixbench.machine.signals import ECHO_SECONDS, Interrupted, outlive_terminal, stop_on_signals
+from mixbench.machine.signals import (
+    ECHO_SECONDS,
+    SIGNALS,
+    Interrupted,
+    outlive_terminal,
+    stop_on_signals,
+    stopped,
+)
 
 
 def test_an_echo_asks_once_and_a_repeated_request_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +66,7 @@ def test_a_closed_terminal_asks_to_stop_only_where_sighup_is_not_ignored(
 def test_before_there_is_something_to_save_the_first_signal_ends() -> None:
     """While loading or downloading nobody looks at the request: the first signal raises, and only the first."""
     with stop_on_signals(at_once=True) as stop:
-        with pytest.raises(Interrupted, match="stopped by signal 15 before training began") as stopped:
+        with pytest.raises(Interrupted, match=r"^stopped by SIGTERM: training had not begun") as stopped:
             signal.raise_signal(signal.SIGTERM)
         assert stopped.value.exit_status == 128 + signal.SIGTERM
         signal.raise_signal(signal.SIGTERM)  # its echo, while the first is being recorded
@@ -67,6 +74,24 @@ def test_before_there_is_something_to_save_the_first_signal_ends() -> None:
         stop.at_once = False
         signal.raise_signal(signal.SIGTERM)
         assert stop.number == signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (signal.SIGINT, "Ctrl-C"),
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGHUP, "SIGHUP"),
+        (signal.SIGUSR1, "SIGUSR1 (a scheduler's warning)"),
+        (signal.SIGUSR2, "SIGUSR2 (a scheduler's warning)"),
+    ],
+)
+def test_one_sentence_for_every_signal_that_stops(number: int, name: str) -> None:
+    """By hand: who asked, what was kept, how to go on; 128 + signal, as a shell has it."""
+    stop = stopped(number, "this and that is saved")
+    assert str(stop) == f"stopped by {name}: this and that is saved; the same command goes on from there."
+    assert stop.exit_status == 128 + number
+    assert number in SIGNALS
 
 
 def test_a_signal_while_a_config_is_composed_is_an_interruption() -> None:

@@ -26,6 +26,7 @@ from mixbench.report.page import SCRIPT, curve, page, place
 from mixbench.report.papers import alike, belonging, fragments
 from mixbench.report.runlist import listing
 from mixbench.summarize.frame import frame
+from mixbench.summarize.plots import Line, Panel, inline
 from mixbench.summarize.settings import Run, collect, settings, short
 
 COLUMN = "CIFAR-100, WRN-16-4"
@@ -346,6 +347,14 @@ def test_lines_join_the_same_seeds_alone(workplace: Path) -> None:
     cells = {row["cells"][0]: row["cells"] for row in shown["settings"]}
     assert cells["G-Mix rho 0.4"][1:3] == [1, "2.00 (1)"]
     assert cells["G-Mix rho 0.5"][1:3] == [3, "3.00 ± 1.00"]
+
+
+def test_a_line_may_have_no_points() -> None:
+    """A method of a figure none of whose runs is there: the picture is that of the other method, with one name more."""
+    there, missing = Line("there", 0, [1, 2], [3.0, 4.0], [0.5, 0.5]), Line("missing", 1, [], [], [])
+    drawn = [str(inline(Panel("", "x", "y", lines))) for lines in ([there, missing], [there])]
+    assert "missing" in drawn[0]
+    assert "missing" not in drawn[1]
 
 
 def test_one_epoch_is_no_convergence(workplace: Path) -> None:

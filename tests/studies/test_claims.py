@@ -89,6 +89,19 @@ def test_from_the_command_to_the_verdict(mixbench: Callable, workplace: Path) ->
     first = picture.read_bytes()
     assert mixbench("figure", *small).status == 0
     assert picture.read_bytes() == first
+    spec = load("zhang2021/fig3")
+    for options, width, titled, footed in (
+        ([], "515.52pt", True, True),
+        (["--style", "column"], "252pt", True, True),
+        (["--style", "slide", "--no-title"], "864pt", False, True),
+        (["--plain"], "515.52pt", False, False),
+    ):  # as figures of runs: 7.16, 3.5 and 12 inches of 72 points, and the words that are asked for
+        assert mixbench("figure", *small, *options, "--out", "mine.svg").status == 0
+        drawn = Path("mine.svg").read_text()
+        assert f'width="{width}"' in drawn
+        assert (f"{spec.title[:20]}" in drawn, f">{spec.source[:20]}" in drawn) == (titled, footed)
+    wrong = mixbench("figure", *small, "--out", "mine.jpeg")
+    assert (wrong.status, ".svg, .pgf" in wrong.err) == (2, True)
     listed = mixbench("claims", "zhang2021")
     assert listed.status == 0
     assert "not computed" in listed.out  # with the published parameters

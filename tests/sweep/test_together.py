@@ -158,7 +158,9 @@ def test_files_of_the_current_folder_are_no_modules(tmp_path: Path, monkeypatch:
 
 @pytest.mark.fault("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_reaches_each_run_once(stand_in: Callable, tmp_path: Path, number: int) -> None:
+def test_a_signal_reaches_each_run_once(
+    stand_in: Callable, tmp_path: Path, capsys: pytest.CaptureFixture, number: int
+) -> None:
     """By hand: one run has ended, two go on for ever, six wait. Those two get it, once, and none of the six begins."""
 
     def send() -> None:
@@ -172,6 +174,12 @@ def test_a_signal_reaches_each_run_once(stand_in: Callable, tmp_path: Path, numb
         train_together(stand_in("never", 1, *["never"] * 7), [["a"], ["b"]], lambda i, status: None)
     sender.join()
     assert stopped.value.exit_status == 128 + number
+    assert (
+        capsys.readouterr().err == "stopping: the runs save their state\n"
+    )  # said before they are waited for
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    kept = "the runs under way have saved their state"
+    assert str(stopped.value) == f"stopped by {name}: {kept}; the same command goes on from there."
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["0", "1", "2"]
     name = signal.Signals(number).name.removeprefix("SIG")
     assert [noted(tmp_path, i)[1:] for i in range(3)] == [[name], [], [name]]

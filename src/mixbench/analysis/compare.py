@@ -27,8 +27,8 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What tells the setting from the others of its place."""
-        return self.setting.label
+        """What tells the setting from the others of its place, with the method as people say it."""
+        return self.setting.said()
 
     def values(self, key: str) -> dict[int, float]:
         """A number of the result, by seed."""
@@ -49,7 +49,7 @@ def numbers(places: dict[str, list[Group]]) -> pd.DataFrame:
     """Every number of every run: place, setting, seed, number, value."""
     return pd.DataFrame(
         [
-            (title, group.label, seed, key, float(value))
+            (title, group.setting.label, seed, key, float(value))
             for title, groups in places.items()
             for group in groups
             for seed, result in group.results.items()

@@ -7,40 +7,70 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from mixbench.config.identity import method
 from mixbench.papers.cells import Planned
 from mixbench.record.standing import Pace, duration, epochs_left
+from mixbench.schema.model import label
 from mixbench.schema.train import Train
 
 HOUR = 3600.0
 IMAGES = 8  # of a measured step: WRN-28-10 trains about five images a second on two cores
 FORWARD = 1 / 3  # of a step's time for the same images
+TIMED_SECONDS = 60.0  # after which no further kind of run is timed
 
 
-def seconds_by_column(runs: Sequence[Planned]) -> dict[str, float]:
-    """Estimated seconds that the unfinished runs of each column take one after another.
+def seconds_by_column(runs: Sequence[Planned]) -> tuple[dict[str, float], int]:
+    """Estimated seconds that the unfinished runs of each column take one after another, and how many kinds of run are
+    guessed.
 
-    Finished runs of the same kind tell, where there are any; else two steps of each kind are timed on made-up images.
+    Finished runs of the same kind tell, where there are any; else two steps of each kind are timed on made-up images,
+    with a bar at a terminal. After TIMED_SECONDS no further kind is begun: those that are left are taken to be as slow
+    as the slowest that was timed of the same model and data, else of all.
     """
-    pace, measured = Pace(), dict[str, float]()
+    pace = Pace()
     for run in runs:
         if run.config is not None and run.saved is not None and run.saved.state == "finished":
             pace.learn(run.saved.values, run.saved.summary)
     found = dict[str, float]()
+    unknown = list[tuple[str, Train, float]]()
     for run in runs:
         if run.config is None:
             continue
         left = epochs_left(run.saved, run.config.epochs) if run.saved is not None else run.config.epochs
         seconds = pace.seconds(run.config, left) if left else 0.0
         if math.isnan(seconds):
-            kind = str([run.config.dataset, run.config.model, run.config.augment, run.config.regularizer,
-                        run.config.opt])  # fmt: skip
-            if kind not in measured:
-                measured[kind] = seconds_per_image(run.config)
-            seconds = left * _images(run.config) * measured[kind]
-        found[run.cell.column] = found.get(run.cell.column, 0.0) + seconds
-    return found
+            unknown.append((run.cell.column, run.config, left * _images(run.config)))
+        else:
+            found[run.cell.column] = found.get(run.cell.column, 0.0) + seconds
+    timed = _timed({_kind(config): config for _, config, _ in unknown})
+    for column, config, images in unknown:
+        alike = [each for kind, each in timed.items() if kind[:2] == _kind(config)[:2]]
+        each = timed.get(_kind(config)) or max(alike or timed.values())
+        found[column] = found.get(column, 0.0) + images * each
+    return found, len({_kind(config) for _, config, _ in unknown} - timed.keys())
+
+
+def _kind(config: Train) -> tuple[str, ...]:
+    return tuple(map(str, (config.dataset, config.model, config.augment, config.regularizer, config.opt)))
+
+
+def _timed(kinds: Mapping[tuple[str, ...], Train]) -> dict[tuple[str, ...], float]:
+    """Seconds per image, by kind: of one at least, and of others until the time is up; a kind of each model first."""
+    from tqdm import tqdm
+
+    first = {kind[:2]: kind for kind in reversed(list(kinds))}
+    ordered = sorted(kinds, key=lambda kind: first[kind[:2]] != kind)
+    started, timed = time.monotonic(), dict[tuple[str, ...], float]()
+    with tqdm(total=len(kinds), desc="timing", unit="kind", leave=False, disable=None) as bar:
+        for kind in ordered:
+            if timed and time.monotonic() - started > TIMED_SECONDS:
+                break
+            bar.set_postfix_str(f"{label(kinds[kind].model)}, {method(kinds[kind])}")
+            timed[kind] = seconds_per_image(kinds[kind])
+            bar.update()
+    return timed
 
 
 def seconds_per_image(config: Train) -> float:
@@ -66,11 +96,15 @@ def _images(config: Train) -> float:
     return train + FORWARD * (test + clean)
 
 
-def advice(columns: dict[str, float], epochs: int) -> str:
-    """How long it will take, and options with which it takes an hour."""
+def advice(columns: dict[str, float], epochs: int, guessed: int = 0) -> str:
+    """How long it will take, and options with which it takes an hour; `guessed` kinds of run were not timed."""
     total = sum(columns.values())
     cheapest = min(columns, key=columns.__getitem__)
     told = f"About {duration(total)} on this machine's processor, one run after another."
+    if guessed:
+        told += (
+            f" ({guessed} kinds of run, for which there was no time, are taken to be as slow as the slowest.)"
+        )
     for names, seconds in (("", total), (f' --cols "{cheapest}"', columns[cheapest])):
         share = HOUR / seconds
         if share >= 1:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from mixbench.analysis.evaluate import evaluations
 from mixbench.analysis.evaluators import EVALUATORS, MissingPackage
 from mixbench.analysis.options import chosen, suffix
-from mixbench.errors import ConfigError, MixbenchError, output_error
-from mixbench.files import write_atomic
+from mixbench.commands import drawing
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.schema.knob import described, nearest
 from mixbench.studies.claims import judged
@@ -27,13 +27,13 @@ from mixbench.studies.study import STUDIES
 if TYPE_CHECKING:
     from mixbench.summarize.plots import Plot
 
-FORMATS = (".png", ".pdf", ".svg")
 EPILOG = """examples:
   mixbench analyze zhang2021/fig3                          compute what is missing, draw, judge
   mixbench analyze zhang2021/fig3 --set networks=20        with other parameters
   mixbench analyze zhang2021/fig3 --help                   its parameters, with ranges and what they are set to
   mixbench analyze radius --set dimension=50               a study by its own name, with its own defaults
   mixbench figure zhang2021/fig3                           the picture of what has been computed, nothing else
+  mixbench figure zhang2021/fig3 --style column --plain --out fig3.pdf   for a paper, whose caption has the words
   mixbench analyze calibration                             an evaluation of all finished runs below outputs/
   mixbench analyze robustness dataset=cifar10 opt=sam      of those for which conditions hold, as in mixbench runs
   mixbench analyze sharpness --set rho=[0.05,0.2]          with other options
@@ -75,7 +75,7 @@ def main(argv: list[str], run: bool = True) -> int:
     spec = load(arguments.key, arguments.set)
     folder = Path(arguments.output_dir)
     path = Path(arguments.out) if arguments.out else place(folder, spec) / "figure.png"
-    _check_form(path)
+    drawing.check_path(path)
     numbers = computed(folder, spec) if run or arguments.run else stored(folder, spec)
     if numbers is None and (run or arguments.run):
         raise MixbenchError(f"{spec.key}: none of its parts could be computed.")
@@ -86,7 +86,7 @@ def main(argv: list[str], run: bool = True) -> int:
     foot = [f"{spec.source}."] if spec.source else []
     drawn = spec.study.draw(numbers, spec.parameters)
     if drawn:
-        _draw(path, drawn, f"{spec.key}: {spec.title}", foot)
+        _draw(path, drawn, f"{spec.key}: {spec.title}", foot, arguments)
     print(f"numbers: {place(folder, spec) / 'numbers.csv'}")
     print(f"written: {path}" if drawn else "no picture: it shows parts that were left out")
     for claim in judged(spec, numbers):
@@ -168,15 +168,15 @@ def _compare(arguments: argparse.Namespace) -> int:
         for title in places
     }
     for path in written.values():
-        _check_form(path)
+        drawing.check_path(path)
     command = shlex.join(["mixbench", "analyze", name, *arguments.conditions])
     for title, groups in places.items():
         for sheet in sheets(f"{name}, {title}", groups, command):
             print(printable(f"\n{sheet.text()}"))
         seeds = ", ".join(f"{group.label} {len(group.results)}" for group in groups)
         made_on = f"{entry.about[0].upper()}{entry.about[1:]}; on {entry.on} examples. Runs: {seeds}."
-        _draw(written[title], plots(name, groups, options), f"{name}: {title}", [made_on])
-    _written(folder / "numbers.csv", numbers(places).to_csv(index=False).encode())
+        _draw(written[title], plots(name, groups, options), f"{name}: {title}", [made_on], arguments)
+    drawing.write(folder / "numbers.csv", numbers(places).to_csv(index=False).encode())
     print(
         "\n".join(
             ["", f"numbers: {folder / 'numbers.csv'}", *(f"written: {path}" for path in written.values())]
@@ -185,24 +185,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _check_form(path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
-
-
-def _draw(path: Path, plots: Sequence[Plot], title: str, foot: Sequence[str]) -> None:
-    from mixbench.summarize.plots import picture
-
+def _draw(
+    path: Path, plots: Sequence[Plot], title: str, foot: Sequence[str], arguments: argparse.Namespace
+) -> None:
     per_row = len(plots) if len(plots) < 3 else 2 if len(plots) == 4 else 3
-    _written(path, picture(plots, per_row, title, foot, path.suffix[1:].lower()))
-
-
-def _written(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path.parent, error) from None
-    write_atomic(path, content)
+    drawing.draw(path, plots, per_row, title, foot, arguments)
 
 
 def parser(run: bool = True) -> argparse.ArgumentParser:
@@ -246,7 +233,5 @@ def parser(run: bool = True) -> argparse.ArgumentParser:
         help="a parameter or option; may be repeated",
     )
     found.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    found.add_argument(
-        "--out", metavar="FILE", help=".png, .pdf or .svg (default: figure.png beside the numbers)"
-    )
+    drawing.add_options(found, "figure.png beside the numbers")
     return found

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mixbench.commands import analyze
+from mixbench.commands import analyze, drawing
 from mixbench.commands.table import add_run_options, agreed, hydra_overrides, planned_runs
-from mixbench.errors import ConfigError, MixbenchError, output_error
-from mixbench.files import write_atomic
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.papers.execute import counts, dry_run, train
 from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Figure
-from mixbench.summarize.looks import FORMATS, LOOKS, check_form
 
 EPILOG = """examples:
   mixbench tables                                all tables and figures, and how far each is
@@ -42,9 +40,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{arguments.key}: is a table; use mixbench table {arguments.key}.")
     name = Path(spec.key).stem if spec.key.endswith(".yaml") else spec.key
     path = Path(arguments.out or f"outputs/figures/{name}.png")
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"--out {path}: the file name must end in one of {', '.join(FORMATS)}.")
-    check_form(path.suffix[1:].lower())
+    drawing.check_path(path)
     planned = planned_runs(spec, arguments)
     if arguments.dry_run:
         print(printable(dry_run(spec, planned)))
@@ -56,24 +52,15 @@ def main(argv: list[str]) -> int:
         status = 0 if train(spec, planned, arguments.jobs, hydra_overrides(arguments)) else 1
         planned = planned_runs(spec, arguments)
     from mixbench.papers import figure
-    from mixbench.summarize.plots import picture
 
-    drawing = figure.assemble(spec, planned, arguments.select, arguments.protocol)
-    if not drawing.panels:
+    found = figure.assemble(spec, planned, arguments.select, arguments.protocol)
+    if not found.panels:
         raise MixbenchError(
             f"{arguments.key}: nothing to draw; of its {len(planned)} runs, {counts(planned)}."
             " Add --run to train them, --dry-run to list them; runs of other options need the same options here."
         )
-    content = picture(
-        drawing.panels,
-        drawing.per_row,
-        "" if arguments.plain or arguments.no_title else drawing.title,
-        [] if arguments.plain else drawing.caption,
-        path.suffix[1:].lower(),
-        LOOKS[arguments.style],
-    )
-    _write(path, content)
-    lines = [f"written: {path}", *drawing.caption, *(f"- {note}" for note in drawing.notes)]
+    drawing.draw(path, found.panels, found.per_row, found.title, found.caption, arguments)
+    lines = [f"written: {path}", *found.caption, *(f"- {note}" for note in found.notes)]
     print(printable("\n".join(lines)))
     return status
 
@@ -94,25 +81,5 @@ def parser() -> argparse.ArgumentParser:
         choices=SELECTIONS,
         help="the epoch that swept metrics are taken from (default: the spec's)",
     )
-    found.add_argument(
-        "--out", metavar="FILE", help=f"{', '.join(FORMATS)} (default: outputs/figures/KEY.png)"
-    )
-    found.add_argument(
-        "--style",
-        default="page",
-        choices=LOOKS,
-        help="for two columns of a journal, for one, or for a slide (default: page)",
-    )
-    found.add_argument("--no-title", action="store_true", help="without the title above the panels")
-    found.add_argument(
-        "--plain", action="store_true", help="the panels and their legend alone: no title, no lines below"
-    )
+    drawing.add_options(found, "outputs/figures/KEY.png")
     return found
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path.parent, error) from None
-    write_atomic(path, content)

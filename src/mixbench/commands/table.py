@@ -146,13 +146,17 @@ def agreed(planned: Sequence[Planned], arguments: argparse.Namespace) -> bool:
 
     if resolve_device(configs[0].device)[0].type != "cpu":
         return True
-    from mixbench.bench.estimate import HOUR, advice, seconds_by_column
+    from mixbench.bench.estimate import HOUR, TIMED_SECONDS, advice, seconds_by_column
 
-    print("how long will it take? Two steps of each kind of run are timed", flush=True)
-    columns = seconds_by_column(planned)
+    print(
+        "how long will it take? Two steps of each kind of run are timed, until"
+        f" {TIMED_SECONDS:.0f} seconds are over",
+        flush=True,
+    )
+    columns, guessed = seconds_by_column(planned)
     if sum(columns.values()) <= HOUR:
         return True
-    print(printable(advice(columns, max(config.epochs for config in configs))), flush=True)
+    print(printable(advice(columns, max(config.epochs for config in configs), guessed)), flush=True)
     if arguments.yes or not sys.stdin.isatty():
         return True
     return input("Train them? [y/N] ").strip().lower() in ("y", "yes")

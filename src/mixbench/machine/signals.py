@@ -21,6 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal
 # Within which a signal that comes again is the same one: SLURM sends it to all processes of a job step, and torchrun
 # among them passes it on.
 ECHO_SECONDS = 1.0
+SAVING = "stopping: the runs save their state"  # what is said at once, of several runs
 LAUNCHER = "MIXBENCH_LAUNCHER"  # the environment variable with the number of the process that trains a sweep
 
 
@@ -43,6 +44,18 @@ class Interrupted(MixbenchError):
         # OmegaConf makes the exceptions that come while it composes anew, from their message alone.
         super().__init__(message)
         self.exit_status = 128 + number
+
+
+def stopped(number: int, kept: str) -> Interrupted:
+    """What a command says that the signal `number` has ended: what was `kept`, and how to go on."""
+    return Interrupted(f"stopped by {_named(number)}: {kept}; the same command goes on from there.", number)
+
+
+def _named(number: int) -> str:
+    if number == signal.SIGINT:
+        return "Ctrl-C"
+    warning = " (a scheduler's warning)" if number in (signal.SIGUSR1, signal.SIGUSR2) else ""
+    return f"{signal.Signals(number).name}{warning}"
 
 
 class StopRequest:
@@ -69,9 +82,7 @@ class StopRequest:
         """Let the loop stop after its step, or raise Interrupted before the first one."""
         before, self._number = self._number, number
         if self.at_once and before is None:
-            raise Interrupted(
-                f"stopped by signal {number} before training began; the same command goes on.", number
-            )
+            raise stopped(number, "training had not begun, what was there before is kept")
 
 
 @contextmanager

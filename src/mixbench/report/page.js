@@ -107,8 +107,17 @@
     compare();
   }
 
+  // A link to a run shows it: unfolded, and whatever the search hides.
+  function unfold(address) {
+    const target = document.getElementById(address.slice(1));
+    if (!target?.matches("#runs details")) return;
+    target.hidden = false;
+    target.open = true;
+  }
+
   function start() {
     if (!one("#list")) return;
+    for (const link of all("main a[href^='#']")) link.addEventListener("click", () => unfold(link.hash));
     for (const element of all("#tools, .scripted")) element.hidden = false;
     one("#find").addEventListener("input", narrow);
     for (const select of all("#tools select")) select.addEventListener("change", narrow);
@@ -149,5 +158,6 @@
   }
 
   start();
+  unfold(location.hash);
   if (one("#live")) setInterval(refresh, 3000);
 })();

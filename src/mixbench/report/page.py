@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from mixbench import __version__
 from mixbench.record.run import COST
+from mixbench.record.standing import duration
 from mixbench.report import plots, runlist
 from mixbench.report.papers import fragments
 from mixbench.summarize.html import render
@@ -109,7 +110,7 @@ def overview(runs: Sequence[Run]) -> dict[str, str]:
     seconds = sum(t for run in runs if math.isfinite(t := run.metric("train_seconds")))
     return {
         "runs": f"{len(runs)}: " + ", ".join(f"{n} {state}" for state, n in states.most_common()),
-        "training": f"{seconds / 3600:.2f} hours",
+        "training": duration(seconds),
         "devices": ", ".join(sorted({run.device for run in finished})) or "none",
         "commits": ", ".join(sorted({run.commit for run in finished})) or "none",
         "page": f"{datetime.datetime.now():%Y-%m-%d %H:%M}, mixbench {__version__}",
@@ -196,11 +197,16 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
         "head": ["selection", *(heading for heading, _ in CELLS.values())],
         "selections": _selections(run),
         "curve": curve(run),
-        "facts": {key: short(run.summary[key]) for key in FACTS if run.summary.get(key)},
+        "facts": {key: _fact(key, run.summary[key]) for key in FACTS if run.summary.get(key)},
         "command": run.environment.get("command", "unknown"),
         "config": {key: short(value) for key, value in run.values.items()},
         "environment": environment | (packages if isinstance(packages, dict) else {}),
     }
+
+
+def _fact(key: str, value: Any) -> str:
+    """In words; between date and time there is a place to break the line."""
+    return short(value).replace("T", " ") if key in ("started", "ended") else short(value)
 
 
 def _selections(run: Run) -> list[list[str]]:

@@ -288,7 +288,7 @@ def _draw_line(axes: Axes, line: Line, scale: float) -> None:
     every = np.ones(len(x), dtype=bool)
     if len(x) > 20 and not line.points:  # a marker here and there, not at the same epochs for all lines
         every = np.arange(len(x)) % max(1, len(x) // 6) == line.style * len(x) // 40 % max(1, len(x) // 6)
-    lacking = np.asarray(line.open)
+    lacking = np.asarray(line.open, dtype=bool)
     if marker:
         axes.plot(x[every & ~lacking], mean[every & ~lacking], color=color, marker=marker, linestyle="none")
         if lacking.any():

@@ -26,7 +26,7 @@ from mixbench.config.trust import LAUNCHERS
 from mixbench.errors import MixbenchError, output_error
 from mixbench.machine import process
 from mixbench.machine.output import printable
-from mixbench.machine.signals import LAUNCHER, Interrupted, heeded
+from mixbench.machine.signals import LAUNCHER, SAVING, Interrupted, heeded, stopped
 from mixbench.record.claim import RunBusy, holder
 from mixbench.record.run import SavedRun
 from mixbench.training.run import execute
@@ -159,13 +159,9 @@ def _stopped_together(save: Callable[[], None]) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         restore()  # a second signal ends the sweep at once
-        print("stopping: the runs save their state", file=sys.stderr, flush=True)
+        print(SAVING, file=sys.stderr, flush=True)
         save()
-        raise Interrupted(
-            f"stopped by signal {number}; runs on this machine have saved their state, jobs of a cluster go on."
-            " The same command goes on with the rest.",
-            number,
-        )
+        raise stopped(number, "runs on this machine have saved their state, jobs of a cluster go on")
 
     def restore() -> None:
         for number, handler in before.items():

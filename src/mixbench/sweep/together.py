@@ -14,7 +14,7 @@ from typing import IO
 
 from mixbench.errors import ConfigError
 from mixbench.inventory.arithmetic import visible
-from mixbench.machine.signals import LAUNCHER, Interrupted, StopRequest, stop_on_signals
+from mixbench.machine.signals import LAUNCHER, SAVING, StopRequest, stop_on_signals, stopped
 
 MOST_PER_GPU = 4
 MOST_JOBS = 1000  # side by side on one machine; more is a slip of the finger
@@ -104,6 +104,8 @@ class Pool:
 
     def end(self) -> None:
         """Stop what trains, by the signal that asked if there is one, and return when all have ended."""
+        if self.stopped and any(training.status is None for training in self._begun):
+            print(SAVING, file=sys.stderr, flush=True)
         for training in self._begun:
             training.stop(self._stop.number or SIGTERM)
         for training in self._begun:
@@ -123,10 +125,7 @@ def pool(slots: Sequence[Sequence[str]]) -> Iterator[Pool]:
         finally:
             found.end()
     if stop.number is not None:
-        raise Interrupted(
-            f"stopped by signal {stop.number}; the runs have saved their state, and the same command goes on.",
-            stop.number,
-        )
+        raise stopped(stop.number, "the runs under way have saved their state")
 
 
 def train_together(

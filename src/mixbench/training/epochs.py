@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
-from mixbench.machine.signals import Interrupted, StopRequest
+from mixbench.machine.signals import StopRequest, stopped
 from mixbench.record.read import Row
 from mixbench.record.summary import epoch_line
 from mixbench.record.write import OpenRecord
@@ -49,11 +49,8 @@ def run_epochs(
                     snapshot.save()
                     saved = time.monotonic()
                 if number:
-                    raise Interrupted(
-                        f"stopped by signal {number} in epoch {position.epoch + 1} after step {position.step}"
-                        f" of {loop.steps}; the same command goes on from there.",
-                        number,
-                    )
+                    step = f"step {position.step} of {loop.steps}"
+                    raise stopped(number, f"saved in epoch {position.epoch + 1} after {step}")
             row = loop.close_epoch(position)
             best.note(position)
             if ranks.rank == 0:

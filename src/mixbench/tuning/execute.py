@@ -86,7 +86,8 @@ class Worker:
         if status == RunBusy.exit_status:  # another process works on the run
             self._training, self._not_before = None, time.monotonic() + BUSY_SECONDS
             return False
-        print(f"trial {self.trial.number}: its process was stopped; the same command goes on with it")
+        told = "its process was stopped: what it has saved is kept; the same command goes on from there."
+        print(f"trial {self.trial.number}: {told}")
         return True
 
 
