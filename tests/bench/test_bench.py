@@ -231,14 +231,20 @@ def test_the_command_prints_and_writes(mixbench: Callable) -> None:
 
 @pytest.mark.long
 def test_beside_the_plain_loop(mixbench: Callable) -> None:
-    """Each method has two lines, ours first, which the other's ratio refers to."""
-    overrides = ["dataset=cifar10", "model=small_cnn", "batch_size=32", "precision=float32"]
+    """Each method has two lines, ours first, which the other's ratio refers to; in bf16 a third, the loop in bf16."""
+    overrides = ["dataset=cifar10", "model=small_cnn", "batch_size=32"]
     options = ["--rounds=2", "--seconds=0.01", "--loop=plain"]
-    done = mixbench("bench", *overrides, *options, "--", "ERM", "Mixup")
-    assert done.status == 0, done.err
-    rows = Sheet.read(Path("outputs/bench/plain.json")).rows
-    assert [row[0] for row in rows] == ["ERM", "ERM, plain loop", "Mixup", "Mixup, plain loop"]
-    assert [row[3] == "1.00 (1.00 to 1.00)" for row in rows] == [True, False, True, False]
+    for precision, methods, more in (
+        ("float32", ["ERM", "Mixup"], []),
+        ("bf16", ["SAM"], ["SAM, plain loop, bf16"]),
+    ):
+        done = mixbench("bench", *overrides, f"precision={precision}", *options, "--", *methods)
+        assert done.status == 0, done.err
+        rows = Sheet.read(Path("outputs/bench/plain.json")).rows
+        assert [row[0] for row in rows] == [
+            x for name in methods for x in (name, f"{name}, plain loop")
+        ] + more
+        assert [row[3] == "1.00 (1.00 to 1.00)" for row in rows] == [row[0] in methods for row in rows]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from mixbench.bench.plain import plain_subject
 from mixbench.bench.subjects import configured, made_up
 from mixbench.data.images import ImageSet
 from mixbench.errors import ConfigError
+from mixbench.machine.devices import autocast
 from mixbench.models import MODELS
 from mixbench.optim import SAM, Descent
 from mixbench.schema.specs import find
@@ -67,17 +68,23 @@ def test_crops_and_flips_are_among_ours(images: tuple[np.ndarray, np.ndarray]) -
         assert any(np.array_equal(image, c) or np.array_equal(image, c[:, ::-1]) for c in crops)
 
 
-@pytest.mark.parametrize("rho", [None, 0.1])
-@pytest.mark.parametrize("mixed", [False, True])
-def test_updates_are_ours(rho: float | None, mixed: bool) -> None:
-    """Oracle: our rules on the same batches for three steps, with running statistics of both passes as here."""
+@pytest.mark.parametrize(
+    ("rho", "mixed", "precision"),
+    [*((rho, mixed, "float32") for rho in (None, 0.1) for mixed in (False, True)), (0.1, True, "bf16")],
+)
+def test_updates_are_ours(rho: float | None, mixed: bool, precision: str) -> None:
+    """Oracle: our rules on the same batches for three steps, with running statistics of both passes as here, in the
+    same precision and memory format.
+    """
     torch.manual_seed(0)
     theirs = MODELS["small_cnn"](3, 10)
     ours = copy.deepcopy(theirs)
     batches = [(torch.randn(16, 3, 8, 8), torch.randint(10, (16,))) for _ in range(3)]
     mix = v2.MixUp(alpha=1.0, num_classes=10) if mixed else None
     torch.manual_seed(1)
-    plain = handmade.steps(theirs, batches, CPU, mix=mix, rho=rho, lr=0.1, momentum=0.9, weight_decay=1e-3)
+    plain = handmade.steps(
+        theirs, batches, CPU, mix=mix, rho=rho, lr=0.1, momentum=0.9, weight_decay=1e-3, precision=precision
+    )
     losses = [next(plain) for _ in batches]
 
     torch.manual_seed(1)
@@ -88,7 +95,9 @@ def test_updates_are_ours(rho: float | None, mixed: bool) -> None:
         inputs, targets = mix(x, y) if mix else (x, y)
 
         def closure(inputs: Tensor = inputs, targets: Tensor = targets) -> Tensor:
-            return F.cross_entropy(ours(inputs), targets, reduction="none")
+            with autocast(CPU, precision):
+                output = ours(inputs)
+            return F.cross_entropy(output.float(), targets, reduction="none")
 
         assert rule.step(closure).item() == pytest.approx(loss, rel=1e-5)
     _assert_equal(ours, theirs)

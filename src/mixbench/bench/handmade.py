@@ -1,8 +1,9 @@
 """The training loop that one writes by hand, to compare with: what most published code of this field does.
 
 torchvision data set, worker processes, transforms on the CPU image by image, v2.MixUp or v2.CutMix on the batch,
-float32, SAM as two explicit steps, and `loss.item()` for the log. At its best usual settings: as many persistent
-workers as cores, pinned memory and cudnn.benchmark on a GPU. `mixbench bench --loop plain` times it beside mixbench.
+float32 or autocast, SAM as two explicit steps, and `loss.item()` for the log. At its best usual settings: as many
+persistent workers as cores, pinned memory and cudnn.benchmark on a GPU. `mixbench bench --loop plain` times it beside
+mixbench.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR100
 from torchvision.transforms import v2
+
+from mixbench.machine.devices import autocast
 
 
 class Images(CIFAR100):
@@ -71,24 +74,35 @@ def steps(
     lr: float = 0.1,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
+    precision: str = "float32",
+    memory_format: torch.memory_format = torch.preserve_format,
 ) -> Iterator[float]:
-    """Train `model` for ever, giving the loss after every step. `rho`: SAM's; None for plain SGD."""
+    """Train `model` for ever, giving the loss after every step. `rho`: SAM's; None for plain SGD. `precision`: float32
+    or bf16; `memory_format`: of the images.
+    """
+    cast = autocast(device, precision)
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        with cast:
+            output = model(images)
+        return F.cross_entropy(output.float(), labels)
+
     torch.backends.cudnn.benchmark = True
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     model.train()
     while True:
         for images, labels in batches:
-            images = images.to(device, non_blocking=True)
+            images = images.to(device, non_blocking=True, memory_format=memory_format)
             labels = labels.to(device, non_blocking=True)
             if mix is not None:
                 images, labels = mix(images, labels)
-            loss = F.cross_entropy(model(images), labels)
+            loss = loss_of(images, labels)
             optimizer.zero_grad()
             loss.backward()
             if rho is not None:
                 climbed = climb(model, rho)
                 optimizer.zero_grad()
-                F.cross_entropy(model(images), labels).backward()
+                loss_of(images, labels).backward()
                 descend(climbed)
             optimizer.step()
             yield loss.item()

@@ -37,7 +37,7 @@ def _methods(request: Request) -> None:
 
 
 def _plain(request: Request) -> None:
-    from mixbench.bench.subjects import configured, subject
+    from mixbench.bench.subjects import Subject, configured, subject
 
     methods = request.methods or ["ERM", "Mixup", "CutMix", "SAM", "G-Mix"]
     configs = {method: configured(method, request.overrides) for method in methods}
@@ -45,13 +45,14 @@ def _plain(request: Request) -> None:
     from mixbench.bench.plain import plain_subject
 
     device = _device(request)
-    subjects = [
-        one
-        for name, config in configs.items()
-        for one in (subject(name, config, device), plain_subject(name, config, device))
-    ]
-    references = [i - i % 2 for i in range(len(subjects))]
-    _timed(request, subjects, "Beside the loop written by hand (float32)", "plain", references)
+    subjects, references = list[Subject](), list[int]()
+    for name, config in configs.items():
+        ours = len(subjects)
+        subjects += [subject(name, config, device), plain_subject(name, config, device)]
+        if config.precision == "bf16":  # what is left of the ratio where the arithmetic is the same
+            subjects.append(plain_subject(name, config, device, precision="bf16"))
+        references += [ours] * (len(subjects) - ours)
+    _timed(request, subjects, "Beside the loop written by hand", "plain", references)
 
 
 def _scaling(request: Request) -> None:

@@ -18,8 +18,11 @@ from mixbench.training.build import build_model, normalisation
 METHODS = ("ERM", "Mixup", "CutMix", "SAM", "G-Mix")
 
 
-def plain_subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
-    """The hand-written loop with the model, data, batch size and optimizer of `config`, in float32.
+def plain_subject(
+    name: str, config: Train, device: torch.device, splits: Splits | None = None, precision: str = "float32"
+) -> Subject:
+    """The hand-written loop with the model, data, batch size and optimizer of `config`: in float32 and torch's default
+    memory format as most code has it, or, to compare the loops alone, in bf16 and the format of `config`.
 
     Raises ConfigError for a method that the loop does not have.
     """
@@ -36,7 +39,8 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
     ):
         raise ConfigError(f"--loop plain: has no {name}. It has {', '.join(METHODS)}.")
     mix = mixes[config.augment.name]
-    config = _plainly(config)
+    equal = precision != "float32"
+    config = dataclasses.replace(config, compile=False, channels_last=equal and config.channels_last)
     batches = handmade.loader(
         np.asarray(splits.train.inputs),
         splits.train.labels.tolist(),
@@ -56,11 +60,10 @@ def plain_subject(name: str, config: Train, device: torch.device, splits: Splits
         lr=opt.lr,
         momentum=opt.momentum,
         weight_decay=opt.weight_decay,
+        precision=precision,
+        memory_format=torch.channels_last if config.channels_last else torch.preserve_format,
     )
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return Subject(f"{name}, plain loop", steps, config.batch_size, 3 * weights)
-
-
-def _plainly(config: Train) -> Train:
-    """The same network as most code has it: not compiled, in torch's default memory format."""
-    return dataclasses.replace(config, compile=False, channels_last=False)
+    return Subject(
+        f"{name}, plain loop{f', {precision}' if equal else ''}", steps, config.batch_size, 3 * weights
+    )
