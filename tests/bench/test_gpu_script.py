@@ -38,7 +38,7 @@ def test_commands_are_taken(tiny: bool, workplace: Path) -> None:
             compose(rest)
     names = [step.name for step in steps]
     assert len(set(names)) == len(names)
-    assert {"smoke", "tests", "data", "methods", "together"} <= set(names)
+    assert {"smoke", "tests", "data", "rows", "methods", "together"} <= set(names)
 
 
 def test_a_cell_trains_itself_and_nothing_else(workplace: Path) -> None:
@@ -95,7 +95,7 @@ def carried_out(workplace: Path) -> Callable[..., tuple[list[str], Session]]:
         Path("happened").write_text("")
         session = Session(Path("place"), minutes, lambda line: None)
         cells = [Cell(row, seed, seconds) for row, seconds in (("a", 60), ("b", 120)) for seed in (0, 1)]
-        steps = [noted(name, failing) for name in ("data", "methods", "other")]
+        steps = [noted(name, failing) for name in ("data", "rows", "other")]
         GPU["carried_out"](session, steps, Column(session, cells, failing))
         return Path("happened").read_text().split(), session
 
@@ -104,27 +104,27 @@ def carried_out(workplace: Path) -> Callable[..., tuple[list[str], Session]]:
 
 def test_cells_use_the_time_that_is_left(carried_out: Callable) -> None:
     """Oracle: by hand. Cells of 1 and 2 minutes; steps of 1 take no time here, and must fit all the same."""
-    assert carried_out(2.5)[0] == ["data", "methods", "other", "a0", "b0", "a1", "b1", "table"]
+    assert carried_out(2.5)[0] == ["data", "rows", "other", "a0", "b0", "a1", "b1", "table"]
     assert carried_out(2.5)[0] == ["table"]
 
 
 def test_more_minutes_go_on(carried_out: Callable) -> None:
     """Cells of 2 minutes wait for a start that has them; the table is written each time."""
-    assert carried_out(1.5)[0] == ["data", "methods", "other", "a0", "a1", "table"]
+    assert carried_out(1.5)[0] == ["data", "rows", "other", "a0", "a1", "table"]
     assert carried_out(2.5)[0] == ["b0", "b1", "table"]
 
 
 def test_failures_stop_nothing(carried_out: Callable) -> None:
     """A method whose run fails is left alone in this start, and the others go on; the next start tries it again."""
     ran, session = carried_out(2.5, "a0", "other", "table")
-    assert ran == ["data", "methods", "other", "a0", "b0", "b1", "table"]
+    assert ran == ["data", "rows", "other", "a0", "b0", "b1", "table"]
     assert session.failed == ["other", "a0", "table"]
     assert carried_out(2.5)[0] == ["other", "a0", "a1", "table"]
 
 
 def test_no_cells_without_data_or_rates(carried_out: Callable) -> None:
     """What they need has failed: nothing is trained at a guessed rate."""
-    assert carried_out(2.5, "methods")[0] == ["data", "methods", "other"]
+    assert carried_out(2.5, "rows")[0] == ["data", "rows", "other"]
 
 
 def test_a_dry_run_adds_up(workplace: Path) -> None:
