@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults tables figures claims report bench numbers docs lint format clean
+.PHONY: help env demo test faults tables figures claims report bench gpu numbers docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ report: env ## one HTML page about all runs: report.html in outputs
 
 bench: env ## measure a training step of every method on this machine
 	$(BIN)/mixbench bench
+
+gpu: env ## with a GPU: tests, benchmarks, cells of a table, into results/gpu: make gpu MINUTES=30 OPTIONS=--dry-run
+	$(BIN)/python scripts/gpu.py $(if $(MINUTES),--minutes $(MINUTES)) $(OPTIONS)
 
 numbers: env ## put the measured numbers in results/ into docs
 	$(BIN)/python scripts/measured.py

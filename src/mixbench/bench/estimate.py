@@ -19,6 +19,7 @@ HOUR = 3600.0
 IMAGES = 8  # of a measured step: WRN-28-10 trains about five images a second on two cores
 FORWARD = 1 / 3  # of a step's time for the same images
 TIMED_SECONDS = 60.0  # after which no further kind of run is timed
+AT_BEST = 1 / 4  # of a run's epochs are the best so far, at most: less of a long run
 
 
 def seconds_by_column(runs: Sequence[Planned]) -> tuple[dict[str, float], int]:
@@ -87,13 +88,31 @@ def seconds_per_image(config: Train) -> float:
     return (time.perf_counter() - started) / IMAGES
 
 
+def seconds_at(config: Train, epochs: int, rate: float, plain: float) -> float:
+    """Of so many epochs, where the method trains `rate` images a second and one that takes one pass `plain`."""
+    return epochs * (_trained(config) / rate + FORWARD * _evaluated(config) / plain)
+
+
 def _images(config: Train) -> float:
     """The images of an epoch, in training images: evaluation has the forward alone."""
-    spec = config.dataset.spec()
-    train = config.dataset.train_size or spec.train_size - (config.dataset.val_size or 0)
-    test = (config.dataset.test_size or spec.test_size) + (config.dataset.val_size or 0)
-    clean = train if config.train_clean_every == 1 else 0
-    return train + FORWARD * (test + clean)
+    return _trained(config) + FORWARD * _evaluated(config)
+
+
+def _trained(config: Train) -> int:
+    """The training images of an epoch."""
+    return config.dataset.train_size or config.dataset.spec().train_size - (config.dataset.val_size or 0)
+
+
+def _evaluated(config: Train) -> float:
+    """The images whose accuracy is measured after an epoch, on average: without training and mixed again."""
+    test = (config.dataset.test_size or config.dataset.spec().test_size) + (config.dataset.val_size or 0)
+    shares = (_share(config.train_clean_every), _share(config.train_mixed_every))
+    return test + sum(shares) * _trained(config)
+
+
+def _share(every: int | str) -> float:
+    """The share of the epochs after which it is measured."""
+    return AT_BEST if isinstance(every, str) else 1 / every if every else 0.0
 
 
 def advice(columns: dict[str, float], epochs: int, guessed: int = 0) -> str:

@@ -1,0 +1,222 @@
+"""All that a GPU is wanted for, in one command: whether it works, how fast it is, and cells of a published table.
+
+    python scripts/gpu.py --minutes 30              on the GPU
+    python scripts/gpu.py --minutes 30 --dry-run    what would be done, with the minutes
+    python scripts/gpu.py --device cpu --tiny       the same steps on next to nothing, to try the command
+
+Each step is a process of its own, with a time limit, a log in FOLDER/logs and one line here; one that fails does not
+stop the others. The remaining minutes go to cells of Li & Tang's Table II (CIFAR-100, WRN-16-4) at the paper's length,
+as many as fit by the measured rates. FOLDER is results/gpu/NAME, with the GPU's name. The same command goes on from
+there, also after a kill: with minutes of its own, and with what is not finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mixbench.bench.fitting import Cell, cells, fitting, rates
+from mixbench.bench.steps import Session, Step
+from mixbench.files import write_json
+from mixbench.papers.cells import plan
+from mixbench.papers.library import load
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE, COLUMN = "li2023/table2", "CIFAR-100, WRN-16-4"
+# The table needs the train accuracies where test accuracy is best; every epoch's would take half as long again.
+SETTINGS = ["precision=auto", "train_clean_every=at_best", "train_mixed_every=at_best"]
+TINY = ["dataset=digits", "model=small_cnn", "dataset.train_size=200"]
+# Images/s of an H200 by an estimate, with a graph. Only a dry run believes it; it is replaced by what is measured.
+GUESS = {"ERM": 46e3, "SAM": 23e3, "Mixup": 46e3, "G-Mix": 23e3, "BG-Mix": 23e3, "DG-Mix": 17e3}
+RATES = Path("bench/rows/methods.csv")
+LAST = 1.0  # minute, kept for the table
+PROBE = """import json, sys
+from mixbench.machine.devices import resolve_device
+from mixbench.training.environment import environment
+print(json.dumps(environment(resolve_device(sys.argv[1])[0])))"""
+NO_GPU = """torch sees no CUDA device here.
+  --dry-run            shows what would be done, with the minutes it is expected to take on a GPU
+  --device cpu --tiny  tries the same steps on the processor, on next to nothing, in a few minutes"""
+
+
+def measurements(folder: Path, device: str, tiny: bool) -> list[Step]:
+    """Everything but the cells, in the order of use; minutes as expected on a GPU."""
+    on = f"device={device}"
+    short = ["--rounds", "2", "--seconds", "0.05"] if tiny else ["--rounds", "5", "--seconds", "0.3"]
+
+    def step(name: str, minutes: float, said: str, *command: str) -> Step:
+        return Step(name, [sys.executable, "-m", *command], 1 if tiny else minutes, said)
+
+    def bench(name: str, minutes: float, said: str, options: Sequence[str], *methods: str) -> Step:
+        given = [on, *(TINY if tiny else []), *options, *short, "--out", str(folder / "bench" / name)]
+        return step(name, minutes, said, "mixbench", "bench", *given, *(["--", *methods] if methods else []))
+
+    network = f"model={'small_cnn' if tiny else 'wrn16_4'}"
+    smoke = ["dataset=digits", network, "epochs=2", "augment=mixup", "opt=sam", "precision=auto", on]
+    no_graph, compiled = "cuda_graph=false", "compile=true"
+    erm, share, pair = r"^ERM ", r"^convolution, backward.*%", ("ERM", "G-Mix")
+    steps = [
+        step("smoke", 0.5, "^(device|graph) ", "mixbench", "train", *smoke, f"output_dir={folder / 'smoke'}"),
+        step("tests", 2, "(passed|skipped)", "pytest", "-m", "gpu", f"tests{'/machine' if tiny else ''}"),
+        step("data", 0.5, "", "mixbench", "data", "prepare", "digits" if tiny else "cifar100"),
+        # Apart from the others: none of their failures is to leave the cells without rates.
+        bench("rows", 0.7, erm, [], *GUESS),
+        bench("methods", 2, erm, [], *(pair if tiny else [])),
+        bench("no-graph", 0.5, erm, [no_graph], *pair),
+        bench("compiled", 1.5, erm, [compiled], *pair),
+        bench("compiled-no-graph", 1.5, erm, [no_graph, compiled], *pair),
+        bench("profile-erm", 0.5, share, ["--profile"], "ERM"),
+        bench("profile-gmix", 0.5, share, ["--profile"], "G-Mix"),
+        bench("profile-gmix-no-graph", 0.5, share, ["--profile", no_graph], "G-Mix"),
+        bench("profile-gmix-compiled", 1, share, ["--profile", compiled], "G-Mix"),
+        bench("together", 1, r"^4 ", ["--together"], "ERM"),
+    ]
+    # To compile takes over a minute on a processor, however small the network.
+    return [step for step in steps if not (tiny and compiled in step.command)]
+
+
+class Column:
+    """The cells of the table's column, whose runs lie in FOLDER/runs."""
+
+    def __init__(self, folder: Path, device: str, tiny: bool) -> None:
+        self.folder, self.spec = folder, load(TABLE)
+        self.epochs = 1 if tiny else None
+        self.settings = [*SETTINGS, f"device={device}", *(TINY if tiny else [])]
+
+    def waiting(self, rate: dict[str, float]) -> list[Cell]:
+        """Those that are not finished, with the time that they take."""
+        extra = [*self.settings, f"output_dir={self.folder / 'runs'}"]
+        return cells(plan(self.spec, columns=[COLUMN], epochs=self.epochs, extra=extra), rate)
+
+    def step(self, cell: Cell) -> Step:
+        """The training of a cell: the seeds before its own are finished, as they take as long and come first."""
+        which = ["--run", "--yes", "--jobs", "1", "--rows", cell.row, "--seeds", str(cell.seed + 1)]
+        name = f"{cell.row}-seed{cell.seed}"
+        return Step(name, [*self.command, *which], cell.seconds / 60, rf"^{re.escape(cell.row)}[ *]")
+
+    @property
+    def command(self) -> list[str]:
+        """The command that shows the column."""
+        length = ["--epochs", str(self.epochs)] if self.epochs else []
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        place = ["--output-dir", str(self.folder / "runs")]
+        return [
+            sys.executable,
+            "-m",
+            "mixbench",
+            "table",
+            TABLE,
+            "--cols",
+            COLUMN,
+            *length,
+            *settings,
+            *place,
+        ]
+
+    def written(self) -> Step:
+        """The table as it is now, into FOLDER/table2.md."""
+        into = ["--format", "md", "--out", str(self.folder / "table2.md")]
+        return Step("table", [*self.command, *into], LAST)
+
+
+def carried_out(session: Session, steps: Sequence[Step], column: Column) -> None:
+    """The steps, then as many cells as fit; what is left is looked at anew after each."""
+    for step in steps:
+        session.carry_out(step)
+    lacking = [name for name in ("data", "rows") if not session.finished(name)]
+    if lacking:
+        session.tell(f"no cells without {' and '.join(lacking)}")
+        return
+    rate = rates(session.folder / RATES)
+    failed: set[str] = set()
+    while chosen := fitting([c for c in column.waiting(rate) if c.row not in failed], session.left):
+        if not session.carry_out(column.step(chosen[0]), again=True):
+            failed.add(chosen[0].row)
+    last = Session(session.folder, 2 * LAST, session.tell)  # whatever time is left: it was kept for this
+    last.carry_out(column.written(), again=True)
+    session.failed += last.failed
+
+
+def dry_run(steps: Sequence[Step], column: Column, folder: Path, minutes: float) -> Iterator[str]:
+    """What a start would do, a line for each step: its minutes, and those until it has ended."""
+    done = json.loads(text) if (text := _text(folder / "steps.json")) else {}
+    measured = rates(folder / RATES)
+    yield f"{minutes:g} minutes, into {folder}" + ("" if measured else "; at guessed rates of an H200")
+    left = [step for step in steps if done.get(step.name, {}).get("state") != "finished"]
+    seconds = 60 * (minutes - LAST - sum(step.minutes for step in left))
+    left += map(column.step, fitting(column.waiting(measured or GUESS), seconds))
+    used = 0.0
+    for step in [*left, column.written()]:
+        used += step.minutes
+        late = "" if used <= minutes else "  (does not fit)"
+        yield f"{step.minutes:5.1f} {used:6.1f}  {step.name:22} {shlex.join(step.command[2:])}{late}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def probed(device: str) -> dict[str, Any] | None:
+    """What `mixbench train` would record of this device; None where there is none. In a process of its own, as what
+    has asked a GPU for its name keeps memory on it.
+    """
+    done = subprocess.run([sys.executable, "-c", PROBE, device], capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def name_of(made: dict[str, Any]) -> str:
+    """The device's name for a folder: nvidia-h100-80gb-hbm3; of a processor cpu-amd-epyc."""
+    title = f"cpu {made['cpu']}" if made["device"] == "cpu" else made["device_name"]
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def main(argv: list[str]) -> int:
+    """The exit status: 1 where a step has failed or was stopped, 2 without a GPU."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, metavar="N", help="of this start (default: 30)"
+    )
+    parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (default), cuda:N or cpu")
+    parser.add_argument(
+        "--tiny", action="store_true", help="digits, a small network, nothing compiled: seconds a step"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the steps and their minutes, do nothing")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: results/gpu; outputs/gpu with --tiny"
+    )
+    arguments = parser.parse_args(argv)
+    out = (
+        arguments.out.absolute()
+        if arguments.out
+        else Path("outputs/gpu" if arguments.tiny else "results/gpu")
+    )
+    os.chdir(ROOT)
+    made = probed(arguments.device)
+    if made is None and not arguments.dry_run:
+        print(NO_GPU, file=sys.stderr)
+        return 2
+    folder = out / (name_of(made) if made else "NAME")
+    steps = measurements(folder, arguments.device, arguments.tiny)
+    column = Column(folder, arguments.device, arguments.tiny)
+    if made is None or arguments.dry_run:
+        print("\n".join(dry_run(steps, column, folder, arguments.minutes)))
+        return 0
+    session = Session(folder, arguments.minutes - LAST)
+    write_json(folder / "environment.json", made | {"command": shlex.join(["scripts/gpu.py", *argv])})
+    carried_out(session, steps, column)
+    print(f"all in {folder}" + (f"; not finished: {', '.join(session.failed)}" if session.failed else ""))
+    return 1 if session.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

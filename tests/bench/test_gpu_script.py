@@ -1,0 +1,166 @@
+"""scripts/gpu.py: its steps are commands that mixbench takes, and its minutes are used up by cells that fit."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixbench.bench.fitting import PLAIN, Cell
+from mixbench.bench.steps import Session, Step
+from mixbench.bench.subjects import METHODS, configured
+from mixbench.commands import bench, table
+from mixbench.config.compose import compose
+from mixbench.papers.cells import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+GPU: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "gpu.py"))
+NOTED = "import sys; open('happened', 'a').write(sys.argv[1] + ' '); sys.exit(sys.argv[1] in sys.argv[2:])"
+
+
+@pytest.mark.parametrize("tiny", [False, True], ids=["whole", "tiny"])
+def test_commands_are_taken(tiny: bool, workplace: Path) -> None:
+    """Oracle: the parsers of the commands and the composer. Every name is a file's, and no other step has it."""
+    steps = GPU["measurements"](Path("place"), "cpu", tiny)
+    for step in steps:
+        module, command, *rest = step.command[2:]
+        if (module, command) == ("mixbench", "bench"):
+            methods = rest[rest.index("--") + 1 :] if "--" in rest else []
+            arguments = bench.parser().parse_intermixed_args(rest[: rest.index("--")] if methods else rest)
+            for method in methods:
+                configured(method, [*bench.BASE, *arguments.override])
+            assert arguments.out == Path("place/bench") / step.name
+        elif (module, command) == ("mixbench", "train"):
+            compose(rest)
+    names = [step.name for step in steps]
+    assert len(set(names)) == len(names)
+    assert {"smoke", "tests", "data", "rows", "methods", "together"} <= set(names)
+
+
+def test_a_cell_trains_itself_and_nothing_else(workplace: Path) -> None:
+    """Oracle: the runs that `mixbench table` plans for the command of a cell: those of its row, up to its seed, the
+    same runs as in the whole column.
+    """
+    column = GPU["Column"](Path("place"), "cpu", False)
+    cell = next(c for c in column.waiting(GPU["GUESS"]) if (c.row, c.seed) == ("G-Mix", 1))
+    arguments = table.parser().parse_args(column.step(cell).command[4:])
+    runs = table.planned_runs(column.spec, arguments)
+    assert [(run.cell.row, run.cell.seed) for run in runs] == [("G-Mix", 0), ("G-Mix", 1)]
+    extra = [*column.settings, "output_dir=place/runs"]
+    whole = plan(column.spec, columns=[GPU["COLUMN"]], extra=extra, rows=["G-Mix"], seeds=2)
+    assert [run.directory for run in runs] == [run.directory for run in whole]
+    assert runs[0].config.epochs == 200
+
+
+def test_every_row_has_a_rate() -> None:
+    """Oracle: the methods that `mixbench bench` measures without further words."""
+    assert set(GPU["GUESS"]) <= set(METHODS)
+    assert PLAIN in METHODS
+    column = GPU["Column"](Path("place"), "cpu", False)
+    assert {cell.row for cell in column.waiting(GPU["GUESS"])} == set(column.spec.rows)
+
+
+class Column:
+    """Cells that stay, until their step is finished."""
+
+    def __init__(self, session: Session, waiting: list[Cell], failing: tuple[str, ...]) -> None:
+        self.session, self.cells, self.failing = session, waiting, failing
+
+    def waiting(self, rate: dict[str, float]) -> list[Cell]:
+        return [c for c in self.cells if not self.session.finished(self.name(c))]
+
+    def name(self, cell: Cell) -> str:
+        return f"{cell.row}{cell.seed}"
+
+    def step(self, cell: Cell) -> Step:
+        return noted(self.name(cell), self.failing, cell.seconds / 60)
+
+    def written(self) -> Step:
+        return noted("table", self.failing)
+
+
+def noted(name: str, failing: tuple[str, ...] = (), minutes: float = 1) -> Step:
+    return Step(name, [sys.executable, "-c", NOTED, name, *failing], minutes)
+
+
+@pytest.fixture
+def carried_out(workplace: Path) -> Callable[..., tuple[list[str], Session]]:
+    """The names of the steps that a start runs, in their order, and its session."""
+
+    def start(minutes: float, *failing: str) -> tuple[list[str], Session]:
+        Path("happened").write_text("")
+        session = Session(Path("place"), minutes, lambda line: None)
+        cells = [Cell(row, seed, seconds) for row, seconds in (("a", 60), ("b", 120)) for seed in (0, 1)]
+        steps = [noted(name, failing) for name in ("data", "rows", "other")]
+        GPU["carried_out"](session, steps, Column(session, cells, failing))
+        return Path("happened").read_text().split(), session
+
+    return start
+
+
+def test_cells_use_the_time_that_is_left(carried_out: Callable) -> None:
+    """Oracle: by hand. Cells of 1 and 2 minutes; steps of 1 take no time here, and must fit all the same."""
+    assert carried_out(2.5)[0] == ["data", "rows", "other", "a0", "b0", "a1", "b1", "table"]
+    assert carried_out(2.5)[0] == ["table"]
+
+
+def test_more_minutes_go_on(carried_out: Callable) -> None:
+    """Cells of 2 minutes wait for a start that has them; the table is written each time."""
+    assert carried_out(1.5)[0] == ["data", "rows", "other", "a0", "a1", "table"]
+    assert carried_out(2.5)[0] == ["b0", "b1", "table"]
+
+
+def test_failures_stop_nothing(carried_out: Callable) -> None:
+    """A method whose run fails is left alone in this start, and the others go on; the next start tries it again."""
+    ran, session = carried_out(2.5, "a0", "other", "table")
+    assert ran == ["data", "rows", "other", "a0", "b0", "b1", "table"]
+    assert session.failed == ["other", "a0", "table"]
+    assert carried_out(2.5)[0] == ["other", "a0", "a1", "table"]
+
+
+def test_no_cells_without_data_or_rates(carried_out: Callable) -> None:
+    """What they need has failed: nothing is trained at a guessed rate."""
+    assert carried_out(2.5, "rows")[0] == ["data", "rows", "other"]
+
+
+def test_a_dry_run_adds_up(workplace: Path) -> None:
+    """Oracle: the sum of the lines; all but what is said not to fit ends in time, and nothing is written."""
+    steps, column = (
+        GPU["measurements"](Path("place"), "cuda", False),
+        GPU["Column"](Path("place"), "cuda", False),
+    )
+    for minutes in (5.0, 30.0, 240.0):
+        head, *lines = GPU["dry_run"](steps, column, Path("place"), minutes)
+        total = 0.0
+        assert "guessed rates" in head
+        for line in lines:
+            one, until = (float(word) for word in line.split()[:2])
+            total += one
+            assert until == pytest.approx(total, abs=0.1 * len(lines))
+            assert ("does not fit" in line) == (until > minutes)
+        cells = [line for line in lines if "--run" in line]
+        assert len(cells) == {5.0: 0, 30.0: 3, 240.0: 18}[minutes]
+    assert not Path("place").exists()
+
+
+def test_without_a_gpu_it_says_what_can_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys, workplace: Path
+) -> None:
+    """Exit status 2, nothing written."""
+    monkeypatch.setitem(GPU["main"].__globals__, "probed", lambda device: None)
+    monkeypatch.setitem(GPU["main"].__globals__, "ROOT", workplace)
+    assert GPU["main"]([]) == 2
+    assert "--dry-run" in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+def test_the_folder_is_named_after_the_device() -> None:
+    """By hand."""
+    assert (
+        GPU["name_of"]({"device": "cuda", "device_name": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
+    )
+    assert GPU["name_of"]({"device": "cpu", "cpu": "AMD EPYC"}) == "cpu-amd-epyc"
