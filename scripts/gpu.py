@@ -195,6 +195,8 @@ def main(argv: list[str]) -> int:
         "--out", type=Path, metavar="DIR", help="default: results/gpu; outputs/gpu with --tiny"
     )
     arguments = parser.parse_args(argv)
+    if not arguments.minutes > LAST:
+        parser.error(f"--minutes {arguments.minutes:g}: must be > {LAST:g}, which the table takes at the end")
     out = (
         arguments.out.absolute()
         if arguments.out

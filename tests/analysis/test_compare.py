@@ -140,7 +140,7 @@ def test_planes_have_one_scale() -> None:
     ("arguments", "words"),
     [
         (("confusion",), "has no numbers to compare"),
-        (("accuracy", "dataset=cifar10"), "no finished run below outputs fits dataset=cifar10"),
+        (("accuracy", "dataset=cifar10"), "no finished run below outputs fits dataset=cifar10."),
         (("accuracy", "dataste=digits"), "dataste: no run has this key"),
         (("accuracy", "--out", "x.gif"), "must end in one of"),
         (("robustness", "--set", "step=3"), "Did you mean 'steps'"),

@@ -52,7 +52,7 @@ def test_what_is_written_is_what_is_there(
         ("steps=0", "steps=0: must be >= 1."),
         ("steps=many", "steps=many: must be a whole number >= 1."),
         ("steps=null", "steps=null: must be a whole number >= 1."),
-        ("steps=[", "steps=[: while parsing a flow node."),
+        ("steps=[", "steps=[: '[' is no value: a bracket or quote is not closed."),
         ("steps=${size}", "steps=${size}: "),
         ("side=12", "side=12: not one of 8, 16."),
         ("kind=three", "kind=three: not one of one, two."),

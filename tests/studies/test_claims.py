@@ -118,6 +118,17 @@ def test_a_verdict_takes_all_that_the_spec_lists(mixbench: Callable, workplace: 
     assert "not judged: of without network" in done.out
 
 
+def test_a_verdict_takes_the_specs_own_parameters(mixbench: Callable, workplace: Path) -> None:
+    """Two samples of two hundred numbers are noise: what they would say is told, and is no verdict."""
+    done = mixbench("analyze", "kimura2021/theorem4", "--set", "numbers=200", "--set", "samples=2")
+    assert done.status == 0, done.err
+    said = " ".join(done.out.split())
+    assert "undecided: Theorem 4" in said
+    assert (
+        "With numbers 200, not 100000; samples 2, not 20: refuted. The spec's own parameters decide." in said
+    )
+
+
 def subsets() -> Iterator[tuple[str, str]]:
     """Studies with one entry alone of a list that says which parts they have."""
     for key in names():

@@ -148,7 +148,7 @@ def applicable(kind: str, names: Sequence[str] = ()) -> list[str]:
     for name in names:
         kinds = EVALUATORS[name].kinds
         if kinds is not None and kind not in kinds:
-            raise ConfigError(f"--only {name}: takes inputs of kind {' or '.join(kinds)}, not {kind}.")
+            raise ConfigError(f"{name}: takes inputs of kind {' or '.join(kinds)}, not {kind}.")
     return list(names) or [
         name for name, entry in EVALUATORS.items() if not entry.asked and kind in (entry.kinds or (kind,))
     ]

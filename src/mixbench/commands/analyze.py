@@ -141,20 +141,14 @@ def _compare(arguments: argparse.Namespace) -> int:
             raise
         except MixbenchError as error:
             failures += 1
-            print(printable(f"mixbench analyze: {error}"), file=sys.stderr)
+            print(printable(f"mixbench analyze: {directory}: {error}"), file=sys.stderr)
             continue
         print(printable(f"{'measured' if made else 'read'}: {directory}"), flush=True)
         found.append((Run(directory), evaluation))
     if not found:
-        raise MixbenchError(
-            " ".join(
-                [
-                    f"{name}: no finished run below {root}",
-                    *(["fits"] if arguments.conditions else []),
-                    *arguments.conditions,
-                ]
-            )
-        )
+        fitting = " ".join(["fits", *arguments.conditions]) if arguments.conditions else "is there"
+        none = f"no finished run below {root} {fitting}"
+        raise MixbenchError(f"{name}: {f'none of {failures} runs can be measured' if failures else none}.")
     places = grouped(found)
     folder = root / "analyses" / (name + suffix(entry.options, options))
     if arguments.out and len(places) > 1:

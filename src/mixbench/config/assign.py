@@ -53,8 +53,8 @@ def _parsed(change: str, at: str) -> tuple[str, Any, str]:
         return name, ..., change
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload, index]
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{at}{change}: {str(error).splitlines()[0]}.") from None
+    except (YAMLError, ValueError):
+        raise ConfigError(f"{at}{change}: '{text}' is no value: a bracket or quote is not closed.") from None
     return name, value, change
 
 

@@ -128,10 +128,14 @@ def _judgement(claim: Claim, spec: Spec, numbers: pd.DataFrame | None) -> Judgem
         )
     found = judges[name](numbers, spec.parameters)
     assert found.verdict in VERDICTS
-    if not claim.smaller:
-        return found
-    here = "" if found.verdict == UNDECIDED else f"At our scale: {found.verdict}. "
-    return Judgement(UNDECIDED, found.ours, f"{here}It takes {claim.smaller}. {found.remark}".strip())
+    here = "" if found.verdict == UNDECIDED else f"{found.verdict}. "
+    if spec.changes:  # fewer samples and other sizes were not what the rule was made for
+        changed = f"With {'; '.join(spec.changes)}: {here or 'no verdict. '}The spec's own parameters decide."
+        return Judgement(UNDECIDED, found.ours, f"{changed} {found.remark}".strip())
+    if claim.smaller:
+        remark = f"{here and f'At our scale: {here}'}It takes {claim.smaller}. {found.remark}"
+        return Judgement(UNDECIDED, found.ours, remark.strip())
+    return found
 
 
 def counts(rows: Sequence[Row]) -> str:

@@ -107,5 +107,5 @@ def _parameters(of: Study, given: Any, changes: Sequence[str] = (), at: str = ""
     if not parts:
         raise ConfigError(f"{at}{' '.join(changes)}: leaves nothing to compute.")
     if twice := [part for part in parts if parts.count(part) > 1]:
-        raise ConfigError(f"{at}{' '.join(changes)}: asks twice for {twice[0]}.")
+        raise ConfigError(f"{at}{' '.join(changes)}: asks twice for {twice[0]}: one set is in two lists.")
     return parameters

@@ -114,12 +114,16 @@ def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
         about = json.loads(read_bounded(directory / "about.json", MOST_JSON))
         content = read_bounded(directory / "numbers.csv", MOST_BYTES)[: about["bytes"]]
         if about["sha256"] != hashlib.sha256(content).hexdigest() or not isinstance(about["seconds"], dict):
-            raise ValueError("numbers.csv is not what about.json has the checksum of")
+            raise ValueError("numbers.csv has another checksum than about.json says")
         theirs = about["parameters"]
         other = [name for name in parameters if theirs.get(name) != parameters[name]]
         other += [name for name in theirs if name not in parameters]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        _tell(f"{directory}: damaged, so its numbers are not used: {type(error).__name__}: {error}")
+        what = "about.json is damaged" if isinstance(error, (KeyError, TypeError, AttributeError)) else error
+        _tell(
+            f"{directory}: damaged, so its numbers are not used: {what}. Put the two files back as they were, or"
+            " compute them anew."
+        )
         return nothing
     if other:
         _tell(f"{directory}: its numbers are not used, as they are of other parameters: {', '.join(other)}")
