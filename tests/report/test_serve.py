@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import contextlib
 import csv
+import functools
 import http.client
 import io
 import threading
