@@ -24,7 +24,7 @@ from mixbench.schema.model import OPTIONS, label, min_image_size
 ALL = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
 PHOTOGRAPHS = ("resnet50", "vit_b16", "coatnet0")  # tested in test_photographs.py
 SPECTROGRAMS = ("lenet", "vgg11", "vgg13")  # in test_speech.py
-NAMES = [name for name in ALL if name not in (*PHOTOGRAPHS, *SPECTROGRAMS, "mlp")]
+NAMES = [name for name in ALL if name not in (*PHOTOGRAPHS, *SPECTROGRAMS, "mlp", "gin")]
 
 
 def option(name: str, **overrides):
@@ -359,7 +359,7 @@ def test_knobs_are_the_builders_arguments():
     for name in ALL:
         knobs = vars(option(name))
         parameters = inspect.signature(MODELS[knobs.pop("name")]).parameters
-        first = "in_features" if name == "mlp" else "in_channels"
+        first = "in_features" if name in ("mlp", "gin") else "in_channels"
         assert list(parameters)[:2] == [first, "num_classes"]
         assert set(knobs) == set(parameters) - {first, "num_classes"}
         for key, value in knobs.items():
@@ -379,7 +379,7 @@ def test_schema_and_builder_refuse_the_same_depths(name):
 
 def test_labels():
     """Oracle: the option's own name, as the papers write it; overrides show."""
-    others = {"mobilenet": "mobilenet_x0.35", "vit_b16": "vit12_768_16", "mlp": "mlp2x128"}
+    others = {"mobilenet": "mobilenet_x0.35", "vit_b16": "vit12_768_16", "mlp": "mlp2x128", "gin": "gin5x32"}
     for name in ALL:
         assert label(option(name)) == others.get(name, name)
     assert label(option("wrn16_4", depth=40, width=2)) == "wrn40_2"
