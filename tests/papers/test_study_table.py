@@ -112,7 +112,7 @@ def test_what_is_there_is_shown_beside_the_paper(spec: str, capsys: pytest.Captu
     assert status == 0
     assert "20.00 ± 1.58 (5)" in text
     assert "alpha 1 (3); alpha 2 (2)" in text
-    assert "MixupE > Mixup by 1.00 [1.00, 1.00]" in text
+    assert "MixupE before Mixup by 1.00 [1.00, 1.00]" in text
     assert "missing" in text
     assert "MixupE, gone: an oddity" in text
     assert "Metrics at the epoch" not in text

@@ -163,13 +163,13 @@ def _finding(comparison: Comparison) -> Iterator[str]:
         )
     if comparison.separated or comparison.undecided:
         told = [
-            f"{a} > {b} by {abs(d.mean):.2f} [{min(abs(d.low), abs(d.high)):.2f}, {max(abs(d.low), abs(d.high)):.2f}]"
+            f"{a} before {b} by {abs(d.mean):.2f} [{min(abs(d.low), abs(d.high)):.2f}, {max(abs(d.low), abs(d.high)):.2f}]"
             for a, b, d in comparison.separated
         ]
         yield (
-            f"{place}: told apart over common seeds (95 % bootstrap interval): {'; '.join(told) or 'none'};"
-            f" not told apart: {comparison.undecided} pairs"
-            + (f"; too few common seeds: {comparison.too_few} pairs." if comparison.too_few else ".")
+            f"{place}: better over common seeds, and by how much (95 % bootstrap interval): {'; '.join(told) or 'none'};"
+            f" pairs not told apart: {comparison.undecided}"
+            + (f"; with too few common seeds: {comparison.too_few}." if comparison.too_few else ".")
         )
 
 
