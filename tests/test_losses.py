@@ -98,3 +98,11 @@ def test_nothing_waits_for_the_device(loss) -> None:
     logits, targets = batch(5, 10, seed=2)
     with NoHostSync():
         loss(logits, targets, 0.1)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("shape", [(4, 1), (4, 9), (4, 10, 1), (1, 10)])
+def test_other_shapes_are_not_broadcast(loss, shape) -> None:
+    """Limiting case: the softmax of one logit is 1, so that broadcast to all classes it would cost nothing."""
+    with pytest.raises(ValueError, match=r"logits .* for targets \(4, 10\): need the same shape"):
+        loss(torch.zeros(shape), torch.full((4, 10), 0.1))

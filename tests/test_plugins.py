@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from whole_runs import stopped_after
 
 from mixbench.config import plugins
 from mixbench.config.compose import compose
@@ -331,6 +332,10 @@ BROKEN = {
         TINT.replace("augment", "dataset"),
         ["must be a subclass of mixbench.schema.examples.ImageDataset"],
     ),
+    "has a network without a base": (
+        TINT.replace("augment", "model"),
+        ["must be a subclass of mixbench.schema.model.Model"],
+    ),
     "has another name": (TINT.replace('name: str = "tint"', 'name: str = "tnt"'), ["name: str = 'tint'"]),
     "has a bare field": (
         TINT.replace('knob("what is added to every pixel", at_least=0)', "0.0"),
@@ -426,17 +431,63 @@ def test_a_member_that_is_not_there_is_named(mixbench: Callable, workplace: Path
 def test_a_finished_run_of_another_version_of_a_plugin_says_so(
     mixbench: Callable, workplace: Path, tint: str
 ) -> None:
-    """The knobs are the same, so is the run; the code behind them is not, and both checksums are named."""
+    """The knobs are the same, so is the run; the code behind them is not: both checksums and force=true are named."""
     chosen = ("train", "augment=tint", "--plugin", tint, *TINY)
     assert mixbench(*chosen).status == 0
     again = mixbench(*chosen)
-    assert "note: plugin" not in again.out
+    assert "the code of plugin" not in again.out
     path = Path(tint).with_name("tint_mix.py")
     path.write_text(path.read_text().replace("x + self", "x - self"))
     plugins._loaded.clear()
     done = mixbench(*chosen)
     assert done.status == 0
-    assert re.search(r"note: plugin tint\.py was sha256:\w{8} then, and is sha256:\w{8} now", done.out)
+    said = r"note: the code of plugin tint\.py \((.*?)\) .* trained with, tint\.py \((.*?)\); force=true"
+    found = re.search(said, done.out)
+    assert found
+    assert found[1] != found[2]
+    assert mixbench(*chosen, "force=true").status == 0
+    assert "the code of plugin" not in mixbench(*chosen).out
+
+
+def forget_plugins() -> None:
+    """As a new process begins, with no plugin loaded."""
+    for path in [Path(str(asked)) for asked in plugins._loaded]:
+        sys.modules.pop(path.stem, None)
+    plugins._loaded.clear()
+    plugins._options.clear()
+
+
+def test_a_finished_run_of_another_file_says_so(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """The option of this name comes from a file of another name. Oracle: a copy has the same code, and is not told of;
+    a changed copy is, with both names; a plugin that no option of the run comes from is no matter.
+    """
+    run = ("augment=tint", *TINY)
+    assert mixbench("train", *run, "--plugin", tint).status == 0
+    for name, more, told in (("copy.py", "", False), ("changed.py", "# changed\n", True)):
+        name = f"tint_{name}"
+        path = Path(tint).with_name(name)
+        path.write_text(Path(tint).read_text() + more)
+        forget_plugins()
+        done = mixbench("train", *run, "--plugin", str(path))
+        assert done.status == 0, done.err
+        said = rf"note: the code of plugin {name} \(sha256:.* trained with, tint\.py \(sha256:\w{{8}}\); force=true"
+        assert bool(re.search(said, done.out)) == told, done.out
+    assert mixbench("train", *TINY).status == 0
+    assert "the code of" not in mixbench("train", *TINY, "--plugin", str(path)).out
+
+
+def test_a_run_that_goes_on_with_other_code_says_so(mixbench: Callable, workplace: Path, tint: str) -> None:
+    """After two epochs of four the file is changed. Oracle: one note with its name; none where nothing was changed."""
+    command = ("train", "augment=tint", "--plugin", tint, *TINY, "epochs=4", "checkpoint_seconds=0")
+    told = []
+    for more in ("", "", "# changed\n"):
+        Path(tint).write_text(Path(tint).read_text() + more)
+        plugins._loaded.clear()
+        with stopped_after(1 + len(told)):
+            mixbench(*command)
+        (log,) = Path("outputs").rglob("train.log")
+        told.append(log.read_text().count("note     the code of plugin tint.py (sha256:"))
+    assert told == [0, 0, 1]
 
 
 def test_a_plugin_that_raises_in_training_is_a_failed_run_that_is_named(
@@ -450,6 +501,57 @@ def test_a_plugin_that_raises_in_training_is_a_failed_run_that_is_named(
     if sys.version_info >= (3, 11):
         (note,) = raised.value.__notes__
         assert "is recorded as failed; once that is mended, the same command goes on." in note
+
+
+NET = """
+    from dataclasses import dataclass
+    from mixbench.plugins import register
+    from mixbench.schema.model import Model
+
+    @dataclass
+    class Net(Model):
+        '''A layer.'''
+
+        name: str = "net"
+
+    def build(channels, num_classes):
+        from torch.nn import Flatten, Linear, Sequential, Unflatten
+        return Sequential(LAYERS)
+
+    register("model", "net", build, Net, "defaults: [/schema/model/net@_here_]")
+"""
+
+
+NEEDED = "digits has 10 classes: needs (B, 10)."
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ("Flatten(), Linear(64, 11)", ["gives (B, 11) for inputs", NEEDED]),
+        ("Flatten(), Linear(64, 1)", ["gives (B, 1) for inputs", NEEDED]),
+        ("Flatten(), Linear(64, 10), Unflatten(1, (10, 1))", ["gives (B, 10, 1) for inputs", NEEDED]),
+        (
+            "Flatten(), Linear(100, 10)",
+            ["does not take the inputs", "of digits: RuntimeError: ", "2x64 and 100x10"],
+        ),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_one_message(
+    mixbench: Callable, workplace: Path, layers: str, words: list[str]
+) -> None:
+    """Oracle: the shapes that its layers give by hand; of digits, 8 by 8 pixels in 10 classes."""
+    net = str(write(workplace / "net.py", NET.replace("LAYERS", layers)))
+    done = mixbench("train", "model=net", "--plugin", net, *TINY)
+    assert done.status == 2
+    for word in ["mixbench train: model=net: ", "(B, 1, 8, 8)", *words]:
+        assert word in done.err
+    assert "Traceback" not in done.err
+    assert states() == ["failed"]
+    net = write(workplace / "net.py", NET.replace("LAYERS", "Flatten(), Linear(64, num_classes)"))
+    forget_plugins()
+    assert mixbench("train", "model=net", "--plugin", str(net), *TINY).status == 0
+    assert states() == ["finished"]
 
 
 def test_registering_needs_no_command_line() -> None:

@@ -29,7 +29,9 @@ from mixbench.training.best import Best, keep
 from mixbench.training.build import build_loop, load_splits, normalisation
 from mixbench.training.environment import environment
 from mixbench.training.epochs import run_epochs
+from mixbench.training.misfit import misfit_in_words
 from mixbench.training.opening import first_lines
+from mixbench.training.other_code import other_code
 from mixbench.training.starts import Starts, conditions
 from mixbench.training.weights import begin, described, digest
 
@@ -87,6 +89,8 @@ def train(
         log.info(f"resume   after epoch {position.epoch}, step {position.step} of the next")
         if changed := differences(starts.history[-2:]):
             log.warning(f"note     not as at the start before: {'; '.join(changed)}")
+        for words in other_code(config, starts.plugins_before):
+            log.warning(f"note     {words}")
     elif config.init_from is not None:
         begin(model, config)
         log.info(f"begin    with the weights in {config.init_from}")
@@ -96,7 +100,8 @@ def train(
     if ranks.size > 1:
         ranks.check_same("the checksums of the data", json.dumps(starts.data, sort_keys=True))
         ranks.check_same("the checksum of the weights at the start", digest(model))
-    with tracking.tracked(config, record, position.rows) as track:
+    fits = misfit_in_words(config, loop, splits.spec.num_classes)
+    with tracking.tracked(config, record, position.rows) as track, fits:
         run_epochs(config, record, loop, position, snapshot, best, stop, track)
 
     if ranks.rank == 0:

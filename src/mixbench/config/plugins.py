@@ -70,6 +70,7 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
 
     from mixbench.schema.examples import ImageDataset
     from mixbench.schema.knob import check, nearest
+    from mixbench.schema.model import Model
 
     if group not in GROUPS:
         return f"no such group.{nearest(group, GROUPS)} Allowed: {', '.join(GROUPS)}."
@@ -85,6 +86,8 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
         return f"the schema {schema.__name__} needs a docstring: a sentence, and Source: where it comes from."
     if group == "dataset" and not issubclass(schema, ImageDataset):
         return "the schema of a data set must be a subclass of mixbench.schema.examples.ImageDataset."
+    if group == "model" and not issubclass(schema, Model):
+        return "the schema of a network must be a subclass of mixbench.schema.model.Model."
     bare = [f.name for f in dataclasses.fields(schema) if f.name != "name" and "doc" not in f.metadata]
     if bare:
         return f"the schema's field {bare[0]} must be a mixbench.schema.knob.knob."

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mixbench import tracking
-from mixbench.config import plugins
 from mixbench.config.identity import flat, method, run_dir, run_id
 from mixbench.errors import ConfigError, DataError, MixbenchError, OutputError
 from mixbench.files import remove_leftovers
@@ -31,6 +30,7 @@ from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.training.frozen import changed_since_start
 from mixbench.training.log import logging_to
+from mixbench.training.other_code import other_code
 from mixbench.training.weights import initial
 
 if TYPE_CHECKING:
@@ -170,12 +170,8 @@ def _shown(config: Train, ranks: Ranks | None) -> bool:
         print(
             f"note: keep={config.keep}: the weights of {' and '.join(missing)} were not kept; force=true trains again"
         )
-    then = run.environment.get("plugins", {})
-    for name, version in plugins.versions().items():
-        before = then.get(name, version)
-        if before != version:
-            was = printable(before[:15])
-            print(f"note: plugin {name} was {was} then, and is {version[:15]} now; force=true trains again")
+    for words in other_code(config, run.environment.get("plugins", {})):
+        print(f"note: {words}")
     if ranks is not None:
         ranks.told(False)
     return True

@@ -35,6 +35,12 @@ class Starts:
             raise DataError(words)
         self.history = [*state["history"], *self.history]
 
+    @property
+    def plugins_before(self) -> dict[str, str]:
+        """Version or checksum of each plugin at the start before this one; empty where there was none."""
+        words = self.history[-2].get("plugins", "").split() if len(self.history) > 1 else []
+        return dict(zip(words[::2], words[1::2], strict=True))
+
 
 def conditions(environment: Mapping[str, Any], config: Train) -> dict[str, Any]:
     """Of an env.json and the config what the bits of a result depend on besides the run's identity and its data."""
