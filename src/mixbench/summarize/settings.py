@@ -1,10 +1,9 @@
-"""The runs below some folders: what their directories say, and which of them differ in the seed alone."""
+"""The runs below some folders: what their directories say, and which of them only repeat each other."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixbench.config.identity import repetitions, shipped_knobs
 from mixbench.errors import ConfigError, DataError
 from mixbench.record.read import Row, directories, read_rows, without_collections
 from mixbench.record.run import SavedRun, is_number
 from mixbench.schema.methods import known_as
-from mixbench.schema.train import GROUPS, Train
 from mixbench.summarize.statistics import Estimate, estimate
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
@@ -35,6 +34,12 @@ class Run(SavedRun):
         """Data set, model, method and seed."""
         place = [self.summary.get(key, "?") for key in ("dataset", "model", "method")]
         return (*place, self.values.get("seed", "?"))
+
+    @property
+    def repetition(self) -> Any:
+        """What tells the run from others of its setting: the seed, or seed/fold where the data have folds."""
+        found = [self.values[key] for key in repetitions() if key in self.values]
+        return found[0] if len(found) == 1 else "/".join(map(str, found)) or "?"
 
     @property
     def method(self) -> str:
@@ -95,7 +100,7 @@ def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Ru
         for directory in directories(place, skipped):
             found.setdefault(directory.resolve(), Run(directory))
     with without_collections():
-        return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
+        return sorted(found.values(), key=lambda run: [_sortable(v) for v in (*run.name, run.repetition)])
 
 
 # ---------------------------------------------------------------- settings
@@ -103,7 +108,7 @@ def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Ru
 
 @dataclass(frozen=True)
 class Setting:
-    """Finished runs that differ in nothing but their seeds. `label` tells it from the others of its place."""
+    """Finished runs that differ in nothing but their seeds and folds. `label` tells it from the others of its place."""
 
     runs: list[Run]
     config: dict[str, Any]  # what they share, of what decides the result
@@ -132,8 +137,14 @@ class Setting:
         return ", ".join([str(dataset), str(model), f"{epochs} epochs", *sizes])
 
     def estimate(self, key: str, select: str = "best_test") -> Estimate:
-        """Mean and sample standard deviation of a metric over the seeds."""
+        """Mean and sample standard deviation of a metric over the seeds and folds."""
         return estimate([run.metric(key, select) for run in self.runs])
+
+
+def repeated_over(found: Sequence[Setting]) -> str:
+    """Over what the runs of these settings are averaged, in words: "seeds", or "seeds and folds"."""
+    keys = [key for key in repetitions() if any(key in run.values for s in found for run in s.runs)]
+    return " and ".join(f"{key.rpartition('.')[2]}s" for key in keys) or "seeds"
 
 
 def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
@@ -200,10 +211,7 @@ def short(value: Any) -> str:
 
 @functools.cache
 def _free() -> frozenset[str]:
-    """The keys that do not decide the result, and the seed."""
-    fields = [("", field) for field in dataclasses.fields(Train)]
-    for group in GROUPS:
-        for schema in importlib.import_module(f"mixbench.schema.{group}").OPTIONS.values():
-            fields += [(f"{group}.", field) for field in dataclasses.fields(schema)]
-    free = [prefix + field.name for prefix, field in fields if not field.metadata.get("scientific", True)]
-    return frozenset([*free, "seed"])
+    """The keys that do not decide the result, and those that only repeat it."""
+    knobs = shipped_knobs().items()
+    free = [key for key, fields in knobs if not all(f.metadata.get("scientific", True) for f in fields)]
+    return frozenset([*free, *repetitions()])
