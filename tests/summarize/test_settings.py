@@ -49,3 +49,23 @@ def test_a_fold_repeats_a_run_like_a_seed(workplace: Path) -> None:
     shown = place(title, found_settings, {run.directory: "" for s in found_settings for run in s.runs})
     assert shown["head"][1] == "seeds and folds"
     assert [told for told, _ in shown["settings"][0]["runs"]] == ["0/0", "0/1", "0/2", "1/0", "1/1", "1/2"]
+
+
+def test_each_folder_of_pictures_has_a_section_of_its_own_name(workplace: Path) -> None:
+    """By hand: two folders are two places, named as their runs' directories are; of one name, by eight digits."""
+    content = {"pets": "a1" * 32, "birds": "b2" * 32, "elsewhere/birds": "c3" * 32}
+
+    def add(path: str) -> Path:
+        own = [f"dataset.path={path}", f"dataset.content={content[path]}", "model=small_cnn", "epochs=2"]
+        return left(["dataset=folder", *own], [1.0, 2.0])
+
+    places = [add("pets").parts[-4], add("birds").parts[-4]]
+    found = settings(collect([workplace / "outputs"]))
+    assert list(found) == [f"{name}, small_cnn, 2 epochs" for name in sorted(places)]
+    assert [s.label for each in found.values() for s in each] == ["erm", "erm"]
+    add("elsewhere/birds")
+    found = settings(collect([workplace / "outputs"]))
+    assert [s.label for s in found["birds, small_cnn, 2 epochs"]] == [
+        "erm content b2b2b2b2",
+        "erm content c3c3c3c3",
+    ]

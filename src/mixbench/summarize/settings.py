@@ -126,8 +126,9 @@ class Setting:
     @property
     def place(self) -> tuple[Any, ...]:
         """What has to be equal for two settings to be compared."""
-        model = self.runs[0].summary.get("model", "?")
-        return tuple(model if key == "model" else self.config.get(key) for key in PLACE)
+        # Data set and model go by the names of the folders: of one's own pictures the option says "folder" alone.
+        named = {key: self.runs[0].summary.get(key, "?") for key in ("dataset", "model")}
+        return tuple(named.get(key, self.config.get(key)) for key in PLACE)
 
     @property
     def title(self) -> str:
@@ -187,7 +188,7 @@ class Labels:
             for key in sorted(known, key=lambda key: not key.startswith(SEAMS))
             if self._varies(key, setting.method if key.startswith(SEAMS) else None)
         ]
-        knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
+        knobs = ", ".join(f"{key.rpartition('.')[2]} {_told(key, setting.config[key])}" for key in keys)
         return f"{setting.method} {knobs}".strip()
 
     def _look(self, key: str, method: str | None) -> bool:
@@ -196,6 +197,11 @@ class Labels:
             s.config.get(key) for s in (self._all if method is None else self._of_method[method])
         ]
         return any(value != first for value in others)
+
+
+def _told(key: str, value: Any) -> str:
+    """A value in a label; of a checksum as much as tells a few data sets of one name apart."""
+    return short(value)[:8] if key == "dataset.content" else short(value)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
