@@ -56,7 +56,7 @@ def leave(
     summary = {
         "state": state,
         "id": run_id(config),
-        "dataset": config.dataset.name,
+        "dataset": config.dataset.label(),
         "model": label(config.model),
         "method": method(config),
         "config": flat(config),

@@ -20,17 +20,17 @@ PLAIN = "erm"  # the method that the others are compared with, where it is among
 
 @dataclass(frozen=True)
 class Group:
-    """A setting, and by seed the result of the evaluation for each of its runs."""
+    """A setting, and by seed (and fold) the result of the evaluation for each of its runs."""
 
     setting: Setting
-    results: dict[int, dict[str, Any]]
+    results: dict[Any, dict[str, Any]]
 
     @property
     def label(self) -> str:
         """What tells the setting from the others of its place, with the method as people say it."""
         return self.setting.said()
 
-    def values(self, key: str) -> dict[int, float]:
+    def values(self, key: str) -> dict[Any, float]:
         """A number of the result, by seed."""
         return {seed: float(r[key]) for seed, r in self.results.items() if is_number(r.get(key))}
 
@@ -40,13 +40,13 @@ def grouped(found: Sequence[tuple[Run, Evaluation]]) -> dict[str, list[Group]]:
     result = {run.directory: evaluation["result"] for run, evaluation in found}
     places = {}
     for title, each in settings(run for run, _ in found).items():
-        groups = [Group(s, {int(run.values["seed"]): result[run.directory] for run in s.runs}) for s in each]
+        groups = [Group(s, {run.repetition: result[run.directory] for run in s.runs}) for s in each]
         places[title] = sorted(groups, key=lambda group: group.setting.method != PLAIN)
     return places
 
 
 def numbers(places: dict[str, list[Group]]) -> pd.DataFrame:
-    """Every number of every run: place, setting, seed, number, value."""
+    """Every number of every run: place, setting, seed (seed/fold of a fold), number, value."""
     return pd.DataFrame(
         [
             (title, group.setting.label, seed, key, float(value))
@@ -90,7 +90,7 @@ def sheets(title: str, groups: Sequence[Group], command: str) -> list[Sheet]:
     return [whole, Sheet(f"{title}: differences", words, command, head, differences)]
 
 
-def _difference(mine: dict[int, float], other: dict[int, float]) -> str:
+def _difference(mine: dict[Any, float], other: dict[Any, float]) -> str:
     each = estimate([mine[seed] - other[seed] for seed in mine.keys() & other.keys()])
     return _text(each, sign="+") + ("*" if paired_difference(mine, other).separated else "")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 from mixbench.files import expanded
 from mixbench.inventory import remembered_of
-from mixbench.schema.train import Train
+from mixbench.schema.train import GROUPS, Train
 
 
 def method(run: Train) -> str:
@@ -64,6 +65,24 @@ def flat(run: Train, *, all_keys: bool = True) -> dict[str, Any]:
             if all_keys or all(f.metadata.get("scientific", True) for f in (group, field)):
                 values[key] = getattr(owner, field.name)
     return values
+
+
+@functools.cache
+def shipped_knobs() -> dict[str, list[dataclasses.Field]]:
+    """The fields of all shipped options, by the key that sets them; first those of the run itself."""
+    fields = {field.name: [field] for field in dataclasses.fields(Train)}
+    for group in GROUPS:
+        for schema in importlib.import_module(f"mixbench.schema.{group}").OPTIONS.values():
+            for field in dataclasses.fields(schema):
+                fields.setdefault(f"{group}.{field.name}", []).append(field)
+    return fields
+
+
+@functools.cache
+def repetitions() -> tuple[str, ...]:
+    """The keys that only repeat a run, the seed first: runs that differ in nothing else are of one setting."""
+    knobs = shipped_knobs().items()
+    return tuple(key for key, fields in knobs if any(field.metadata.get("repeats") for field in fields))
 
 
 def run_id(run: Train) -> str:

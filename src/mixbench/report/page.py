@@ -18,7 +18,7 @@ from mixbench.record.standing import duration
 from mixbench.report import plots, runlist
 from mixbench.report.papers import fragments
 from mixbench.summarize.html import render
-from mixbench.summarize.settings import Run, Setting, settings, short
+from mixbench.summarize.settings import Run, Setting, repeated_over, settings, short
 from mixbench.summarize.statistics import Estimate
 
 SELECTIONS = ("best_test", "best_val", "last")
@@ -129,7 +129,7 @@ def place(
     """
     rows = []
     shown_estimates: list[Estimate] = []
-    asked = plots.most_seeds(found)
+    asked, over = plots.most_seeds(found), repeated_over(found)
     timed = all(run.alone for setting in found for run in setting.runs)
     columns = {head: column for head, column in RESULTS.items() if timed or column[0] not in COST}
     for setting in found if most is None else _best(found, most):
@@ -140,14 +140,15 @@ def place(
         rows.append(
             {
                 "cells": [setting.said(), len(setting.runs), *cells],
-                "runs": [(short(run.name[-1]), anchors[run.directory]) for run in shown],
+                "runs": [(short(run.repetition), anchors[run.directory]) for run in shown],
                 "more": len(setting.runs) - len(shown),
             }
         )
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
     return {
         "title": title,
-        "head": ["method", "seeds", *columns, "runs"],
+        "head": ["method", over, *columns, "runs"],
+        "over": over,
         "asked": asked,
         "incomplete": any(0 < e.n < asked for e in shown_estimates),
         "timed": timed,
@@ -180,7 +181,7 @@ def _number(value: float, digits: int) -> str:
 
 def one(run: Run, anchor: str) -> dict[str, Any]:
     """What run.html.j2 shows, folded: results, learning curve, config, environment."""
-    dataset, model, _, seed = map(short, run.name)
+    dataset, model = map(short, run.name[:2])
     accuracy = run.metric("test_acc")
     packages = run.environment.get("packages")
     environment = {
@@ -189,7 +190,7 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "id": run.summary.get("id", run.directory.name),
-        "words": f"{dataset} {model} {run.method}, seed {seed}",
+        "words": f"{dataset} {model} {run.method}, seed {short(run.repetition)}",
         "state": run.state,
         "accuracy": "" if math.isnan(accuracy) else f"{accuracy:.2f} %",
         "directory": run.directory,

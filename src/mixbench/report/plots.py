@@ -97,11 +97,11 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
 
 
 def _by_seed(runs: Sequence[Run], metric: str) -> dict[Hashable, float]:
-    """The metric of each run by its seed, and by which run of that seed it is, as several machines may have one."""
+    """The metric of each run by its seed and fold, and by which run of these it is: several machines may have one."""
     seen = Counter[str]()
     found: dict[Hashable, float] = {}
     for run in runs:
-        seed = str(run.name[-1])
+        seed = str(run.repetition)
         found[seed, seen[seed]] = run.metric(metric)
         seen[seed] += 1
     return found

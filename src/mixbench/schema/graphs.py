@@ -130,7 +130,9 @@ class GraphFold(Sized):
     """
 
     name: str = knob("the set", choices=list(GRAPHS))
-    fold: int = knob("which fold is tested on, the others being trained on", at_least=0, at_most=FOLDS - 1)
+    fold: int = knob(
+        "which fold is tested on, the others being trained on", at_least=0, at_most=FOLDS - 1, repeats=True
+    )
 
     def graphs(self) -> GraphSpec:
         return find_graphs(self.name)

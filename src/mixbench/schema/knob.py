@@ -30,6 +30,7 @@ def knob(
     choices: Sequence[str] | Sequence[int] | None = None,
     scientific: bool = True,
     empty: bool = False,
+    repeats: bool = False,
 ) -> Any:
     """A config field with its documentation and limits.
 
@@ -38,10 +39,12 @@ def knob(
     allowed whole numbers; a field of numbers or strings, `int | str`, has limits and choices of strings. A field with
     `scientific=False` does not change what is measured and is left out of the run's identity. The value itself
     normally stands in the option's YAML file, so `default` is given only where no YAML file sets it.
+    One that `repeats` a run, such as the seed, is no part of a setting: results are averaged over its values.
     An `empty` list is allowed only where that is said, in what is set by NAME=VALUE (`config.assign`).
     """
     limits = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
     metadata = {"doc": doc, "limits": limits, "choices": choices, "scientific": scientific, "empty": empty}
+    metadata["repeats"] = repeats
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

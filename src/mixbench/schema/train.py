@@ -35,7 +35,7 @@ class Train:
 
     loss: str = knob("per-example loss against soft targets", choices=["cross_entropy", "bce_softmax"])
     label_smoothing: float = knob("weight of the uniform distribution in the targets", at_least=0, below=1)
-    seed: int = knob("fixes initial weights, order, crops and every draw", at_least=0)
+    seed: int = knob("fixes initial weights, order, crops and every draw", at_least=0, repeats=True)
     epochs: int = knob("passes over the training set", at_least=1, at_most=1_000_000)
     batch_size: int = knob("examples per update", at_least=1, at_most=10_000_000)
     precision: str = knob(

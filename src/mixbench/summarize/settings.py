@@ -1,10 +1,9 @@
-"""The runs below some folders: what their directories say, and which of them differ in the seed alone."""
+"""The runs below some folders: what their directories say, and which of them only repeat each other."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixbench.config.identity import repetitions, shipped_knobs
 from mixbench.errors import ConfigError, DataError
 from mixbench.record.read import Row, directories, read_rows, without_collections
 from mixbench.record.run import SavedRun, is_number
 from mixbench.schema.methods import known_as
-from mixbench.schema.train import GROUPS, Train
 from mixbench.summarize.statistics import Estimate, estimate
 
 # Runs that differ in one of these have nothing to say to each other, and are shown apart.
@@ -35,6 +34,12 @@ class Run(SavedRun):
         """Data set, model, method and seed."""
         place = [self.summary.get(key, "?") for key in ("dataset", "model", "method")]
         return (*place, self.values.get("seed", "?"))
+
+    @property
+    def repetition(self) -> Any:
+        """What tells the run from others of its setting: the seed, or seed/fold where the data have folds."""
+        found = [self.values[key] for key in repetitions() if key in self.values]
+        return found[0] if len(found) == 1 else "/".join(map(str, found)) or "?"
 
     @property
     def method(self) -> str:
@@ -95,7 +100,7 @@ def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Ru
         for directory in directories(place, skipped):
             found.setdefault(directory.resolve(), Run(directory))
     with without_collections():
-        return sorted(found.values(), key=lambda run: [_sortable(v) for v in run.name])
+        return sorted(found.values(), key=lambda run: [_sortable(v) for v in (*run.name, run.repetition)])
 
 
 # ---------------------------------------------------------------- settings
@@ -103,7 +108,7 @@ def collect(places: Sequence[Path], skipped: list[str] | None = None) -> list[Ru
 
 @dataclass(frozen=True)
 class Setting:
-    """Finished runs that differ in nothing but their seeds. `label` tells it from the others of its place."""
+    """Finished runs that differ in nothing but their seeds and folds. `label` tells it from the others of its place."""
 
     runs: list[Run]
     config: dict[str, Any]  # what they share, of what decides the result
@@ -121,8 +126,9 @@ class Setting:
     @property
     def place(self) -> tuple[Any, ...]:
         """What has to be equal for two settings to be compared."""
-        model = self.runs[0].summary.get("model", "?")
-        return tuple(model if key == "model" else self.config.get(key) for key in PLACE)
+        # Data set and model go by the names of the folders: of one's own pictures the option says "folder" alone.
+        named = {key: self.runs[0].summary.get(key, "?") for key in ("dataset", "model")}
+        return tuple(named.get(key, self.config.get(key)) for key in PLACE)
 
     @property
     def title(self) -> str:
@@ -132,8 +138,14 @@ class Setting:
         return ", ".join([str(dataset), str(model), f"{epochs} epochs", *sizes])
 
     def estimate(self, key: str, select: str = "best_test") -> Estimate:
-        """Mean and sample standard deviation of a metric over the seeds."""
+        """Mean and sample standard deviation of a metric over the seeds and folds."""
         return estimate([run.metric(key, select) for run in self.runs])
+
+
+def repeated_over(found: Sequence[Setting]) -> str:
+    """Over what the runs of these settings are averaged, in words: "seeds", or "seeds and folds"."""
+    keys = [key for key in repetitions() if any(key in run.values for s in found for run in s.runs)]
+    return " and ".join(f"{key.rpartition('.')[2]}s" for key in keys) or "seeds"
 
 
 def settings(runs: Iterable[Run]) -> dict[str, list[Setting]]:
@@ -176,7 +188,7 @@ class Labels:
             for key in sorted(known, key=lambda key: not key.startswith(SEAMS))
             if self._varies(key, setting.method if key.startswith(SEAMS) else None)
         ]
-        knobs = ", ".join(f"{key.rpartition('.')[2]} {short(setting.config[key])}" for key in keys)
+        knobs = ", ".join(f"{key.rpartition('.')[2]} {_told(key, setting.config[key])}" for key in keys)
         return f"{setting.method} {knobs}".strip()
 
     def _look(self, key: str, method: str | None) -> bool:
@@ -185,6 +197,11 @@ class Labels:
             s.config.get(key) for s in (self._all if method is None else self._of_method[method])
         ]
         return any(value != first for value in others)
+
+
+def _told(key: str, value: Any) -> str:
+    """A value in a label; of a checksum as much as tells a few data sets of one name apart."""
+    return short(value)[:8] if key == "dataset.content" else short(value)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
@@ -200,10 +217,7 @@ def short(value: Any) -> str:
 
 @functools.cache
 def _free() -> frozenset[str]:
-    """The keys that do not decide the result, and the seed."""
-    fields = [("", field) for field in dataclasses.fields(Train)]
-    for group in GROUPS:
-        for schema in importlib.import_module(f"mixbench.schema.{group}").OPTIONS.values():
-            fields += [(f"{group}.", field) for field in dataclasses.fields(schema)]
-    free = [prefix + field.name for prefix, field in fields if not field.metadata.get("scientific", True)]
-    return frozenset([*free, "seed"])
+    """The keys that do not decide the result, and those that only repeat it."""
+    knobs = shipped_knobs().items()
+    free = [key for key, fields in knobs if not all(f.metadata.get("scientific", True) for f in fields)]
+    return frozenset([*free, *repetitions()])

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -63,7 +64,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+def paired_difference(a: Mapping[Any, float], b: Mapping[Any, float]) -> Difference:
     """Difference of two methods over common seeds: `a` and `b` map a seed to its value.
 
     The interval is the percentile bootstrap over seeds (10,000 resamples, fixed random state), the same each time

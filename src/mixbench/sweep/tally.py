@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from mixbench.config.identity import repetitions
 from mixbench.machine.output import printable
 from mixbench.record.claim import RunBusy
 from mixbench.record.run import SavedRun
@@ -22,7 +23,8 @@ SHOWN = 40  # settings of a sweep whose results are printed; mixbench runs and m
 class Tally:
     """A line on stdout for each run that ends, and on a terminal a bar: done, running, failed, time left, the best.
 
-    `at_once` runs are side by side. The best is the highest test accuracy after the last epoch so far.
+    `at_once` runs are side by side. The best is the setting with the highest test accuracy after the last epoch, in
+    the mean over its runs so far.
     """
 
     def __init__(self, jobs: Sequence[Job], at_once: int, bar: bool) -> None:
@@ -30,7 +32,7 @@ class Tally:
 
         self.total, self.at_once = len(jobs), at_once
         self.ended = self.failed = 0
-        self.best: tuple[float, str] = (-math.inf, "")
+        self._accuracies: dict[str, list[float]] = {}
         self._began = time.monotonic()
         self._bar = tqdm(total=len(jobs), unit="run", desc="sweep", disable=not (bar and sys.stderr.isatty()))
         self._show()
@@ -41,8 +43,8 @@ class Tally:
         self.failed += status not in WORDS
         accuracy = _test_acc(job.run, "last") if status == 0 else math.nan
         found = "" if math.isnan(accuracy) else f"  test acc {accuracy:.2f} %"
-        if accuracy > self.best[0]:
-            self.best = accuracy, job.label
+        if math.isfinite(accuracy):
+            self._accuracies.setdefault(_setting(job), []).append(accuracy)
         line = f"{WORDS.get(status, 'FAILED')}: {job.label}{found}"
         self._bar.write(
             printable(line if not self._bar.disable else f"{line}  ({self._standing()})"), sys.stdout
@@ -67,19 +69,19 @@ class Tally:
         ]
         if self.ended and left:
             parts.append(f"about {duration((time.monotonic() - self._began) / self.ended * left)} left")
-        if self.best[1]:
-            parts.append(f"best {self.best[0]:.2f} %: {self.best[1]}")
+        if self._accuracies:
+            best = max(self._accuracies, key=lambda name: _average(self._accuracies[name]))
+            parts.append(f"best {_average(self._accuracies[best]):.2f} %: {best}")
         return ", ".join(parts)
 
 
 def results(jobs: Sequence[Job]) -> str:
-    """The finished runs of a sweep as a table, the best first: a line for each setting, over its seeds."""
+    """The finished runs of a sweep as a table, the best first: a line for each setting, over its seeds and folds."""
     settings: dict[str, list[SavedRun]] = {}
     for job in {job.directory: job for job in jobs}.values():
         run = job.run
         if run.state == "finished":
-            name = re.sub(r"(^| )seed=\d+", "", job.label).strip() or "all alike but for the seed"
-            settings.setdefault(name, []).append(run)
+            settings.setdefault(_setting(job), []).append(run)
     measured = {
         name: [[_test_acc(run, select) for run in runs] for select in ("last", "best_test")]
         for name, runs in settings.items()
@@ -92,8 +94,19 @@ def results(jobs: Sequence[Job]) -> str:
         lines.append(f"{name:{width}}  {len(settings[name]):4}  {cells}")
     if len(ordered) > SHOWN:
         lines.append(f"and {len(ordered) - SHOWN} more settings; mixbench runs shows all")
-    lines.append("Mean and sample standard deviation over seeds, in %; best_test is chosen on the test set.")
+    over = "seeds and folds" if any("fold=" in job.label for job in jobs) else "seeds"
+    lines.append(
+        f"Mean and sample standard deviation over {over}, in %; best_test is chosen on the test set."
+    )
     return "\n".join(lines)
+
+
+def _setting(job: Job) -> str:
+    """The name of a run without what only repeats it."""
+    repeated = "|".join(map(re.escape, repetitions()))
+    name = re.sub(rf"(^| )({repeated})=\d+", "", job.label).strip()
+    varied = re.findall(r"(\w+)=", job.label) or ["seed"]
+    return name or f"all alike but for the {' and '.join(varied)}"
 
 
 def _average(values: Sequence[float]) -> float:

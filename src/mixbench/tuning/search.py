@@ -26,6 +26,7 @@ REFUSED = {
     "epochs": "trials are compared epoch by epoch; search once for each number of epochs",
     "dataset": "accuracies on different data sets do not compare; search once for each",
     "dataset.val_size": "trials are compared on the same images",
+    "dataset.fold": "the best of several folds is luck, which other examples do not have",
     "dataset.test_size": "trials are compared on the same images",
 }
 
