@@ -162,12 +162,12 @@ def _finding(comparison: Comparison) -> Iterator[str]:
             f" {order.agreeing} of {order.pairs} pairs agree."
         )
     if comparison.separated or comparison.undecided:
-        told = [
-            f"{a} before {b} by {abs(d.mean):.2f} [{min(abs(d.low), abs(d.high)):.2f}, {max(abs(d.low), abs(d.high)):.2f}]"
-            for a, b, d in comparison.separated
-        ]
+        told = []
+        for a, b, d in comparison.separated:
+            low, high = sorted((abs(d.low), abs(d.high)))
+            told.append(f"{a} before {b} by {abs(d.mean):.2f} [{low:.2f}, {high:.2f}]")
         yield (
-            f"{place}: better over common seeds, and by how much (95 % bootstrap interval): {'; '.join(told) or 'none'};"
+            f"{place}: better over common seeds, by how much (95 % bootstrap interval): {'; '.join(told) or 'none'};"
             f" pairs not told apart: {comparison.undecided}"
             + (f"; with too few common seeds: {comparison.too_few}." if comparison.too_few else ".")
         )
