@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from run_records import leave
 
 from mixbench.commands.runs import main
+from mixbench.config.compose import compose
+from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError
+from mixbench.papers.cells import Planned
+from mixbench.papers.spec import Cell
 from mixbench.record.claim import claimed
 from mixbench.record.read import directories
+from mixbench.record.run import SavedRun
 from mixbench.summarize.frame import frame, query
 
 
@@ -41,6 +47,34 @@ def make(root: Path, number: int, **changes) -> Path:
     }
     (directory / "summary.json").write_text(json.dumps(summary))
     return directory
+
+
+def test_a_run_that_was_stopped_shows_the_epochs_that_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """By hand: three rows; the last and the best of them, the sum of their seconds, as whole numbers where they are."""
+    accuracies = [50.0, 70.0, 60.0]
+    config = compose(["dataset=mutag", "model=gin", "dataset.fold=8", f"output_dir={tmp_path}"])
+    leave(Planned(Cell("", "", 0, ()), config, SavedRun(run_dir(config))), accuracies, state="interrupted")
+    make(tmp_path, 5)  # whose lacking fold makes the column one of floats
+    (row,) = query(frame(tmp_path), ["state=interrupted"]).to_dict("records")
+    assert (row["epoch"], row["test_acc"], row["train_seconds"], row["eval_seconds"]) == (3, 60, 15, 3)
+    (best,) = query(frame(tmp_path, "best_test"), ["state=interrupted"]).to_dict("records")
+    assert (best["epoch"], best["test_acc"]) == (2, 70)
+    assert main(["--output-dir", str(tmp_path), "--columns", "dataset.fold,epoch,test_acc"]) == 0
+    assert ["8", "3", "60.00"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_option_is_found_by_its_own_name_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """By hand: model=wrn is wrn16_4 in the folder; where nothing fits, what there is is said."""
+    for number in (0, 5):
+        make(tmp_path, number)
+    runs = frame(tmp_path)
+    for name, count in {"wrn": 2, "wrn16_4": 2, "gin": 0}.items():
+        assert len(query(runs, [f"model={name}"])) == count
+        assert len(query(runs, [f"model!={name}"])) == 2 - count
+    assert main(["--output-dir", str(tmp_path), "model=gin", "seed=5"]) == 0
+    assert capsys.readouterr().err == "model: there are wrn16_4\nseed: there are 0, 5\n"
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +14,13 @@ from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun, left_out
 from mixbench.record.write import delete
-from mixbench.summarize.frame import NAMES, column, frame, query, varying
+from mixbench.schema.train import GROUPS
+from mixbench.summarize.frame import NAMES, OWN, column, frame, query, varying
+from mixbench.summarize.settings import short
 
 NUMBERS = ("seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean", "train_seconds")
 FORMATS = ("text", "csv", "md", "json")
+MOST_VALUES = 12  # that are listed where no run fits
 EPILOG = """examples:
   mixbench runs                                       all runs below outputs/
   mixbench runs dataset=cifar100 opt.rho>=0.1         by any key of the config (quote > and < in the shell)
@@ -39,7 +44,9 @@ def main(argv: list[str]) -> int:
     if runs.empty:
         print(f"no runs below {arguments.output_dir}; `mixbench train` makes one.")
         return 0
-    runs = query(runs, arguments.conditions)
+    everything, runs = runs, query(runs, arguments.conditions)
+    if runs.empty:
+        _tell_values(everything, arguments.conditions)
     if arguments.verify:
         return _verify(runs)
     if arguments.delete:
@@ -131,6 +138,14 @@ def _delete(runs: pd.DataFrame, arguments: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
+def _tell_values(runs: pd.DataFrame, conditions: Sequence[str]) -> None:
+    """What there is of the keys that were asked for, where no run fits."""
+    for key in dict.fromkeys(re.split("[!=<>]", condition)[0] for condition in conditions):
+        values = sorted({str(value) for value in runs[key].dropna()})
+        more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+        print(printable(f"{key}: there are {', '.join(values[:MOST_VALUES])}{more}"), file=sys.stderr)
+
+
 def _chosen(runs: pd.DataFrame, columns: str) -> pd.DataFrame:
     if not columns:
         return runs[[key for key in (*NAMES, *varying(runs), *NUMBERS) if key in runs]]
@@ -151,8 +166,11 @@ def _print(runs: pd.DataFrame, form: str) -> None:
         cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
-        if "epoch" in runs:  # a whole number, also where a run has none
-            runs = runs.assign(epoch=[f"{n:.0f}" if n == n else "-" for n in runs["epoch"]])
+        # A whole number, also where a run has none and pandas makes it a float; values of options as they are given.
+        whole = [key for key in runs if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS]
+        runs = runs.assign(
+            **{key: ["-" if n is None or n != n else short(n) for n in runs[key]] for key in whole}
+        )
         if len(runs):
             print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import re
@@ -11,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, DataError
 from mixbench.record.read import directories, without_collections
 from mixbench.record.run import COST, SavedRun
+from mixbench.record.select import selections
 from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, own_knobs
 
@@ -26,6 +28,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
 }
 NAMES = ("id", "dataset", "model", "method")  # of a run; then come the keys that tell these runs apart
+OPTIONS = ("dataset", "model")  # whose name in a run's folder is not that of the option
 MOST_VARYING = 6  # of those keys that are shown unasked
 OWN = tuple(key for key, field in own_knobs() if field.metadata["scientific"])
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
@@ -40,8 +43,9 @@ def frame(root: Path, select: str = "last", skipped: list[str] | None = None) ->
 def frame_of(runs: Iterable[SavedRun], select: str = "last") -> pd.DataFrame:
     """State, config values by their keys, times, and the metrics of the selected epoch of each run.
 
-    `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no
-    metrics. A summary that cannot be read gives a row with state `unreadable`, never an exception.
+    `select` is one of record.selections' rules; a run without it (no validation set, or no epoch yet) has no metrics.
+    Of a run that is not finished, metrics and times are those of the epochs that it has. A summary that cannot be read
+    gives a row with state `unreadable`, never an exception.
     """
     return pd.DataFrame([_row(run, select) for run in runs])
 
@@ -51,14 +55,22 @@ def _row(run: SavedRun, select: str) -> dict[str, Any]:
     # Its times are the whole run's, while those among the metrics are one epoch's.
     named = {"id": run.id} | {key: run.summary[key] for key in (*RUN, *COST) if key in run.summary}
     named["state"] = run.standing
-    return {**run.values, **run.selections.get(select, {}), **named, "dir": str(run.directory)}
+    chosen = run.selections
+    if not chosen:
+        with contextlib.suppress(DataError):
+            chosen = selections(run.rows)
+            named |= {key: sum(row[key] for row in run.rows) for key in COST if chosen and key in run.rows[0]}
+    options = {f"{key}.name": run.values[key] for key in OPTIONS if key in run.values}
+    return {**run.values, **options, **chosen.get(select, {}), **named, "dir": str(run.directory)}
 
 
 def varying(runs: pd.DataFrame) -> list[str]:
     """The keys of the config, besides those of the names, that differ among runs which have a name in common."""
     if not {*NAMES[1:]} <= {*runs.columns}:
         return []
-    options = [key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS]
+    options = [
+        key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS and not key.endswith(".name")
+    ]
     keys = [key for key in (*options, *OWN) if key in runs and key not in (*GROUPS, "seed")]
     groups = runs[keys].astype(str).groupby([runs[name] for name in NAMES[1:]], dropna=False)
     varied = [key for key in keys if (groups[key].nunique() > 1).any()]
@@ -68,7 +80,8 @@ def varying(runs: pd.DataFrame) -> list[str]:
 def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The runs for which every condition holds, such as `state=failed`, `opt.rho>=0.1` or `test_acc<50`.
 
-    A value is compared as a number where both sides are numbers, else as text; a run that lacks the key, or has
+    A value is compared as a number where both sides are numbers, else as text; that of `dataset` or `model` may be the
+    name in the run's folder or the option's. A run that lacks the key, or has
     nothing there, fails every condition but `!=`. Raises ConfigError for a condition that is none, or a key
     that no run has.
     """
@@ -79,9 +92,14 @@ def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
                 f"{condition}: not a condition; write KEY=VALUE, or with one of {' '.join(OPERATORS)}."
             )
         key, sign, value = match.groups()
-        column(runs, key)
-        holds = [_compare(found, sign, value) for found in runs[key]]
-        runs = runs[holds]
+        columns = [
+            column(runs, key),
+            *([runs[f"{key}.name"]] if key in OPTIONS and f"{key}.name" in runs else []),
+        ]
+        pick = all if sign == "!=" else any
+        runs = runs[
+            [pick(_compare(found, sign, value) for found in each) for each in zip(*columns, strict=True)]
+        ]
     return runs
 
 
