@@ -147,6 +147,7 @@ def test_too_many_cells_are_refused_before_they_are_listed() -> None:
         expand(["seed=range(1000000000)", "opt=sam,sgd"])
 
 
+@pytest.mark.long
 def test_ten_thousand_cells_are_fast() -> None:
     """4 s here, where Hydra's compose would take 400; the limit leaves room for a slow machine."""
     cells = expand(["augment=gmix,mixup", "opt=sam,asam", "opt.rho=range(0.01,0.51,0.01)", "seed=range(50)"])

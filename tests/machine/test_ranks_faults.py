@@ -174,7 +174,7 @@ def test_after_a_killed_rank_torchrun_restarts_and_resumes(
 
 
 @pytest.mark.fault("workers")
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_rank_is_named(torchrun: Start, workplace: Path) -> None:
     """Without a restart the run is `failed`, names the dead rank's process, and resumes by the same command."""
     process = torchrun("out")

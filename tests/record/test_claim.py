@@ -557,10 +557,8 @@ def test_a_run_that_another_process_finished_meanwhile_is_shown(mixbench, workpl
 
 
 @pytest.mark.fault("claims")
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "moment", ["while it trains", pytest.param("when it has finished", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["while it trains", "when it has finished"])
 def test_a_suspended_training_leaves_the_new_owners_run_alone(workplace: Path, moment: str) -> None:
     """Real trainings on two "machines": the first is stopped, the second takes over, the first wakes up.
 
