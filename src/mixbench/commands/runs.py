@@ -167,10 +167,10 @@ def _print(runs: pd.DataFrame, form: str) -> None:
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
         # A whole number, also where a run has none and pandas makes it a float; values of options as they are given.
-        whole = [key for key in runs if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS]
-        runs = runs.assign(
-            **{key: ["-" if n is None or n != n else short(n) for n in runs[key]] for key in whole}
-        )
+        runs = runs.copy()
+        for key in map(str, runs.columns):
+            if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS:
+                runs[key] = ["-" if n is None or n != n else short(n) for n in runs[key]]
         if len(runs):
             print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
