@@ -23,10 +23,8 @@ def eager(kind: type[Optimizer], parameters: list[torch.nn.Parameter], **options
         if method is not None:
             method.__dict__.setdefault("__dynamo_disable", method)
     optimizer = kind(parameters, **options)
-    step, held = (
-        inspect.unwrap(kind.step),
-        weakref.ref(optimizer),
-    )  # in a circle, its memory would outlive a run
+    step = inspect.unwrap(kind.step)
+    held = weakref.ref(optimizer)  # in a circle with it, its memory would outlive a run
 
     @torch.no_grad()
     def direct() -> None:

@@ -81,9 +81,8 @@ def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The runs for which every condition holds, such as `state=failed`, `opt.rho>=0.1` or `test_acc<50`.
 
     A value is compared as a number where both sides are numbers, else as text; that of `dataset` or `model` may be the
-    name in the run's folder or the option's. A run that lacks the key, or has
-    nothing there, fails every condition but `!=`. Raises ConfigError for a condition that is none, or a key
-    that no run has.
+    name in the run's folder or the option's. A run that lacks the key, or has nothing there, fails every condition but
+    `!=`. Raises ConfigError for a condition that is none, or a key that no run has.
     """
     for condition in conditions:
         match = re.fullmatch(r"([\w.]+)(!=|>=|<=|=|>|<)(.*)", condition)
@@ -92,14 +91,12 @@ def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
                 f"{condition}: not a condition; write KEY=VALUE, or with one of {' '.join(OPERATORS)}."
             )
         key, sign, value = match.groups()
-        columns = [
-            column(runs, key),
-            *([runs[f"{key}.name"]] if key in OPTIONS and f"{key}.name" in runs else []),
-        ]
+        columns = [column(runs, key)]
+        if key in OPTIONS and f"{key}.name" in runs:
+            columns.append(runs[f"{key}.name"])
         pick = all if sign == "!=" else any
-        runs = runs[
-            [pick(_compare(found, sign, value) for found in each) for each in zip(*columns, strict=True)]
-        ]
+        found = zip(*columns, strict=True)
+        runs = runs[[pick(_compare(each, sign, value) for each in values) for values in found]]
     return runs
 
 
