@@ -9,34 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_graphs import random_graphs
 from torch import Tensor
 
 from mixbench.data.gin_text import Graphs
 from mixbench.data.packed import GraphSet, packed
 from mixbench.models.gin import GIN
 from mixbench.models.packed import Packed, blended
-from mixbench.schema.graphs import GraphSpec
 
 D, K = 5, 3
 geometric = pytest.importorskip("torch_geometric.data")
 
 
-def random_graphs(count: int, seed: int) -> Graphs:
-    """Undirected graphs of 1 to 9 nodes, some of them without an edge."""
-    rng = np.random.default_rng(seed)
-    nodes, edges, source, target, features = [0], [0], [], [], []
-    for _ in range(count):
-        n = rng.integers(1, 10)
-        upper = np.triu(rng.random((n, n)) < 0.3, 1)
-        to, start = np.nonzero(upper | upper.T)
-        nodes.append(nodes[-1] + n)
-        edges.append(edges[-1] + len(to))
-        source.append(start)
-        target.append(to)
-        features.append(rng.integers(0, D, n))
-    spec = GraphSpec("ours", "", "", count, K, "tag", D, "")
-    told = map(np.concatenate, (features, source, target))
-    return Graphs(spec, rng.integers(0, K, count), np.array(nodes), np.array(edges), *told, ())
+def some_graphs(count: int, seed: int) -> Graphs:
+    """Of 1 to 9 nodes, some of them without an edge."""
+    return random_graphs(count, seed, features=D, classes=K, least=1, share=0.3)
 
 
 def batch_of(graphs: Graphs, chosen: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,7 +53,7 @@ def inputs_of(graphs: Graphs, chosen: list[int]) -> Tensor:
 @given(seed=st.integers(0, 10_000), count=st.integers(2, 12), training=st.booleans())
 def test_packed_graphs_give_what_geometric_batches_give(seed: int, count: int, training: bool) -> None:
     """Oracle: GIN on torch_geometric's Batch, in both modes, graphs in any order."""
-    graphs = random_graphs(count + 5, seed)
+    graphs = some_graphs(count + 5, seed)
     chosen = np.random.default_rng(seed).permutation(len(graphs))[:count].tolist()
     ours, theirs = (net.train(training) for net in pair())
     found, expected = ours(inputs_of(graphs, chosen)), theirs(*batch_of(graphs, chosen))
@@ -80,7 +67,7 @@ def test_mixed_graphs_are_mixed_at_the_readout() -> None:
 
     Both together with the batch that is not mixed (regularizer.forward=batched) too: a graph is encoded once.
     """
-    graphs, chosen = random_graphs(9, 3), [4, 2, 8, 0, 5]
+    graphs, chosen = some_graphs(9, 3), [4, 2, 8, 0, 5]
     partners, weight = torch.tensor([1, 0, 2, 4, 3]), torch.rand(5, dtype=torch.float64)
     inputs = inputs_of(graphs, chosen)
     mixed = blended(inputs, weight[:, None, None], partners)
@@ -102,7 +89,7 @@ def test_mixed_graphs_are_mixed_at_the_readout() -> None:
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_ends_of_a_mix_are_the_two_graphs(weight: float) -> None:
     """Limiting cases: weight 1 is the own graph, 0 the partner."""
-    graphs, partners = random_graphs(6, 5), torch.tensor([3, 4, 5, 0, 1, 2])
+    graphs, partners = some_graphs(6, 5), torch.tensor([3, 4, 5, 0, 1, 2])
     inputs = inputs_of(graphs, list(range(6)))
     net = pair()[0].eval()
     mixed = blended(inputs, torch.full((1, 1, 1), weight), partners)

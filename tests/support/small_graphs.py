@@ -1,4 +1,4 @@
-"""A set of graphs under the name and the sizes of MUTAG, which a network learns within a few epochs."""
+"""Sets of graphs for tests: drawn at random, and one under the name and the sizes of MUTAG that a network learns."""
 
 from __future__ import annotations
 
@@ -6,10 +6,35 @@ from pathlib import Path
 
 import numpy as np
 
+from mixbench.data.gin_text import Fold, Graphs
 from mixbench.data.store.graphs import import_graphs
-from mixbench.schema.graphs import FOLDS, GRAPHS
+from mixbench.schema.graphs import FOLDS, GRAPHS, GraphSpec
 
 SPEC = GRAPHS["mutag"]
+
+
+def random_graphs(
+    count: int, seed: int, *, features: int, classes: int, least: int, share: float, folds: int = 0
+) -> Graphs:
+    """Undirected graphs of `least` to 9 nodes, with this share of the possible edges; of `folds` + 1 parts, that by its
+    number modulo, each fold tests one.
+    """
+    rng = np.random.default_rng(seed)
+    nodes, edges, source, target, told = [0], [0], [], [], []
+    for _ in range(count):
+        n = rng.integers(least, 10)
+        upper = np.triu(rng.random((n, n)) < share, 1)
+        to, start = np.nonzero(upper | upper.T)
+        nodes.append(nodes[-1] + n)
+        edges.append(edges[-1] + len(to))
+        source.append(start)
+        target.append(to)
+        told.append(rng.integers(0, features, n))
+    parts = np.arange(count) % (folds + 1)
+    cuts = tuple(Fold(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(folds))
+    spec = GraphSpec("ours", "", "", count, classes, "tag", features, "")
+    joined = map(np.concatenate, (told, source, target))
+    return Graphs(spec, rng.integers(0, classes, count), np.array(nodes), np.array(edges), *joined, cuts)
 
 
 def import_molecules(source: Path, root: Path, seed: int = 0) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_graphs import random_graphs
 from torch import Tensor, nn
 
-from mixbench.data.graphs import Fold, Graphs
+from mixbench.data.graphs import Graphs
 from mixbench.losses import cross_entropy, one_hot
 from mixbench.models.gin import GIN
 from mixbench.regularize import MixupE
-from mixbench.schema.graphs import GraphSpec
 from mixbench.training.folds import Candidate, draw, initial, train_folds
 
 D, K = 4, 2
@@ -21,23 +21,7 @@ D, K = 4, 2
 def graphs() -> Graphs:
     """30 random graphs of 2 to 9 nodes, and two folds."""
     pytest.importorskip("torch_geometric")
-    rng = np.random.default_rng(0)
-    nodes, edges, source, target, features = [0], [0], [], [], []
-    for _ in range(30):
-        n = rng.integers(2, 10)
-        upper = np.triu(rng.random((n, n)) < 0.4, 1)
-        to, start = np.nonzero(upper | upper.T)
-        nodes.append(nodes[-1] + n)
-        edges.append(edges[-1] + len(to))
-        source.append(start)
-        target.append(to)
-        features.append(rng.integers(0, D, n))
-    parts = np.arange(30) % 3
-    return Graphs(
-        GraphSpec("ours", "", "", 30, K, "tag", D, ""), rng.integers(0, K, 30), np.array(nodes), np.array(edges),
-        *map(np.concatenate, (features, source, target)),
-        tuple(Fold(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(2)),
-    )  # fmt: skip
+    return random_graphs(30, 0, features=D, classes=K, least=2, share=0.4, folds=2)
 
 
 class Readout(nn.Module):

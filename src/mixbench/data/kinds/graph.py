@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mixbench.data.kinds.row import numbers
 from mixbench.data.packed import GraphSet
 from mixbench.data.splits import Split, Splits
 from mixbench.errors import DataError
@@ -45,13 +46,7 @@ def examples(
 def fitting(inputs: Any, shape: tuple[int, ...], stored: str, wanted: str) -> NDArray[np.float32]:
     """Packed graphs (N, L) as the set's own splits have them, or one (L,); they are numbered anew."""
     wanted = f"{wanted} graphs as rows (N, {shape[0]}), as its own splits have them"
-    try:
-        rows = np.array(inputs, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{wanted}: {error}.") from None
-    rows = rows[None] if rows.shape == shape[:1] else rows
-    if rows.shape[1:] != shape[:1]:
-        raise DataError(f"{wanted}, not {rows.shape}.")
+    rows = numbers(inputs, shape[:1], wanted)
     rows[:, WEIGHT], rows[:, NUMBER] = 1, np.arange(len(rows))
     for number, row in enumerate(rows):
         if not _is_graph(row, shape[1]):

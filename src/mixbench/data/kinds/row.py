@@ -51,17 +51,25 @@ def examples(split: Split, *, channels_last: bool = True, **how: Any) -> Example
 def fitting(inputs: Any, shape: tuple[int, ...], stored: str, wanted: str) -> NDArray[np.float32]:
     """Numbers (N, D) as the set's own splits have them, in the columns' units, or one row (D,)."""
     wanted = f"{wanted} rows (N, {shape[0]}) of numbers, in the columns' own units"
+    rows = numbers(inputs, shape, wanted)
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(f"{wanted}; row {row}, column {column} is {rows[row, column]}.")
+    return rows
+
+
+def numbers(inputs: Any, shape: tuple[int, ...], wanted: str) -> NDArray[np.float32]:
+    """A new array (N, D) of one row (D,), the `shape`, or of many. Raises DataError for another, saying what is
+    `wanted`.
+    """
     try:
-        rows = np.asarray(inputs, dtype=np.float32)
+        rows = np.array(inputs, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{wanted}: {error}.") from None
     rows = rows[None] if rows.shape == shape else rows
     if rows.shape[1:] != shape:
         raise DataError(f"{wanted}, not {rows.shape}.")
-    bad = np.argwhere(~np.isfinite(rows))
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(f"{wanted}; row {row}, column {column} is {rows[row, column]}.")
     return rows
 
 
