@@ -279,14 +279,17 @@ def test_beside_the_plain_loop(mixbench: Callable) -> None:
     ("mode", "first"),
     [
         ("scaling", "ERM: 32 images, 10 classes, 8 pixels"),
-        pytest.param("together", "1", marks=pytest.mark.long),  # both start processes
+        pytest.param("together", "1", marks=pytest.mark.long),  # all three start processes
+        pytest.param("processes", "nothing else", marks=pytest.mark.long),
         pytest.param("startup", "import", marks=pytest.mark.long),
     ],
 )
 def test_other_modes(mode: str, first: str, mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each prints the sheet that it writes, beginning with what the others are compared with."""
-    from mixbench.bench import growth, scaling
+    from mixbench.bench import growth, processes, scaling
 
+    ways = [processes.Start(), processes.Start({"OMP_WAIT_POLICY": "ACTIVE"}, ("channels_last=false",))]
+    monkeypatch.setattr(processes, "starts", lambda threads: ways)
     monkeypatch.setattr(growth, "MEASURES", {"rows": (growth._row, 10, 20)})
 
     monkeypatch.setattr(scaling, "PIXELS", (8, 12))

@@ -94,6 +94,23 @@ def _together(request: Request) -> None:
     _listed(request, f"Runs of {_one_method(request)} at once on one device", head, rows, "together")
 
 
+def _processes(request: Request) -> None:
+    method = _one_method(request)
+    device = _device(request)
+    if device.type != "cpu":
+        raise ConfigError(
+            f"device={device}: --processes compares ways to start a run on a processor; allowed: cpu."
+        )
+
+    import torch
+
+    from mixbench.bench.processes import HEAD, compared, starts
+
+    ways = starts(torch.get_num_threads())
+    rows = compared(method, request.overrides, ways, request.rounds, request.seconds, _tell)
+    _listed(request, f"Steps of {method} in processes that are started differently", HEAD, rows, "processes")
+
+
 def _profile(request: Request) -> None:
     from mixbench.bench.subjects import configured
 
@@ -190,6 +207,7 @@ MODES = {
     "plain": _plain,
     "scaling": _scaling,
     "together": _together,
+    "processes": _processes,
     "profile": _profile,
     "loading": _loading,
     "startup": _startup,

@@ -16,6 +16,7 @@ EPILOG = """what is measured:
   --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py)
   --scaling      a METHOD with other batches, classes and image sizes; lists of thousands of runs, epochs and cells
   --together     1, 2 and 4 runs of a METHOD at once on the device
+  --processes    a METHOD on a processor with other memory formats, threads, ways to wait and allocators; compiled
   --profile      where the time of a step of a METHOD goes, by kind of operation
   --loading      how fast the pictures of dataset=folder or imagenet are read, beside a step of a METHOD
   --startup      from the prompt to the first step, beside importing torch and building the model
@@ -78,6 +79,6 @@ def parser() -> argparse.ArgumentParser:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--loop", choices=["plain"], dest="mode", default="methods")
-    for name in ("scaling", "together", "profile", "loading", "startup"):
+    for name in ("scaling", "together", "processes", "profile", "loading", "startup"):
         mode.add_argument(f"--{name}", action="store_const", const=name, dest="mode")
     return parser
