@@ -101,10 +101,11 @@ def _timed(
 def _together(request: Request) -> None:
     from mixbench.bench.scaling import side_by_side
 
-    rates = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
+    rates, how = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
     rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
     head = ["runs at once", "images/s together", "relative to one"]
-    _listed(request, f"Runs of {_one_method(request)} at once on one device", head, rows, "together")
+    title = f"Runs of {_one_method(request)} at once on one device{how and f', {how}'}"
+    _listed(request, title, head, rows, "together")
 
 
 def _profile(request: Request) -> None:
