@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -115,3 +116,15 @@ def test_what_it_does_not_have() -> None:
         ConfigError, match=r"--loop plain: has no DG-Mix\. It has ERM, Mixup, CutMix, SAM, G-Mix"
     ):
         plain_subject("DG-Mix", config, CPU)
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed"),
+    [("opt.base=adam", "sgd"), ("opt.perturb=no_norm_bias", "all"), ("opt.decay_in_ascent=true", "false")],
+)
+def test_a_sam_that_it_does_not_have(override: str, allowed: str) -> None:
+    """By hand: it would be another optimizer that is compared."""
+    config = configured("SAM", ["dataset=cifar100", "model=small_cnn", override])
+    message = f"{override}: --loop plain has SAM with {override.partition('=')[0]}={allowed} alone."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        plain_subject("SAM", config, CPU)

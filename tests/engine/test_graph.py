@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -302,15 +303,28 @@ def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture)
 )
 def test_a_loop_leaves_no_memory_behind(method: str, fake_cuda: None) -> None:
     """By hand: with the last name of a loop, its tensors go at once, though Python does not look for circles."""
+    assert_nothing_is_left(method, graph=method in GRAPHED)
+
+
+@pytest.mark.parametrize("method", ["ERM", "G-Mix"])
+def test_a_compiled_network_leaves_no_memory_behind(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the same with compile=true, whose compiler here takes over what Python does."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    assert_nothing_is_left(method, "compile=true", graph=False)
+
+
+def assert_nothing_is_left(method: str, *overrides: str, graph: bool) -> None:
+    """All tensors of a loop, and its graph, go with its last name."""
     gc.collect()
     gc.disable()
     try:
-        loop = loop_of(method, CPU)
-        loop.cuda_graph = method in GRAPHED
+        loop = loop_of(method, CPU, *overrides)
+        loop.cuda_graph = graph
         run(loop, epochs=1)
         kept = [weakref.ref(tensor) for tensor in loop._changing()]
-        recorded = weakref.ref(loop._graph)
+        if graph:
+            kept.append(weakref.ref(loop._graph))
         del loop
-        assert {ref() for ref in [*kept, recorded]} == {None}
+        assert {ref() for ref in kept} == {None}
     finally:
         gc.enable()

@@ -1,4 +1,4 @@
-"""Runs side by side: where there is room, that all of them run, and that a signal loses nothing."""
+"""Runs side by side: that all of them run, and that a signal loses nothing."""
 
 from __future__ import annotations
 
@@ -12,64 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import stand_in_mps
 
-from mixbench.errors import ConfigError
 from mixbench.machine.signals import Interrupted
 from mixbench.record.read import read_rows, read_summary
 from mixbench.sweep import together
-from mixbench.sweep.together import GPU_MIB_PER_RUN, pool, slots, train_together
+from mixbench.sweep.room import room
+from mixbench.sweep.together import pool, train_together
 
 TINY = ["dataset.train_size=200", "dataset.test_size=50", "batch_size=50", "train_clean_every=0"]
-
-
-@pytest.fixture
-def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Make nvidia-smi report GPUs with so many MiB free, on a machine of 16 cores."""
-
-    def pretend(*mib: int) -> None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text("#!/bin/sh\n" + "".join(f"echo {m}\n" for m in mib))
-        program.chmod(0o755)
-
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    return pretend
-
-
-@pytest.mark.parametrize(
-    ("free", "jobs", "expected"),
-    [
-        ([], None, [""]),
-        ([], 3, ["", "", ""]),
-        ([140_000], None, ["", "", "", ""]),
-        ([2 * GPU_MIB_PER_RUN], None, ["", ""]),
-        ([100], None, [""]),
-        ([140_000], 6, [""] * 6),
-        ([140_000, GPU_MIB_PER_RUN], None, ["0", "1", "0", "0", "0"]),
-        ([140_000, 140_000], 3, ["0", "1", "0"]),
-    ],
-)
-def test_room(gpus: Callable, free: list[int], jobs: int | None, expected: list[str]) -> None:
-    """By hand: at most four a GPU, by its free memory; spread by turns; one at a time on a CPU."""
-    gpus(*free)
-    found, sentence = slots(jobs, "auto")
-    assert found == [[f"device=cuda:{gpu}"] if gpu else [] for gpu in expected]
-    assert sentence.startswith(f"{len(expected)} runs side by side" if len(expected) > 1 else "")
-    assert slots(None, "cpu") == ([[]], "")
-
-
-def test_few_cores_share_less(gpus: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run needs a core of its own."""
-    gpus(140_000, 140_000)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert len(slots(None, "auto")[0]) == 4
-    assert len(slots(None, "auto", runs_per_device=3)[0]) == 6
-
-
-def test_no_jobs_is_no_number() -> None:
-    """One message with the key and the limit."""
-    with pytest.raises(ConfigError, match=r"--jobs 0: must be >= 1 and <= 1000\."):
-        slots(0, "auto")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +91,7 @@ def test_every_run_has_a_slot_of_its_own(stand_in: Callable, tmp_path: Path, mon
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     ended: dict[int, int] = {}
-    statuses = train_together(stand_in(*range(7)), [["a"], ["b"], ["c"]], ended.__setitem__)
+    statuses = train_together(stand_in(*range(7)), [["a"], ["b"], ["c"]], {}, ended.__setitem__)
     assert statuses == list(range(7))
     assert ended == {i: i for i in range(7)}
     notes = [noted(tmp_path, i) for i in range(7)]
@@ -153,7 +104,7 @@ def test_files_of_the_current_folder_are_no_modules(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     Path("random.py").write_text("raise SystemExit(3)\n")
-    assert train_together([["--help"]], [[]], lambda i, status: None) == [0]
+    assert train_together([["--help"]], [[]], {}, lambda i, status: None) == [0]
 
 
 @pytest.mark.fault("signals")
@@ -171,7 +122,7 @@ def test_a_signal_reaches_each_run_once(
     sender = threading.Thread(target=send)
     sender.start()
     with pytest.raises(Interrupted) as stopped:
-        train_together(stand_in("never", 1, *["never"] * 7), [["a"], ["b"]], lambda i, status: None)
+        train_together(stand_in("never", 1, *["never"] * 7), [["a"], ["b"]], {}, lambda i, status: None)
     sender.join()
     assert stopped.value.exit_status == 128 + number
     assert (
@@ -188,7 +139,7 @@ def test_a_signal_reaches_each_run_once(
 def test_who_was_told_to_stop_is_not_told_again(stand_in: Callable, tmp_path: Path) -> None:
     """A run that was stopped alone (a trial that is pruned) and then a signal for all: one signal each."""
     first, second = stand_in("never", "never")
-    with pytest.raises(Interrupted), pool([["a"], ["b"]]) as places:  # noqa: PT012
+    with pytest.raises(Interrupted), pool([["a"], ["b"]], {}) as places:  # noqa: PT012
         trainings = [places.start(first), places.start(second)]
         assert places.free == 0
         for i in range(2):
@@ -203,11 +154,35 @@ def test_who_was_told_to_stop_is_not_told_again(stand_in: Callable, tmp_path: Pa
 def test_an_error_leaves_no_process(stand_in: Callable, tmp_path: Path) -> None:
     """What fails in the block ends it: the runs under way save and end before the error goes on."""
     overrides = stand_in("never")[0]
-    with pytest.raises(ZeroDivisionError), pool([["a"]]) as places:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), pool([["a"]], {}) as places:  # noqa: PT012
         training = places.start(overrides)
         noted(tmp_path, 0)
         raise ZeroDivisionError
     assert training.status == 143
+
+
+@pytest.mark.fault("signals")
+def test_a_signal_ends_what_runs_share_a_gpu_under(
+    stand_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: Ctrl-C in a sweep whose runs share a GPU under MPS. They save first, then the daemon is told to quit."""
+    daemon = stand_in_mps.install(tmp_path / "mps", monkeypatch)
+    runs = stand_in("never", "never", "never")
+    training = STAND_IN.replace("threads $OMP_NUM_THREADS", "pipes ${CUDA_MPS_PIPE_DIRECTORY##*/}")
+    monkeypatch.setattr(together, "TRAIN", ("sh", "-c", training, "run"))
+
+    def send() -> None:
+        noted(tmp_path, 0)
+        noted(tmp_path, 1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(Interrupted), room(2, "cuda:0", len(runs)) as found:
+        train_together(runs, [["a"], ["b"]], found.environment, lambda i, status: None)
+    sender.join()
+    assert [noted(tmp_path, i) for i in range(2)] == [["a pipes pipe", "INT"], ["b pipes pipe", "INT"]]
+    assert daemon.commands == ["get_server_list", "-d", "get_server_list", "quit"]
 
 
 @pytest.mark.slow

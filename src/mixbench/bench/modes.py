@@ -37,22 +37,26 @@ def _methods(request: Request) -> None:
 
 
 def _plain(request: Request) -> None:
-    from mixbench.bench.subjects import Subject, configured, subject
+    from mixbench.bench.subjects import configured
 
     methods = request.methods or ["ERM", "Mixup", "CutMix", "SAM", "G-Mix"]
     configs = {method: configured(method, request.overrides) for method in methods}
 
-    from mixbench.bench.plain import plain_subject
+    from mixbench.bench import packaged
+    from mixbench.bench.plain import beside, memory_format
 
-    device = _device(request)
-    subjects, references = list[Subject](), list[int]()
-    for name, config in configs.items():
-        ours = len(subjects)
-        subjects += [subject(name, config, device), plain_subject(name, config, device)]
-        if config.precision == "bf16":  # what is left of the ratio where the arithmetic is the same
-            subjects.append(plain_subject(name, config, device, precision="bf16"))
-        references += [ours] * (len(subjects) - ours)
-    _timed(request, subjects, "Beside the loop written by hand", "plain", references)
+    version = packaged.version()
+    subjects, references, passes = beside(configs, _device(request), packaged=version is not None)
+    config = next(iter(configs.values()))
+    compared = f"ours {config.precision}, {memory_format(config)}"
+    if any(config.opt.name == "sam" for config in configs.values()):
+        if version is None:
+            _tell(
+                f"{packaged.PACKAGE} is not installed (pip install {packaged.PACKAGE}): its SAM is left out"
+            )
+        else:
+            compared += f"; {packaged.PACKAGE} {version}: its SAM in our loop, all else as in ours"
+    _timed(request, subjects, "Beside the loop written by hand", "plain", references, passes, compared)
 
 
 def _scaling(request: Request) -> None:
@@ -67,7 +71,13 @@ def _scaling(request: Request) -> None:
 
 
 def _timed(
-    request: Request, subjects: Sequence, title: str, name: str, references: Sequence[int] | None = None
+    request: Request,
+    subjects: Sequence,
+    title: str,
+    name: str,
+    references: Sequence[int] | None = None,
+    passes: Sequence[int | None] | None = None,
+    compared: str = "",
 ) -> None:
     from mixbench.bench import result
     from mixbench.bench.measure import matrix_rate, timed
@@ -78,8 +88,11 @@ def _timed(
     device = _device(request)
     rate = matrix_rate(device, DTYPES[configured("ERM", request.overrides).precision])
     timings = timed(subjects, device, rounds=request.rounds, burst=request.seconds, tell=_tell)
-    found = result.lines(timings, rate, asynchronous=device.type != "cpu", references=references)
+    found = result.lines(
+        timings, rate, asynchronous=device.type != "cpu", references=references, passes=passes
+    )
     conditions = f"{_conditions(request)}; matrix products {rate / 1e9:,.0f} GFLOP/s; {request.rounds} rounds"
+    conditions += f"; {compared}" if compared else ""
     made = result.sheet(found, title, conditions, request.command)
     result.write(found, made, environment(device), request.out, name)
     print(f"\n{made.text()}\n\nwritten: {request.out / name}.csv, .json, .env.json")
@@ -88,10 +101,11 @@ def _timed(
 def _together(request: Request) -> None:
     from mixbench.bench.scaling import side_by_side
 
-    rates = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
+    rates, how = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
     rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
     head = ["runs at once", "images/s together", "relative to one"]
-    _listed(request, f"Runs of {_one_method(request)} at once on one device", head, rows, "together")
+    title = f"Runs of {_one_method(request)} at once on one device{how and f', {how}'}"
+    _listed(request, title, head, rows, "together")
 
 
 def _processes(request: Request) -> None:

@@ -1,15 +1,17 @@
-"""The loop written by hand as a subject, beside ours."""
+"""The loop written by hand, and SAM of a package, as subjects beside ours."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torchvision.transforms import v2
 
 from mixbench.bench import handmade
-from mixbench.bench.subjects import Subject, made_up
+from mixbench.bench.packaged import packaged_subject
+from mixbench.bench.subjects import Subject, made_up, subject
 from mixbench.data import Splits
 from mixbench.errors import ConfigError
 from mixbench.schema.train import Train
@@ -18,11 +20,37 @@ from mixbench.training.build import build_model, normalisation
 METHODS = ("ERM", "Mixup", "CutMix", "SAM", "G-Mix")
 
 
+def beside(
+    configs: Mapping[str, Train], device: torch.device, packaged: bool
+) -> tuple[list[Subject], list[int], list[int | None]]:
+    """For each method: ours, the loop written by hand as usual and as ours is, and for SAM, if `packaged`, that of
+    pytorch_optimizer.
+
+    Then for each subject the index of ours, which its ratio refers to; and, if it has SAM's two passes, that of ERM in
+    the same loop, None where there is no such.
+    """
+    subjects, references = list[Subject](), list[int]()
+    twice, erm = list[str | None](), dict[str, int]()  # twice: the loop of each subject of two passes
+    for name, config in configs.items():
+        ours = len(subjects)
+        found = [("ours", subject(name, config, device)), ("usual", plain_subject(name, config, device))]
+        if config.precision == "bf16" or (config.precision == "float32" and config.channels_last):
+            found.append(("as ours", plain_subject(name, config, device, as_ours=True)))
+        if packaged and config.opt.name == "sam":
+            found.append(("ours", packaged_subject(name, config, device)))
+        subjects += [each for _, each in found]
+        references += [ours] * len(found)
+        twice += [loop if config.opt.name == "sam" else None for loop, _ in found]
+        if config.augment.name == "none" and config.opt.name == "sgd":
+            erm = {loop: ours + i for i, (loop, _) in enumerate(found)}
+    return subjects, references, [None if loop is None else erm.get(loop) for loop in twice]
+
+
 def plain_subject(
-    name: str, config: Train, device: torch.device, splits: Splits | None = None, precision: str = "float32"
+    name: str, config: Train, device: torch.device, splits: Splits | None = None, as_ours: bool = False
 ) -> Subject:
-    """The hand-written loop with the model, data, batch size and optimizer of `config`: in float32 and torch's default
-    memory format as most code has it, or, to compare the loops alone, in bf16 and the format of `config`.
+    """The hand-written loop with the model, data, batch size and optimizer of `config`: in float32 and contiguous
+    memory, as most code has it, or, to compare the loops alone, in the precision and memory format of `config`.
 
     Raises ConfigError for a method that the loop does not have.
     """
@@ -38,9 +66,14 @@ def plain_subject(
         or opt.name not in ("sgd", "sam")
     ):
         raise ConfigError(f"--loop plain: has no {name}. It has {', '.join(METHODS)}.")
+    if opt.name == "sam":
+        for key, value in {"base": "sgd", "perturb": "all", "decay_in_ascent": False}.items():
+            if (given := getattr(opt, key)) != value:
+                given, value = str(given).lower(), str(value).lower()
+                raise ConfigError(f"opt.{key}={given}: --loop plain has SAM with opt.{key}={value} alone.")
     mix = mixes[config.augment.name]
-    equal = precision != "float32"
-    config = dataclasses.replace(config, compile=False, channels_last=equal and config.channels_last)
+    precision = config.precision if as_ours else "float32"
+    config = dataclasses.replace(config, compile=False, channels_last=as_ours and config.channels_last)
     batches = handmade.loader(
         np.asarray(splits.train.inputs),
         splits.train.labels.tolist(),
@@ -65,5 +98,10 @@ def plain_subject(
     )
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     return Subject(
-        f"{name}, plain loop{f', {precision}' if equal else ''}", steps, config.batch_size, 3 * weights
+        f"{name}, plain loop: {precision}, {memory_format(config)}", steps, config.batch_size, 3 * weights
     )
+
+
+def memory_format(config: Train) -> str:
+    """Of images and convolutions, in a word."""
+    return "channels_last" if config.channels_last else "contiguous"

@@ -20,6 +20,9 @@ ms, ratio: median over rounds (lower to upper quartile); ratio: time of a step r
 beside a loop written by hand, round by round. MiB: tensors at the peak of a step. GFLOP: convolutions and matrix
 products of a step; share: of the rate that the device reaches in large matrix products. first: seconds of the first
 step, with compilation."""
+TWO_PASSES = (
+    " / 2 ERM: time of a step of SAM relative to two of ERM in the same loop, the median over rounds."
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Line:
     ratio: float  # time of a step relative to another subject's
     ratio_low: float
     ratio_high: float
+    two_passes: (
+        float | None
+    )  # the median ratio to two steps of the method of one pass; None: it is not of two
     host_ms: float | None  # until the step is handed to the device; None where that is the whole step
     memory_mib: float | None
     gflops: float  # floating-point operations per step, in 10^9
@@ -48,13 +54,21 @@ def lines(
     *,
     asynchronous: bool,
     references: Sequence[int] | None = None,
+    passes: Sequence[int | None] | None = None,
 ) -> list[Line]:
-    """Statistics of the timings. `references` says for each which one its ratio refers to; without it, the first."""
-    to = references or [0] * len(timings)
-    return [_line(t, timings[i], matrix_rate, asynchronous) for t, i in zip(timings, to, strict=True)]
+    """Statistics of the timings. `references` says for each which one its ratio refers to; without it, the first.
+    `passes` says for a method of two passes which one has one.
+    """
+    to, of = references or [0] * len(timings), passes or [None] * len(timings)
+    return [
+        _line(t, timings[i], None if j is None else timings[j], matrix_rate, asynchronous)
+        for t, i, j in zip(timings, to, of, strict=True)
+    ]
 
 
-def _line(timing: Timing, reference: Timing, matrix_rate: float, asynchronous: bool) -> Line:
+def _line(
+    timing: Timing, reference: Timing, one_pass: Timing | None, matrix_rate: float, asynchronous: bool
+) -> Line:
     low, median, high = quartiles(timing.seconds)
     # Relative to images, so that another batch size compares as well.
     paired = np.divide(timing.seconds, reference.seconds) * (reference.batch_size / timing.batch_size)
@@ -68,6 +82,9 @@ def _line(timing: Timing, reference: Timing, matrix_rate: float, asynchronous: b
         ratio=ratio,
         ratio_low=ratio_low,
         ratio_high=ratio_high,
+        two_passes=None
+        if one_pass is None
+        else quartiles(np.divide(timing.seconds, one_pass.seconds) / 2)[1],
         host_ms=1e3 * quartiles(timing.host_seconds)[1] if asynchronous else None,
         memory_mib=None if timing.memory is None else timing.memory / 2**20,
         gflops=timing.flops / 1e9,
@@ -91,7 +108,13 @@ def sheet(found: Sequence[Line], title: str, conditions: str, command: str) -> S
         head.insert(4, "host (ms)")
         for row, line in zip(rows, found, strict=True):
             row.insert(4, "-" if line.host_ms is None else f"{line.host_ms:.2f}")
-    return Sheet(title, conditions, command, head, rows, EXPLAINED)
+    explained = EXPLAINED
+    if any(line.two_passes is not None for line in found):
+        explained += f"\n{TWO_PASSES}"
+        head.insert(4, "/ 2 ERM")
+        for row, line in zip(rows, found, strict=True):
+            row.insert(4, "-" if line.two_passes is None else f"{line.two_passes:.3f}")
+    return Sheet(title, conditions, command, head, rows, explained)
 
 
 def _texts(line: Line) -> list[str]:

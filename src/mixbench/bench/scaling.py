@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from mixbench.bench.measure import settle
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
 from mixbench.errors import ConfigError
+from mixbench.machine import mps
 from mixbench.machine.devices import synchronize
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
@@ -46,21 +49,34 @@ def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[
 
 def side_by_side(
     method: str, overrides: Sequence[str], device: torch.device, seconds: float
-) -> dict[int, float]:
+) -> tuple[dict[int, float], str]:
     """Images per second of 1, 2 and 4 processes together that each train `method` on one device.
 
-    On a CPU the processes share its threads, at least one each.
+    On a CPU the processes share its threads, at least one each. On a GPU they share it as a sweep's do, and the words
+    say whether that is under NVIDIA's MPS; empty on a CPU.
     """
     threads = torch.get_num_threads()
-    return {n: _together(n, method, overrides, device, seconds, max(1, threads // n)) for n in PROCESSES}
+    with mps.service() if device.type == "cuda" else nullcontext() as service:
+        environment = {} if service is None else dict(service.environment or {})
+        rates = {
+            n: _together(n, method, overrides, device, seconds, max(1, threads // n), environment)
+            for n in PROCESSES
+        }
+    return rates, "" if service is None else service.words
 
 
 def _together(
-    n: int, method: str, overrides: Sequence[str], device: torch.device, seconds: float, threads: int
+    n: int,
+    method: str,
+    overrides: Sequence[str],
+    device: torch.device,
+    seconds: float,
+    threads: int,
+    environment: dict[str, str],
 ) -> float:
     context = multiprocessing.get_context("spawn")
     barrier, rates = context.Barrier(n), context.Queue()
-    arguments = (method, list(overrides), str(device), seconds, threads, barrier, rates)
+    arguments = (method, list(overrides), str(device), seconds, threads, environment, barrier, rates)
     processes = [context.Process(target=_worker, args=arguments) for _ in range(n)]
     for process in processes:
         process.start()
@@ -76,9 +92,11 @@ def _worker(
     device_name: str,
     seconds: float,
     threads: int,
+    environment: dict[str, str],
     barrier: Barrier,
     rates: Any,
 ) -> None:
+    os.environ.update(environment)  # before CUDA is asked for anything
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     one = subject(method, configured(method, overrides), device)

@@ -11,7 +11,7 @@ import torch
 
 from mixbench.config.compose import compose
 from mixbench.data import Split, Splits
-from mixbench.engine.loop import Position
+from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest
@@ -102,7 +102,11 @@ def made_up(spec: DataSpec, n: int = IMAGES) -> Splits:
 def subject(name: str, config: Train, device: torch.device, splits: Splits | None = None) -> Subject:
     """The training loop of `config`, exactly as `mixbench train` runs it, on `splits` or on made-up images."""
     splits = splits or made_up(config.dataset.spec(), max(IMAGES, config.batch_size))
-    loop = build_loop(config, device, splits)
+    return of_loop(name, config, build_loop(config, device, splits))
+
+
+def of_loop(name: str, config: Train, loop: Loop) -> Subject:
+    """The steps of a loop that was built from `config`."""
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
     base = getattr(config.opt, "base", config.opt.name)
     copies = 4 if base in ("adam", "adamw") else 3  # weight, gradient, the optimizer's averages

@@ -25,7 +25,7 @@ The same command again resumes an unfinished run, or shows the result of a finis
 groups (mixbench methods lists each option with its source and knobs):"""
 OPTIONS = """options:
   -m, --multirun      sweep over comma-separated values
-  --jobs N            runs of a sweep side by side (default: 1 on a CPU; what fits on a GPU, up to 4)
+  --jobs N            runs of a sweep side by side (default: 1 on a CPU; what fits on a GPU under MPS, up to 4)
   --dry-run           list the runs with their states and the time they will take; train nothing
   --from FILE         train from a saved config, RUN/config.yaml, with the keys and options given besides it changed
   --cfg job           print the composed config and stop

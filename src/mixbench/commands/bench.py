@@ -13,9 +13,11 @@ from mixbench.errors import ConfigError
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=auto"]
 EPILOG = """what is measured:
   default        a step of each METHOD as it really runs: batch, crop and flip, mixing, all passes, update
-  --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py)
+  --loop plain   the same, beside the loop that one writes by hand (bench/handmade.py), as usual in float32 and
+                 contiguous memory, and in the precision and memory format of ours; SAM also beside that of
+                 pytorch_optimizer, where it is installed, in our loop: they differ in the optimizer alone
   --scaling      a METHOD with other batches, classes and image sizes; lists of thousands of runs, epochs and cells
-  --together     1, 2 and 4 runs of a METHOD at once on the device
+  --together     1, 2 and 4 runs of a METHOD at once on the device, a GPU under NVIDIA's MPS where it can be had
   --processes    a METHOD on a processor with other memory formats, threads, ways to wait and allocators; compiled
   --profile      where the time of a step of a METHOD goes, by kind of operation
   --loading      how fast the pictures of dataset=folder or imagenet are read, beside a step of a METHOD

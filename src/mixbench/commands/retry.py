@@ -78,6 +78,6 @@ def parser() -> argparse.ArgumentParser:
         "--jobs",
         type=int,
         metavar="N",
-        help="runs side by side (default: 1 on a CPU; what fits on a GPU, up to 4)",
+        help="runs side by side (default: 1 on a CPU; what fits on a GPU under MPS, up to 4)",
     )
     return found

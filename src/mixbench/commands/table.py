@@ -18,7 +18,7 @@ from mixbench.papers.execute import dry_run, train
 from mixbench.papers.library import file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table
-from mixbench.sweep.together import check_jobs
+from mixbench.sweep.room import check_jobs
 
 if TYPE_CHECKING:
     from mixbench.papers.table import Result
@@ -130,7 +130,7 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="runs side by side (default: 1 on a CPU; what fits on a GPU, up to 4)",
+        help="runs side by side (default: 1 on a CPU; what fits on a GPU under MPS, up to 4)",
     )
     found.add_argument(
         "--launcher", metavar="NAME", help="train through this Hydra launcher, such as submitit_slurm"

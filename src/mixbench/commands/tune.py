@@ -9,7 +9,7 @@ from mixbench.config.overrides import canonical
 from mixbench.errors import ConfigError
 from mixbench.machine.output import printable
 from mixbench.record.claim import claimed
-from mixbench.sweep.together import slots
+from mixbench.sweep.room import check_jobs, room
 from mixbench.tuning.search import PRUNERS, SAMPLERS, Search, search
 
 EPILOG = """values that are searched:
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--jobs",
         type=int,
         metavar="N",
-        help="trials side by side (default: 1 on a CPU; what fits on a GPU, up to 4)",
+        help="trials side by side (default: 1 on a CPU; what fits on a GPU under MPS, up to 4)",
     )
     found.add_argument(
         "--sampler", choices=SAMPLERS, default="tpe", help="what proposes values (default: tpe)"
@@ -101,19 +101,22 @@ def tune(asked: Search, limit: int, jobs: int | None) -> int:
     from mixbench.tuning.execute import execute
     from mixbench.tuning.study import Study, storage_errors
 
-    places, sentence = slots(jobs, asked.config.device)
-    print("\n".join(filter(None, [report.head(asked), sentence])), flush=True)
+    check_jobs(jobs)
+    print(report.head(asked), flush=True)
     with claimed(asked.directory) as claim, storage_errors(asked.directory):
         study = Study(asked, claim)
         before = len(study.trials())
         if before:
             print(f"resume  {before} trials are there", flush=True)
-        execute(
-            study,
-            limit,
-            places,
-            lambda number: print(printable(report.line(asked, study.trials()[number])), flush=True),
-        )
+        with room(jobs, asked.config.device, limit) as places:
+            if places.sentence:
+                print(places.sentence, flush=True)
+            execute(
+                study,
+                limit,
+                places,
+                lambda number: print(printable(report.line(asked, study.trials()[number])), flush=True),
+            )
         trials = study.trials()
     print(printable(report.table(asked, trials, limit)))
     return 0 if report.complete(trials) else 1

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from mixbench.config.identity import run_dir
@@ -18,8 +19,9 @@ from mixbench.record.claim import POLL, RunBusy, claimed
 from mixbench.schema.train import Train
 from mixbench.sweep.job import Job
 from mixbench.sweep.launch import Launcher
+from mixbench.sweep.room import Room, check_jobs, room
 from mixbench.sweep.tally import Tally
-from mixbench.sweep.together import slots, train_together
+from mixbench.sweep.together import train_together
 from mixbench.training.frozen import frozen
 from mixbench.training.run import export
 
@@ -34,7 +36,7 @@ def train(
     """Train the runs that are not finished, each once. A failure is in the run's record, and the others go on.
 
     `hydra` are overrides of Hydra's own config, such as the launcher. Hydra's default trains one after another in
-    this process; where together.slots finds room for several, or `at_once` says so, they run side by side instead.
+    this process; where sweep.room finds room for several, or `at_once` says so, they run side by side instead.
     Raises ConfigError for a launcher that there is not, or that has a say about `at_once` itself, and Interrupted
     when a signal ends it.
     """
@@ -50,26 +52,27 @@ def train(
     launcher = Launcher(hydra, config_dir, waiting[0].config.output_dir)
     if at_once is not None and not launcher.basic:
         raise ConfigError("--jobs: the launcher decides that; it is for sweeps without hydra/launcher=...")
+    check_jobs(at_once)
     first = waiting[0].config
-    room, sentence = slots(at_once, first.device, first.runs_per_device) if launcher.basic else ([], "")
     writable(expanded(first.output_dir))
-    if sentence:
-        print(sentence, flush=True)
-
     if launcher.basic and first.device not in ("auto", "cpu"):
         from mixbench.machine.devices import resolve_device
 
         resolve_device(first.device)  # once, before any run
 
-    def start(some: Sequence[Job]) -> list[int]:
-        if len(room) > 1:
-            return _side_by_side(some, room, config_dir)
-        tally = Tally(some, 1, bar=False) if launcher.basic else None
-        ended = (lambda i, status: tally.run_ended(some[i], status)) if tally else None
-        return launcher([job.directory for job in some], [job.overrides for job in some], ended)
-
     os.environ[LAUNCHER] = str(os.getpid())
-    with frozen(config_dir), one_launch():
+    found = room(at_once, first.device, len(waiting), first.runs_per_device)
+    with frozen(config_dir), one_launch(), found if launcher.basic else nullcontext() as places:
+        if places is not None and places.sentence:
+            print(places.sentence, flush=True)
+
+        def start(some: Sequence[Job]) -> list[int]:
+            if places is not None and len(places.slots) > 1:
+                return _side_by_side(some, places, config_dir)
+            tally = Tally(some, 1, bar=False) if launcher.basic else None
+            ended = (lambda i, status: tally.run_ended(some[i], status)) if tally else None
+            return launcher([job.directory for job in some], [job.overrides for job in some], ended)
+
         _each_once(waiting, start)
 
 
@@ -106,13 +109,14 @@ def _await_one(directories: Sequence[Path]) -> None:
         time.sleep(POLL)
 
 
-def _side_by_side(jobs: Sequence[Job], room: Sequence[Sequence[str]], config_dir: str | None) -> list[int]:
+def _side_by_side(jobs: Sequence[Job], places: Room, config_dir: str | None) -> list[int]:
     extra = [f"--config-dir={config_dir}"] if config_dir else []
-    tally = Tally(jobs, len(room), bar=True)
+    tally = Tally(jobs, len(places.slots), bar=True)
     try:
         return train_together(
             [[*job.overrides, *extra] for job in jobs],
-            room,
+            places.slots,
+            places.environment,
             lambda i, status: tally.run_ended(jobs[i], status),
         )
     finally:

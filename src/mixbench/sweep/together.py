@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
 from subprocess import DEVNULL, Popen
 from typing import IO
 
-from mixbench.errors import ConfigError
-from mixbench.inventory.arithmetic import visible
 from mixbench.machine.signals import LAUNCHER, SAVING, StopRequest, stop_on_signals, stopped
 
-MOST_PER_GPU = 4
-MOST_JOBS = 1000  # side by side on one machine; more is a slip of the finger
-# Of free memory: CUDA itself, a data set of 64-pixel images, a ResNet-50 at 128 images.
-GPU_MIB_PER_RUN = 8192
 POLL_SECONDS = 0.1
 # No file of the current folder is imported for a module of Python's; `python -P` would be as good from 3.11 on.
 BEGIN = f"""import sys
@@ -58,12 +52,14 @@ class Training:
 class Pool:
     """At most as many trainings at a time as there are `slots`, lists of overrides for the run that has the slot.
 
-    Use inside `pool`, which makes one.
+    Their processes have our environment and what `environment` sets. Use inside `pool`, which makes one.
     """
 
-    def __init__(self, slots: Sequence[Sequence[str]], stop: StopRequest) -> None:
+    def __init__(
+        self, slots: Sequence[Sequence[str]], environment: Mapping[str, str], stop: StopRequest
+    ) -> None:
         self._free, self._begun, self._stop = list(slots), list[Training](), stop
-        self._environment = {**os.environ, LAUNCHER: str(os.getpid())}
+        self._environment = {**os.environ, **environment, LAUNCHER: str(os.getpid())}
         # Threads of several processes on one core wait for each other: small networks are then 10 to 100 times slower.
         self._environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(slots))))
 
@@ -113,13 +109,13 @@ class Pool:
 
 
 @contextmanager
-def pool(slots: Sequence[Sequence[str]]) -> Iterator[Pool]:
+def pool(slots: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Iterator[Pool]:
     """A Pool for the block, which looks at `stopped`; when the block ends no process is left.
 
     SIGTERM, SIGUSR1 and Ctrl-C are passed on, so that every run saves a checkpoint; then Interrupted is raised.
     """
     with stop_on_signals() as stop:
-        found = Pool(slots, stop)
+        found = Pool(slots, environment, stop)
         try:
             yield found
         finally:
@@ -129,16 +125,20 @@ def pool(slots: Sequence[Sequence[str]]) -> Iterator[Pool]:
 
 
 def train_together(
-    runs: Sequence[Sequence[str]], slots: Sequence[Sequence[str]], done: Callable[[int, int], None]
+    runs: Sequence[Sequence[str]],
+    slots: Sequence[Sequence[str]],
+    environment: Mapping[str, str],
+    done: Callable[[int, int], None],
 ) -> list[int]:
-    """Train `runs`, lists of overrides, as many at a time as there are `slots`, each with its slot's overrides.
+    """Train `runs`, lists of overrides, as many at a time as there are `slots`, each with its slot's overrides, in
+    processes that have our environment and what `environment` sets.
 
     Returns their exit statuses; `done(i, status)` is called when run i has ended. Raises Interrupted as `pool` does;
     no further run is begun then.
     """
     statuses: dict[int, int] = {}
     waiting, training = list(range(len(runs))), dict[int, Training]()
-    with pool(slots) as places:
+    with pool(slots, environment) as places:
         while (waiting or training) and not places.stopped:
             while waiting and places.free and not places.stopped:
                 i = waiting.pop(0)
@@ -150,41 +150,3 @@ def train_together(
                     del training[i]
                     done(i, status)
     return [statuses[i] for i in range(len(runs))]
-
-
-def check_jobs(jobs: int | None) -> None:
-    """Raise ConfigError unless `jobs` is None or 1 to MOST_JOBS."""
-    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-        raise ConfigError(f"--jobs {jobs}: must be >= 1 and <= {MOST_JOBS}.")
-
-
-def slots(jobs: int | None, device: str, runs_per_device: int | None = None) -> tuple[list[list[str]], str]:
-    """Overrides for each of `jobs` runs that share this machine, and a sentence that says how many and why.
-
-    Without `jobs`, `runs_per_device` runs share each GPU, else as many as its memory and the cores allow, at most
-    four; a CPU has one at a time.
-    With several GPUs and device=auto, runs are spread over them. Raises ConfigError unless `jobs` is 1 to MOST_JOBS.
-    """
-    check_jobs(jobs)
-    free = _free_gpu_memory() if device in ("auto", "cuda") else {}
-    if not free:
-        return [[] for _ in range(jobs or 1)], f"{jobs} runs side by side" if jobs and jobs > 1 else ""
-    if jobs is None:
-        each = min(MOST_PER_GPU, max(1, (os.cpu_count() or 1) // len(free)))
-        counts = {
-            gpu: runs_per_device or max(1, min(each, mib // GPU_MIB_PER_RUN)) for gpu, mib in free.items()
-        }
-        gpus = f"{len(free)} GPU{'s' if len(free) > 1 else ''}"
-        why = f"{sum(free.values()) / 1024:.0f} GiB free on {gpus}; --jobs N sets another number"
-    else:
-        counts = {gpu: jobs // len(free) + (i < jobs % len(free)) for i, gpu in enumerate(free)}
-        why = "as asked"
-    # By turns, so that the first runs go to different GPUs.
-    places = [gpu for turn in range(max(counts.values())) for gpu, n in counts.items() if turn < n]
-    chosen = [[f"device=cuda:{gpu}"] if len(free) > 1 else [] for gpu in places]
-    return chosen, f"{len(chosen)} runs side by side ({why})" if len(chosen) > 1 else ""
-
-
-def _free_gpu_memory() -> dict[int, int]:
-    """MiB by number of the GPUs that CUDA_VISIBLE_DEVICES lets us see; empty where there is none."""
-    return {i: int(mib) for i, mib in enumerate(visible("memory.free")) if mib.isdigit()}

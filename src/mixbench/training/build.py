@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from mixbench import data
@@ -50,8 +51,21 @@ def build_model(config: Train, device: torch.device, splits: Splits) -> nn.Modul
         model = model.to(memory_format=torch.channels_last)
     if config.compile:
         # The forward alone, so that hooks on the model, which some rules select examples with, stay outside.
-        model.forward = torch.compile(model.forward)
+        model.forward = _compiled(model)
     return model
+
+
+def _compiled(model: nn.Module) -> Callable[..., Tensor]:
+    """The model's forward, compiled, without holding the model: as one of its attributes it would be a circle, in which
+    the weights outlive a run until Python next looks for circles.
+    """
+    held = weakref.ref(model)
+    forward = torch.compile(type(model).forward)
+
+    def call(*arguments: Any) -> Tensor:
+        return forward(held(), *arguments)
+
+    return call
 
 
 def _check_room(model: Any, device: torch.device) -> None:

@@ -17,6 +17,7 @@ from mixbench.record.claim import RunBusy
 from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
 from mixbench.schema.train import Train
+from mixbench.sweep.room import Room
 from mixbench.sweep.together import Pool, Training, pool
 from mixbench.tuning.search import Search
 from mixbench.tuning.study import Study, Trial
@@ -91,16 +92,16 @@ class Worker:
         return True
 
 
-def execute(study: Study, limit: int, slots: Sequence[Sequence[str]], ended: Callable[[int], None]) -> None:
-    """Work on trials until the study has `limit`, as many at a time as there are `slots`, lists of overrides.
+def execute(study: Study, limit: int, room: Room, ended: Callable[[int], None]) -> None:
+    """Work on trials until the study has `limit`, as many at a time as there is `room` for.
 
     `ended(number)` is called for each that needs no more. Raises Interrupted as `pool` does; the trials under way are
     taken up next time.
     """
     workers: list[Worker] = []
-    with pool(slots) as places:
+    with pool(room.slots, room.environment) as places:
         while not places.stopped:
-            while len(workers) < len(slots) and (trial := study.next(limit)) is not None:
+            while len(workers) < len(room.slots) and (trial := study.next(limit)) is not None:
                 worker = _worker(study.search, trial)
                 if worker is None:
                     ended(trial.number)
