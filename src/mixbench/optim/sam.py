@@ -175,7 +175,7 @@ class SAM(Descent):
             ascent = torch._foreach_mul(ascent, scales)
         length = norm(ascent)
         factor = self.radius() / length
-        usable = length.isfinite() & factor.isfinite()
+        usable = (factor > 0) & (factor < math.inf)  # 0 where the length is infinite
         deltas = torch._foreach_mul(ascent, factor)
         clear_unless(usable, deltas)
         return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas
