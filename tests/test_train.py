@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from mixbench import data
+from mixbench.bench.measure import Operations
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.engine.evaluators import evaluate, mixed_accuracy
@@ -81,7 +82,7 @@ def test_reported_accuracies_are_those_of_the_saved_model(trained) -> None:
 def test_weighted_train_accuracy_is_the_two_term_formula() -> None:
     """Equation: lam*[p = y_a] + (1-lam)*[p = y_b], averaged; and the first label's plain accuracy."""
     generator = torch.Generator().manual_seed(0)
-    metrics = TrainMetrics([2] * 5, torch.device("cpu"))
+    metrics = TrainMetrics([8] * 5, torch.device("cpu"))
     weighted, first, count = 0.0, 0, 0
     for step in range(5):
         a = torch.randint(0, 4, (8,), generator=generator)
@@ -98,6 +99,29 @@ def test_weighted_train_accuracy_is_the_two_term_formula() -> None:
     assert row["train_acc_weighted"] == pytest.approx(100 * float(weighted) / count, rel=1e-6)
     assert row["train_acc_first"] == pytest.approx(100 * first / count)
     assert row["train_loss"] == 2.0
+
+
+@pytest.mark.parametrize("batch", [1, 5, 128, 1000])
+def test_the_sums_of_a_batch_take_six_operations(batch: int) -> None:
+    """Oracle: each sum for itself, bit for bit, of batches whose last one is smaller; argmax, gather, comparison, sum,
+    addition and the place of the loss.
+    """
+    generator = torch.Generator().manual_seed(batch)
+    sizes = [batch, batch, (batch + 1) // 2]
+    metrics = TrainMetrics(sizes, torch.device("cpu"))
+    expected = torch.zeros(3, dtype=torch.float64)
+    for step, n in enumerate(sizes):
+        logits, y = (torch.randn(n, 10, generator=generator).softmax(1) for _ in range(2))
+        labels = torch.randint(0, 10, (n,), generator=generator)
+        number, loss = torch.tensor(step), y.mean()
+        with Operations() as counted:
+            metrics.update(number, loss, logits, y, labels)
+        assert counted.calls == 6
+        predicted = logits.argmax(1)
+        weighted, first = y.gather(1, predicted[:, None]).sum(), (predicted == labels).sum()
+        expected += torch.tensor([float(weighted), int(first), n], dtype=torch.float64)
+        assert metrics.step_losses[step] == loss
+    assert torch.equal(metrics.sums, expected)
 
 
 def test_the_first_bad_step_is_named() -> None:

@@ -34,6 +34,7 @@ class Draws(torch.Generator):
 def loop_of(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Builds loops on the device without data, which torch knows neither as fused nor as autocast."""
     monkeypatch.setattr(build, "autocast", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(build, "DTYPES", dict.fromkeys(build.DTYPES, torch.float32))
     module = sys.modules[torch.optim.Optimizer.__module__]
     monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: ["meta"])
     monkeypatch.setattr(ImageSet, "mean_input", lambda self: torch.zeros(1, 8, 8, device=META))

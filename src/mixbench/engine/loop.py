@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mixbench.data.order import derived_seed, epoch_order, step_generator
+from mixbench.engine.at_once import AtOnce
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.evaluators import evaluate, mixed_accuracy
 from mixbench.engine.graph import StepGraph
@@ -88,6 +89,7 @@ class Loop:
     average: MovingAverage | None  # what is evaluated and kept instead of the last weights
     learning_rate: Callable[[float], float]  # epochs done, fractional -> learning rate
     autocast: torch.autocast
+    at_once: AtOnce | None  # None where the model is compiled, which does this itself
     device: torch.device
     seed: int
     epochs: int
@@ -182,7 +184,7 @@ class Loop:
         first_logits: dict[int, Tensor] = {}  # of each part
 
         def losses(number: int, x: Tensor, y: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-            with self.autocast:
+            with self.autocast, self.at_once.passes() if self.at_once else nullcontext():
                 each, logits = self.objective(self.model, x, y, images, labels, self.loss)
             first_logits.setdefault(number, logits.detach())
             return each

@@ -30,6 +30,8 @@ class TrainMetrics:
         self.batch_sizes = batch_sizes
         self.step_losses = torch.zeros(len(batch_sizes), device=device)
         self.sums = torch.zeros(3, dtype=accumulator_dtype(device), device=device)
+        # What a batch gives each sum, example by example: written anew in every step, but for the ones that count.
+        self._hits = torch.ones(3, max(batch_sizes, default=0), device=device)
 
     def reset(self) -> None:
         """Start a new epoch."""
@@ -41,14 +43,16 @@ class TrainMetrics:
         """Add this rank's part of a batch: its place in the epoch, int64 () on the device, mean loss (), logits (B,K),
         soft targets (B,K), labels (B,) of the un-mixed images.
         """
-        predicted = logits.argmax(1)
-        weighted = targets.gather(1, predicted[:, None]).sum()
-        first = (predicted == labels).sum()
-        count = torch.full_like(first, len(labels))
-        batch = torch.stack([weighted.to(self.sums.dtype), first, count, loss / self.ranks.size])
-        self.ranks.add(batch)
+        predicted, hits = logits.argmax(1), self._hits[:, : len(labels)]
+        torch.gather(targets.to(hits.dtype), 1, predicted[:, None], out=hits[0, :, None])
+        torch.eq(predicted, labels, out=hits[1])
+        batch = hits.sum(1)
+        if self.ranks.size > 1:
+            batch = torch.cat([batch.to(self.sums.dtype), loss[None] / self.ranks.size])
+            self.ranks.add(batch)
+            loss = batch[3]
         self.sums += batch[:3]
-        self.step_losses.index_copy_(0, step[None], batch[3:].to(self.step_losses.dtype))
+        self.step_losses.index_copy_(0, step[None], loss[None].to(self.step_losses.dtype))
 
     def first_bad_step(self, steps_done: int) -> int | None:
         """The first of the epoch's first `steps_done` steps whose loss is not finite. Reads the device."""

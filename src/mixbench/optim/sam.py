@@ -171,11 +171,13 @@ class SAM(Descent):
             penalty = torch._foreach_mul(weights, [decay for _, decay in moving])
             ascent = torch._foreach_add(ascent, torch._foreach_mul(penalty, scale))
         if self.adaptive:
-            scales = [w.abs() + self.eta if w in self._named_weight else torch.ones_like(w) for w in weights]
+            named = [w in self._named_weight for w in weights]  # the others are multiplied by 0 |w| + 1
+            scales = torch._foreach_mul(torch._foreach_abs(weights), [float(each) for each in named])
+            torch._foreach_add_(scales, [self.eta if each else 1.0 for each in named])
             ascent = torch._foreach_mul(ascent, scales)
         length = norm(ascent)
         factor = self.radius() / length
-        usable = length.isfinite() & factor.isfinite()
+        usable = (factor > 0) & (factor < math.inf)  # 0 where the length is infinite
         deltas = torch._foreach_mul(ascent, factor)
         clear_unless(usable, deltas)
         return weights, torch._foreach_mul(deltas, scales) if self.adaptive else deltas

@@ -19,12 +19,13 @@ from mixbench.augment.base import blend
 from mixbench.data import Split, Splits
 from mixbench.data.kinds import kind
 from mixbench.data.order import batch_sizes, derived_seed
+from mixbench.engine.at_once import AtOnce
 from mixbench.engine.average import MovingAverage
 from mixbench.engine.loop import Loop
 from mixbench.engine.metrics import TrainMetrics
 from mixbench.errors import ConfigError
 from mixbench.losses import LOSSES
-from mixbench.machine.devices import autocast
+from mixbench.machine.devices import DTYPES, autocast
 from mixbench.machine.memory import free_memory
 from mixbench.machine.ranks import ALONE, Ranks
 from mixbench.models.packed import Packed
@@ -135,6 +136,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),
         autocast=autocast(device, config.precision),
+        at_once=None if config.compile else AtOnce(model, DTYPES[config.precision]),
         device=device,
         seed=config.seed,
         epochs=config.epochs,
