@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import importlib.util
 import json
 import os
@@ -19,11 +18,13 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mixbench.config.library import files, schemas
+from mixbench.config.plugin_code import code_of, distribution_of, root
 from mixbench.errors import ConfigError
 from mixbench.files import expanded
 
@@ -209,11 +210,11 @@ def arguments() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's files."""
+    """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's own files."""
     load()
     found = dict(_loaded.values())
     for name in {option.plugin for option in _options.values()} - set(found):  # imported in Python, not named
-        found[name] = _checksum(name, [option for option in _options.values() if option.plugin == name])
+        found[name] = _code(name, [option for option in _options.values() if option.plugin == name])
     return found
 
 
@@ -241,19 +242,28 @@ def load() -> None:
     for point in _installed():
         name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
         module = functools.partial(importlib.import_module, point.module)
-        _load(point, f"the installed plugin {name} {version}", name, module, functools.partial(str, version))
+        _load(point, f"the installed plugin {name} {version}", name, module, lambda _, dist=point.dist: dist)
     for given in _given():
         if given.endswith(".py"):
-            _load(given, f"--plugin {given}", Path(given).name, functools.partial(_file, Path(given)), str)
+            _load(
+                given,
+                f"--plugin {given}",
+                Path(given).name,
+                functools.partial(_file, Path(given)),
+                lambda _: None,
+            )
         else:
-            module = functools.partial(_module, given)
-            _load(given, f"--plugin {given}", given, module, functools.partial(_version, given))
+            _load(given, f"--plugin {given}", given, functools.partial(_module, given), distribution_of)
 
 
 def _load(
-    asked: Any, called: str, name: str, imported: Callable[[], ModuleType], version: Callable[[], str]
+    asked: Any,
+    called: str,
+    name: str,
+    imported: Callable[[], ModuleType],
+    source: Callable[[str], Distribution | None],
 ) -> None:
-    """Import a plugin that is not loaded yet, or forget what it has registered. Without a version it has a checksum."""
+    """Import a plugin that is not loaded yet, or forget what it has registered. `source` gives what installed it."""
     if asked in _loaded:
         return
     known = set(_options)
@@ -262,12 +272,12 @@ def _load(
         with _in_words(called):
             module = imported().__name__
             for key, option in _options.items():  # it may have been imported before, as a job's pickle does
-                if key not in known or _root(option.schema.__module__) == _root(module):
+                if key not in known or root(option.schema.__module__) == root(module):
                     _options[key] = dataclasses.replace(option, plugin=name)
             own = [option for option in _options.values() if option.plugin == name]
             if not own:
                 raise ConfigError("registers no option; see mixbench.plugins.register.")
-            _loaded[asked] = name, version() or _checksum(module, own)
+            _loaded[asked] = name, _code(module, own, source(module))
     finally:
         _loading.pop()
         if asked not in _loaded:
@@ -313,28 +323,10 @@ def _in_words(called: str) -> Iterator[None]:
         raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
 
 
-def _root(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def _version(module: str) -> str:
-    """The version of the distribution that a module comes from; empty where it comes from none."""
-    from importlib.metadata import packages_distributions, version
-
-    found = packages_distributions().get(_root(module), [])
-    return version(found[0]) if found else ""
-
-
-def _checksum(module: str, registered: Sequence[Registered]) -> str:
-    """SHA-256 of the option files and of the modules that the plugin and what it registers are written in."""
-    modules, digest = {module}, hashlib.sha256()
+def _code(module: str, registered: Sequence[Registered], dist: Distribution | None = None) -> str:
+    """Version or checksum of a plugin; its members' modules may not be imported yet, as they import torch."""
+    modules = {option.schema.__module__ for option in registered}
     for option in registered:
-        digest.update(option.text.encode())
         kind = option.member
-        modules.add(option.schema.__module__)
         modules.add(kind.partition(":")[0] if isinstance(kind, str) else getattr(kind, "__module__", module))
-    for name in sorted(modules):
-        found = importlib.util.find_spec(name)
-        if found is not None and found.origin is not None and Path(found.origin).is_file():
-            digest.update(Path(found.origin).read_bytes())
-    return f"sha256:{digest.hexdigest()}"
+    return code_of(module, modules, [option.text for option in registered], dist)
