@@ -629,6 +629,117 @@ def test_registering_needs_no_command_line() -> None:
     assert list(plugins.versions()) == [__name__]
 
 
+BUILT = '''
+    from dataclasses import dataclass
+    from mixbench.plugins import register
+    from mixbench.schema.knob import knob
+    from mixbench.schema.model import Model
+
+    @dataclass
+    class Own(BASE):
+        """As ours.
+
+        Source: this test.
+        """
+
+        name: str = "own"
+        width: int = knob("neurons", default=3)
+
+    def member(HEAD):
+        BODY
+
+    member.uses_model = member.uses_mean_image = False
+    register("GROUP", "own", member, Own, "defaults: [/schema/GROUP/own@_here_]")
+'''
+
+
+def built(folder: Path, group: str, head: str, body: str) -> Path:
+    """A plugin with one option of a group, behind which stands a function with this head and body."""
+    text = BUILT.replace("GROUP", group).replace("HEAD", head).replace("BODY", body)
+    return write(folder / "own.py", text.replace("BASE", "Model" if group == "model" else "object"))
+
+
+LINEAR = "import torch.nn as n; return n.Sequential(n.Flatten(), n.Linear(64, num_classes))"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "words"),
+    [
+        (
+            "channels, num_classes, depth",
+            LINEAR,
+            "missing a required argument: 'depth'; it takes (channels, num_c",
+        ),
+        (
+            "channels, num_classes",
+            LINEAR,
+            "got an unexpected keyword argument 'width'; it takes (channels, num_c",
+        ),
+        ("width", LINEAR, "it takes (width)"),
+        ("channels, num_classes, width", "pass", "gives None for (1, 10, width=3)."),
+        ("*channels, **knobs", "return [1, 2]", "gives [1, 2] for (1, 10, width=3)."),
+        ("*channels, **knobs", "import torch; return torch.nn.Linear", "gives a type for (1, 10, width=3)."),
+        (
+            "*channels, **knobs",
+            "return {}['of theirs']",
+            "fails for (1, 10, width=3): KeyError: 'of theirs' (",
+        ),
+    ],
+)
+def test_a_builder_that_does_not_do_what_it_should_is_one_message(
+    mixbench: Callable, workplace: Path, head: str, body: str, words: str
+) -> None:
+    """Plugin, option, function, file and line, what was given, and what a model is; nothing of a traceback.
+
+    Oracle: the call that a model is documented to get; digits have one channel and ten classes.
+    """
+    own = built(workplace, "model", head, body)
+    done = mixbench("train", "model=own", "--plugin", str(own), *TINY)
+    assert done.status == 2, done.err
+    assert "mixbench train: plugin own.py: model=own: member " in done.err
+    assert f"{own}, line {17}" in done.err
+    assert "(1, 10, width=3)" in done.err
+    assert words in done.err
+    assert "Expected for a model: member(channels, num_classes, and the knobs of its schema by name)" in done.err
+    assert "which gives a torch.nn.Module" in done.err
+    assert "Traceback" not in done.err
+    assert states() == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "expected"),
+    [
+        ("augment", "(10, width=3)", "which gives a callable that mixes a batch"),
+        ("regularizer", "(width=3)", "which gives a callable that computes the losses"),
+        ("schedule", "(0.0, 1, width=3)", "which gives a number"),
+    ],
+)
+def test_members_of_other_groups_are_told_in_the_same_way(
+    mixbench: Callable, workplace: Path, group: str, given: str, expected: str
+) -> None:
+    """One that raises, with the line where it does, and one that gives nothing. Oracle: the calls of mixbench.seams."""
+    for body, words in (("raise KeyError(1)", "KeyError: 1 ({}, line 18)"), ("pass", "gives None for ")):
+        own = built(workplace, group, "*arguments, **knobs", body)
+        forget_plugins()
+        done = mixbench("train", f"{group}=own", "--plugin", str(own), *TINY)
+        assert done.status == 2, done.err
+        for word in (f"plugin own.py: {group}=own: member ", words.format(own), given, expected):
+            assert word in done.err
+        assert "Traceback" not in done.err
+
+
+def test_an_augment_without_its_attribute_is_one_message(
+    mixbench: Callable, workplace: Path, tint: str
+) -> None:
+    """A function in the place of a class, say. Oracle: the attribute that mixbench.seams.Augment has."""
+    text = "def Tint(num_classes, strength):\n    return lambda images, labels: (images, labels)\n"
+    write(Path(tint).with_name("tint_mix.py"), text)
+    done = mixbench("train", "augment=tint", "--plugin", tint, *TINY)
+    assert done.status == 2
+    assert "plugin tint.py: augment=tint: Tint " in done.err
+    assert "lacks the attribute uses_model" in done.err
+
+
 def test_a_script_may_register_itself(tmp_path: Path) -> None:
     """What `python mine.py` runs is no module that its name finds; it has a checksum, with what lies beside."""
     text = "if __name__ == '__main__':\n        from mixbench.config import plugins\n        print(plugins.versions())"

@@ -242,7 +242,13 @@ def load() -> None:
     for point in _installed():
         name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
         module = functools.partial(importlib.import_module, point.module)
-        _load(point, f"the installed plugin {name} {version}", name, module, lambda _, dist=point.dist: dist)
+        _load(
+            point,
+            f"the installed plugin {name} {version}",
+            name,
+            module,
+            functools.partial(getattr, point, "dist"),
+        )
     for given in _given():
         if given.endswith(".py"):
             _load(
@@ -250,10 +256,16 @@ def load() -> None:
                 f"--plugin {given}",
                 Path(given).name,
                 functools.partial(_file, Path(given)),
-                lambda _: None,
+                lambda: None,
             )
         else:
-            _load(given, f"--plugin {given}", given, functools.partial(_module, given), distribution_of)
+            _load(
+                given,
+                f"--plugin {given}",
+                given,
+                functools.partial(_module, given),
+                functools.partial(distribution_of, given),
+            )
 
 
 def _load(
@@ -261,9 +273,9 @@ def _load(
     called: str,
     name: str,
     imported: Callable[[], ModuleType],
-    source: Callable[[str], Distribution | None],
+    dist: Callable[[], Distribution | None],
 ) -> None:
-    """Import a plugin that is not loaded yet, or forget what it has registered. `source` gives what installed it."""
+    """Import a plugin that is not loaded yet, or forget what it has registered. `dist` gives what installed it."""
     if asked in _loaded:
         return
     known = set(_options)
@@ -277,7 +289,7 @@ def _load(
             own = [option for option in _options.values() if option.plugin == name]
             if not own:
                 raise ConfigError("registers no option; see mixbench.plugins.register.")
-            _loaded[asked] = name, _code(module, own, source(module))
+            _loaded[asked] = name, _code(module, own, dist())
     finally:
         _loading.pop()
         if asked not in _loaded:
@@ -314,13 +326,17 @@ def _in_words(called: str) -> Iterator[None]:
     except ConfigError as error:
         raise ConfigError(f"{called}: {error}") from None
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
-        theirs = [
-            f for f in frames if f.filename != __file__ and not f.filename.startswith(("<", *libraries))
-        ]
-        place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-        raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
+        raise ConfigError(f"{called}: {told(error)}") from None
+
+
+def told(error: BaseException) -> str:
+    """An exception that a plugin has raised, in words, with the last place in a source that is no library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
+    ours = str(Path(__file__).parents[1])
+    theirs = [f for f in frames if not f.filename.startswith(("<", ours, *libraries))]
+    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _code(module: str, registered: Sequence[Registered], dist: Distribution | None = None) -> str:
