@@ -700,7 +700,9 @@ def test_a_builder_that_does_not_do_what_it_should_is_one_message(
     assert f"{own}, line {17}" in done.err
     assert "(1, 10, width=3)" in done.err
     assert words in done.err
-    assert "Expected for a model: member(channels, num_classes, and the knobs of its schema by name)" in done.err
+    assert (
+        "Expected for a model: member(channels, num_classes, and the knobs of its schema by name)" in done.err
+    )
     assert "which gives a torch.nn.Module" in done.err
     assert "Traceback" not in done.err
     assert states() == ["failed"]
