@@ -730,6 +730,34 @@ def test_members_of_other_groups_are_told_in_the_same_way(
         assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("method", ["problems(self)", "conflicts(self, run)"])
+def test_a_schema_that_raises_is_one_message(mixbench: Callable, workplace: Path, method: str) -> None:
+    """Its own checks are the plugin's code, too: plugin, error, file and line. Oracle: the line that raises."""
+    own = built(workplace, "model", "*arguments, **knobs", "pass")
+    lines = own.read_text().replace(
+        "def member", f"    def {method}:\n        raise KeyError('of theirs')\n\ndef member", 1
+    )
+    own.write_text(lines)
+    done = mixbench("train", "model=own", "--plugin", str(own), *TINY)
+    assert done.status == 2
+    line = 1 + lines.split("raise KeyError")[0].count("\n")
+    assert done.err == (
+        f"mixbench train: plugin own.py: a schema of its own fails: KeyError: 'of theirs' ({own}, line {line})\n"
+    )
+
+
+def test_a_short_name_that_cannot_be_formatted_is_one_message(mixbench: Callable, workplace: Path) -> None:
+    """It is tried with the option file's values when the option is registered."""
+    own = built(workplace, "model", "*arguments, **knobs", "pass")
+    own.write_text(own.read_text().replace("name: str =", "short = '{0.widht}'\n    name: str ="))
+    done = mixbench("methods", "--plugin", str(own))
+    assert done.status == 2
+    assert (
+        "the short name '{0.widht}' of Own cannot be formatted: 'Own' object has no attribute 'widht'"
+        in done.err
+    )
+
+
 def test_an_augment_without_its_attribute_is_one_message(
     mixbench: Callable, workplace: Path, tint: str
 ) -> None:

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from typing import Any
 
 from mixbench.config.library import files, schemas
 from mixbench.config.plugin_code import code_of, distribution_of, root
-from mixbench.errors import ConfigError
+from mixbench.config.plugin_errors import in_words, told
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.files import expanded
 
 VARIABLE = "MIXBENCH_PLUGINS"  # a list in JSON; every launcher hands the environment on
@@ -104,12 +104,24 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
         missing = OmegaConf.missing_keys(merged)
         if missing:
             return f"the YAML has no value for {', '.join(sorted(missing))}."
-        wrong = list(check(OmegaConf.to_object(merged)))
-        return f"the YAML has {wrong[0]}" if wrong else ""
+        option: Any = OmegaConf.to_object(merged)
+        wrong = list(check(option))
+        if wrong or group != "model":
+            return f"the YAML has {wrong[0]}" if wrong else ""
+        return _unformatted(option)
     except YAMLError as error:
         return f"the YAML cannot be read: {error}"
     except (OmegaConfBaseException, ValueError) as error:
         return f"the YAML does not fit the schema: {str(error).splitlines()[0]}"
+
+
+def _unformatted(model: Any) -> str:
+    """What is wrong with a network's short name; empty where nothing is."""
+    try:
+        model.short.format(model)
+    except (AttributeError, LookupError, ValueError) as error:
+        return f"the short name {model.short!r} of {type(model).__name__} cannot be formatted: {error}."
+    return ""
 
 
 def options(group: str) -> dict[str, Registered]:
@@ -124,7 +136,7 @@ def member(group: str, name: str) -> Any:
     if not isinstance(option.member, str):
         return option.member
     module, _, attribute = option.member.partition(":")
-    with _in_words(f"plugin {option.plugin}: {group}={name} is {option.member}"):
+    with in_words(f"plugin {option.plugin}: {group}={name} is {option.member}"):
         return getattr(importlib.import_module(module), attribute)
 
 
@@ -281,7 +293,7 @@ def _load(
     known = set(_options)
     _loading.append(name)
     try:
-        with _in_words(called):
+        with in_words(called):
             module = imported().__name__
             for key, option in _options.items():  # it may have been imported before, as a job's pickle does
                 if key not in known or root(option.schema.__module__) == root(module):
@@ -319,24 +331,20 @@ def _module(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _in_words(called: str) -> Iterator[None]:
-    """An exception in this block as one ConfigError that begins with `called`, and names the place in the source."""
+def schemas_in_words() -> Iterator[None]:
+    """An exception in this block that the schema of a plugin has raised, as a ConfigError with plugin and place."""
     try:
         yield
-    except ConfigError as error:
-        raise ConfigError(f"{called}: {error}") from None
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{called}: {told(error)}") from None
-
-
-def told(error: BaseException) -> str:
-    """An exception that a plugin has raised, in words, with the last place in a source that is no library's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
-    ours = str(Path(__file__).parents[1])
-    theirs = [f for f in frames if not f.filename.startswith(("<", ours, *libraries))]
-    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{place}"
+    except MixbenchError:
+        raise
+    except Exception as error:
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        for option in _options.values():
+            if getattr(sys.modules.get(option.schema.__module__), "__file__", None) in files:
+                raise ConfigError(
+                    f"plugin {option.plugin}: a schema of its own fails: {told(error)}"
+                ) from None
+        raise
 
 
 def _code(module: str, registered: Sequence[Registered], dist: Distribution | None = None) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 
 from mixbench.augment import AUGMENTS
 from mixbench.config import plugins
+from mixbench.config.plugin_errors import told
 from mixbench.data import LOADERS, Splits
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.devices import memory_errors_in_words
@@ -81,7 +82,7 @@ def built(group: str, name: str, *arguments: Any, **knobs: Any) -> Any:
     except MixbenchError:
         raise
     except Exception as error:
-        raise ConfigError(f"{called} fails for {given}: {plugins.told(error)}. {needed}") from None
+        raise ConfigError(f"{called} fails for {given}: {told(error)}. {needed}") from None
     if not _fits(group, found):
         raise ConfigError(f"{called} gives {_brief(found)} for {given}. {needed}")
     return found
