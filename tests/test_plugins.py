@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -69,6 +70,14 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text))
     return path
+
+
+def forget_plugins() -> None:
+    """As a new process begins, with no plugin loaded."""
+    for option in plugins._options.values():
+        sys.modules.pop(option.schema.__module__, None)
+    plugins._loaded.clear()
+    plugins._options.clear()
 
 
 @pytest.fixture
@@ -170,26 +179,54 @@ def test_a_run_names_its_plugin_and_resumes_with_it(mixbench: Callable, workplac
     assert "load them with --plugin" in out
 
 
+def code(plugin: str) -> str:
+    """Version or checksum of the one plugin there is, as a new process finds it."""
+    forget_plugins()
+    with plugins.named([plugin] if plugin else []):
+        return plugins.versions().popitem()[1]
+
+
 def test_the_checksum_is_that_of_all_its_files(tint: str) -> None:
-    """A change of the module, or of the module beside it, changes what is recorded; nothing else does."""
+    """A change of the module, or of a module beside it that one of them imports, changes what is recorded; no other
+    file does: one that nothing imports, one that bears the name of a module of Python, a YAML file.
+    """
+    folder = Path(tint).parent
+    write(
+        folder / "tint_mix.py", TINT_MIX + "\n    def late():\n        from layers.block import Block, wave\n"
+    )
+    write(folder / "layers" / "__init__.py", "")
+    write(folder / "layers" / "block.py", "from . import parts\nimport random, sine as s\nBlock = wave = 1\n")
+    for name in ("layers/parts", "sine", "layers/other", "random", "alone"):
+        write(folder / f"{name}.py", "x = 1\n")
+    write(folder / "sine.yaml", "x: 1\n")
+    own = ["tint", "tint_mix", "layers/__init__", "layers/block", "layers/parts", "sine"]
+    others = ["layers/other", "random", "alone"]
+    found = [code(tint)]
+    for path in [*(f"{name}.py" for name in (*own, *others)), "sine.yaml"]:
+        (folder / path).write_text((folder / path).read_text() + "# changed\n")
+        found.append(code(tint))
+    assert len(set(found[: len(own) + 1])) == len(own) + 1
+    assert set(found[len(own) :]) == {found[len(own)]}
+    assert "layers" not in sys.modules  # they are read, not run
 
-    def checksum() -> str:
-        program = f"""
-            from mixbench.config import plugins
-            with plugins.named([{tint!r}]):
-                print(plugins.versions()["tint.py"])
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
-        )
-        return done.stdout
 
-    found = [checksum(), checksum()]
-    assert found[0] == found[1]
-    for path in (Path(tint), Path(tint).with_name("tint_mix.py")):
-        path.write_text(path.read_text() + "# changed\n")
-        found.append(checksum())
-    assert len(set(found)) == 3
+def test_the_checksum_of_a_package_is_that_of_its_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports within it, relative and absolute; in a folder of libraries what else lies there is not the plugin's."""
+    site = tmp_path / "site-packages"
+    write(site / "theirs" / "__init__.py", "")
+    write(site / "theirs" / "option.py", TINT.replace("tint_mix:", "theirs.mix:"))
+    write(site / "theirs" / "mix.py", "    from .layers import block\n    import library" + TINT_MIX)
+    for name in ("theirs/layers/__init__", "theirs/layers/block", "library"):
+        write(site / f"{name}.py", "x = 1\n")
+    monkeypatch.syspath_prepend(str(site))
+    found = [code("theirs.option")]
+    for name in ("theirs/__init__", "theirs/mix", "theirs/layers/__init__", "theirs/layers/block", "library"):
+        (site / f"{name}.py").write_text((site / f"{name}.py").read_text() + "# changed\n")
+        found.append(code("theirs.option"))
+    assert len(set(found)) == 5
+    assert found[-1] == found[-2]
 
 
 # --- handed on ----------------------------------------------------------------------------------
@@ -294,6 +331,32 @@ def test_an_installed_plugin_is_there_without_a_word(
     assert json.loads(path.read_text())["plugins"] == {"their-tint": "1.2"}
     # Named as well, it is loaded once.
     assert mixbench("methods", "tint", "--plugin", str(installed / "tint.py")).status == 0
+
+
+@pytest.mark.parametrize("how", ["as pip and uv do it", "as setup.py does it"])
+def test_a_plugin_that_is_installed_as_editable_has_a_checksum(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its version stays while its code changes: `pip install -e` leaves the metadata alone in the place of libraries;
+    an egg-info lies beside the code. Oracle: the checksum that the file has where it is named.
+    """
+    source, info = installed, installed / "their_tint-1.2.dist-info"
+    if how == "as pip and uv do it":
+        source = tmp_path / "source"
+        source.mkdir()
+        for name in ("tint.py", "tint_mix.py"):
+            (installed / name).rename(source / name)
+        monkeypatch.syspath_prepend(str(source))
+    else:
+        info = info.rename(installed / "their_tint.egg-info")
+        (info / "METADATA").rename(info / "PKG-INFO")
+    found = [code("")]
+    with (source / "tint_mix.py").open("a") as file:
+        file.write("# changed\n")
+    found.append(code(""))
+    shutil.rmtree(info)
+    plugins._installed.cache_clear()
+    assert found[0] != found[1] == code(str(source / "tint.py"))
 
 
 def test_a_broken_installed_plugin_is_named(mixbench: Callable, installed: Path) -> None:
@@ -449,14 +512,6 @@ def test_a_finished_run_of_another_version_of_a_plugin_says_so(
     assert "the code of plugin" not in mixbench(*chosen).out
 
 
-def forget_plugins() -> None:
-    """As a new process begins, with no plugin loaded."""
-    for path in [Path(str(asked)) for asked in plugins._loaded]:
-        sys.modules.pop(path.stem, None)
-    plugins._loaded.clear()
-    plugins._options.clear()
-
-
 def test_a_finished_run_of_another_file_says_so(mixbench: Callable, workplace: Path, tint: str) -> None:
     """The option of this name comes from a file of another name. Oracle: a copy has the same code, and is not told of;
     a changed copy is, with both names; a plugin that no option of the run comes from is no matter.
@@ -572,6 +627,160 @@ def test_registering_needs_no_command_line() -> None:
     config = compose(["schedule=plain"])
     assert member("schedule", "plain")(0.0, 3, factor=config.schedule.factor) == 0.5
     assert list(plugins.versions()) == [__name__]
+
+
+BUILT = '''
+    from dataclasses import dataclass
+    from mixbench.plugins import register
+    from mixbench.schema.knob import knob
+    from mixbench.schema.model import Model
+
+    @dataclass
+    class Own(BASE):
+        """As ours.
+
+        Source: this test.
+        """
+
+        name: str = "own"
+        width: int = knob("neurons", default=3)
+
+    def member(HEAD):
+        BODY
+
+    member.uses_model = member.uses_mean_image = False
+    register("GROUP", "own", member, Own, "defaults: [/schema/GROUP/own@_here_]")
+'''
+
+
+def built(folder: Path, group: str, head: str, body: str) -> Path:
+    """A plugin with one option of a group, behind which stands a function with this head and body."""
+    text = BUILT.replace("GROUP", group).replace("HEAD", head).replace("BODY", body)
+    return write(folder / "own.py", text.replace("BASE", "Model" if group == "model" else "object"))
+
+
+LINEAR = "import torch.nn as n; return n.Sequential(n.Flatten(), n.Linear(64, num_classes))"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "words"),
+    [
+        (
+            "channels, num_classes, depth",
+            LINEAR,
+            "missing a required argument: 'depth'; it takes (channels, num_c",
+        ),
+        (
+            "channels, num_classes",
+            LINEAR,
+            "got an unexpected keyword argument 'width'; it takes (channels, num_c",
+        ),
+        ("width", LINEAR, "it takes (width)"),
+        ("channels, num_classes, width", "pass", "gives None for (1, 10, width=3)."),
+        ("*channels, **knobs", "return [1, 2]", "gives [1, 2] for (1, 10, width=3)."),
+        ("*channels, **knobs", "import torch; return torch.nn.Linear", "gives a type for (1, 10, width=3)."),
+        (
+            "*channels, **knobs",
+            "return {}['of theirs']",
+            "fails for (1, 10, width=3): KeyError: 'of theirs' (",
+        ),
+    ],
+)
+def test_a_builder_that_does_not_do_what_it_should_is_one_message(
+    mixbench: Callable, workplace: Path, head: str, body: str, words: str
+) -> None:
+    """Plugin, option, function, file and line, what was given, and what a model is; nothing of a traceback.
+
+    Oracle: the call that a model is documented to get; digits have one channel and ten classes.
+    """
+    own = built(workplace, "model", head, body)
+    done = mixbench("train", "model=own", "--plugin", str(own), *TINY)
+    assert done.status == 2, done.err
+    assert "mixbench train: plugin own.py: model=own: member " in done.err
+    assert f"{own}, line {17}" in done.err
+    assert "(1, 10, width=3)" in done.err
+    assert words in done.err
+    assert (
+        "Expected for a model: member(channels, num_classes, and the knobs of its schema by name)" in done.err
+    )
+    assert "which gives a torch.nn.Module" in done.err
+    assert "Traceback" not in done.err
+    assert states() == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "expected"),
+    [
+        ("augment", "(10, width=3)", "which gives a callable that mixes a batch"),
+        ("regularizer", "(width=3)", "which gives a callable that computes the losses"),
+        ("schedule", "(0.0, 1, width=3)", "which gives a number"),
+    ],
+)
+def test_members_of_other_groups_are_told_in_the_same_way(
+    mixbench: Callable, workplace: Path, group: str, given: str, expected: str
+) -> None:
+    """One that raises, with the line where it does, and one that gives nothing. Oracle: the calls of mixbench.seams."""
+    for body, words in (("raise KeyError(1)", "KeyError: 1 ({}, line 18)"), ("pass", "gives None for ")):
+        own = built(workplace, group, "*arguments, **knobs", body)
+        forget_plugins()
+        done = mixbench("train", f"{group}=own", "--plugin", str(own), *TINY)
+        assert done.status == 2, done.err
+        for word in (f"plugin own.py: {group}=own: member ", words.format(own), given, expected):
+            assert word in done.err
+        assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("method", ["problems(self)", "conflicts(self, run)"])
+def test_a_schema_that_raises_is_one_message(mixbench: Callable, workplace: Path, method: str) -> None:
+    """Its own checks are the plugin's code, too: plugin, error, file and line. Oracle: the line that raises."""
+    own = built(workplace, "model", "*arguments, **knobs", "pass")
+    lines = own.read_text().replace(
+        "def member", f"    def {method}:\n        raise KeyError('of theirs')\n\ndef member", 1
+    )
+    own.write_text(lines)
+    done = mixbench("train", "model=own", "--plugin", str(own), *TINY)
+    assert done.status == 2
+    line = 1 + lines.split("raise KeyError")[0].count("\n")
+    assert done.err == (
+        f"mixbench train: plugin own.py: a schema of its own fails: KeyError: 'of theirs' ({own}, line {line})\n"
+    )
+
+
+def test_a_short_name_that_cannot_be_formatted_is_one_message(mixbench: Callable, workplace: Path) -> None:
+    """It is tried with the option file's values when the option is registered."""
+    own = built(workplace, "model", "*arguments, **knobs", "pass")
+    own.write_text(own.read_text().replace("name: str =", "short = '{0.widht}'\n    name: str ="))
+    done = mixbench("methods", "--plugin", str(own))
+    assert done.status == 2
+    assert (
+        "the short name '{0.widht}' of Own cannot be formatted: 'Own' object has no attribute 'widht'"
+        in done.err
+    )
+
+
+def test_an_augment_without_its_attribute_is_one_message(
+    mixbench: Callable, workplace: Path, tint: str
+) -> None:
+    """A function in the place of a class, say. Oracle: the attribute that mixbench.seams.Augment has."""
+    text = "def Tint(num_classes, strength):\n    return lambda images, labels: (images, labels)\n"
+    write(Path(tint).with_name("tint_mix.py"), text)
+    done = mixbench("train", "augment=tint", "--plugin", tint, *TINY)
+    assert done.status == 2
+    assert "plugin tint.py: augment=tint: Tint " in done.err
+    assert "lacks the attribute uses_model" in done.err
+
+
+def test_a_script_may_register_itself(tmp_path: Path) -> None:
+    """What `python mine.py` runs is no module that its name finds; it has a checksum, with what lies beside."""
+    text = "if __name__ == '__main__':\n        from mixbench.config import plugins\n        print(plugins.versions())"
+    script = write(tmp_path / "mine.py", f"    import beside{TINT}    {text}")
+    found = set()
+    for line in ("x = 1", "x = 2"):
+        write(tmp_path / "beside.py", line)
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+        assert done.stdout.startswith("{'__main__': 'sha256:"), done.stderr
+        found.add(done.stdout)
+    assert len(found) == 2
 
 
 OWN = """

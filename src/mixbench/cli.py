@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from mixbench import __version__
 from mixbench.config import plugins
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine import command
 from mixbench.machine.output import check_printed, printable
 
 COMMANDS = {
@@ -78,13 +79,13 @@ def run(argv: list[str]) -> int:
     """The exit status: 0 done, 1 a run failed, 2 a mistake in what was asked for, 75 another process has the run."""
     try:
         argv, names = plugins.taken(argv)
-        with plugins.named(names):
+        with command.given(argv[0]) if argv else contextlib.nullcontext(), plugins.named(names):
             status = _dispatch(argv)
         if not (argv and argv[0] in RECORDED) or ANSWERED.intersection(argv):
             check_printed()
         return status
     except MixbenchError as error:
-        print(printable(f"mixbench {' '.join(argv[:1])}: {error}"), file=sys.stderr)
+        print(printable(command.saying(error, " ".join(argv[:1]))), file=sys.stderr)
         return error.exit_status
 
 

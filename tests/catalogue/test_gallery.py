@@ -377,3 +377,20 @@ def test_class_names():
     assert all(len(s.classes) == s.num_classes for s in SPECS.values() if s.name != "tiny_imagenet")
     assert SPECS["cifar100"].class_name(58) == "pickup truck"
     assert SPECS["tiny_imagenet"].class_name(17) == "class 17"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mutag", "holds graphs, which have no pictures"),
+        ("letter", "holds rows of a table, which have no pictures"),
+        ("speech_commands", "holds recordings, which have no pictures"),
+        ("folder", "is read from files of your own"),
+        ("imagenet", "is read from files of your own"),
+    ],
+)
+def test_a_set_without_pictures_is_not_unknown(mixbench, workplace: Path, name: str, words: str) -> None:
+    """What it holds, and what is allowed. Oracle: the list of published sets of images."""
+    done = mixbench("methods", "--gallery", "out.png", "--images", name)
+    assert done.status == 2
+    assert done.err == f"mixbench methods: --images {name}: {words}; allowed: {', '.join(SPECS)}.\n"

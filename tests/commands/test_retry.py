@@ -150,3 +150,16 @@ def test_a_single_run_is_trained_where_it_lies(mixbench: Callable, workplace: Pa
     assert mixbench("retry", "--output-dir", "elsewhere").status == 0
     assert SavedRun(copy).state == "finished"
     assert sorted(os.listdir(workplace)) == ["elsewhere", "outputs"]
+
+
+@pytest.mark.parametrize("jobs", [(), ("--jobs", "2")])
+def test_what_stops_a_run_is_said_by_the_command_that_was_given(
+    mixbench: Callable, workplace: Path, jobs: tuple[str, ...]
+) -> None:
+    """Not by `train`, with which each run is started. Oracle: the user's command line."""
+    diverging = ("opt.lr=1e30", *TINY)
+    assert "mixbench train: " in mixbench("train", "-m", "seed=0,1", *diverging).err
+    done = mixbench("retry", *jobs)
+    assert done.status == 1
+    assert done.err.count("mixbench retry: the training loss became nan in epoch 1") == 2, done.err
+    assert "mixbench train: " not in done.err

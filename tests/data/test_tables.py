@@ -82,6 +82,42 @@ def test_a_bad_row_is_named(tmp_path: Path, change: object, message: str) -> Non
         prepare.import_from(CMC, written(tmp_path / "files.zip", rows), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        ({(4, 0): "?"}, ", line 6, column 1: '?' is kept as a missing value"),
+        ({(9, 3): ""}, ", line 11, column 4: '' is kept as a missing value"),
+        (
+            {(4, 0): "0.1234567890123456789"},
+            "column 1: '0.1234567890123456789' is kept as 0.12345678901234568",
+        ),
+        ({(4, 3): "1e-400"}, "line 6, column 4: '1e-400' is kept as 0.0"),
+        ({(4, 3): "9007199254740993"}, "line 6, column 4: '9007199254740993' is kept as 9007199254740992.0"),
+        (
+            {(4, 0): "?", (5, 0): "?", (6, 8): "?"},
+            ", line 6, column 1: '?' is kept as a missing value, and 2 more",
+        ),
+        ({(4, 0): "0.30000000000000000", (5, 0): "2.5e1", (6, 0): "-0.1"}, None),
+    ],
+)
+def test_a_cell_that_is_kept_otherwise_than_written_is_named(
+    tmp_path: Path, cells: dict[tuple[int, int], str], note: str | None
+) -> None:
+    """Row, column and value, where the table is not the known one. Oracle: IEEE 754, by hand: 53 bits, no 1e-400."""
+    rows = cmc()
+    for (row, column), text in cells.items():
+        rows[row][column] = text
+    meta = prepare.import_from(CMC, written(tmp_path / "files.zip", rows), tmp_path)
+    assert meta.state == "inexact"
+    start = "inputs and labels differ from the table that mixbench knows the checksum of"
+    assert meta.note.startswith(start)
+    if note is None:
+        assert meta.note == start
+    else:
+        assert f"; not kept as written: {tmp_path}/files.zip/cmc.data, line " in meta.note
+        assert note in meta.note
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "pendigits.tra").write_text("")
     with pytest.raises(DataError, match=r"pendigits\.tra and pendigits\.tes"):

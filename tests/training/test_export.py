@@ -91,4 +91,21 @@ def test_the_command_knows_all_formats() -> None:
     """The command's own list, which it has without torch."""
     from mixbench.commands.export import FORMATS
 
-    assert tuple(NAMES) == FORMATS == tuple(exports.FORMATS)
+    assert tuple(NAMES) == FORMATS == (*exports.FORMATS, "state_dict")
+
+
+def test_a_state_dict_that_reads_otherwise_is_not_kept(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: a file that gives one weight less, or another one."""
+    load, before = torch.load, sorted(finished.iterdir())
+    for changed in (lambda found: found.popitem(), lambda found: next(iter(found.values())).add_(1)):
+
+        def wrong(*arguments: object, changed=changed, **how: object) -> dict:
+            changed(found := load(*arguments, **how))
+            return found
+
+        monkeypatch.setattr(torch, "load", wrong)
+        with pytest.raises(MixbenchError, match="differ; nothing was written"):
+            export(load_run(finished), "state_dict")
+    assert sorted(finished.iterdir()) == before

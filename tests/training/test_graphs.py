@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_graphs import import_molecules
 from torch import Tensor
 from whole_runs import assert_same, only_run, result, stopped_after
 
-from mixbench import load_run
+from mixbench import cli, load_run
 from mixbench.augment import NoMix
 from mixbench.config import library
 from mixbench.config.compose import compose
+from mixbench.config.identity import run_dir
 from mixbench.data.graphs import load
 from mixbench.engine.loop import Position
 from mixbench.engine.progress import Progress
@@ -174,3 +176,26 @@ def test_what_mixes_inputs_refuses_graphs(augment: str) -> None:
         compose([*GRAPHS, f"augment={augment}"])
     assert f"augment={augment}: takes inputs of kind image" in str(error.value)
     assert "those of mutag are of kind graph. Allowed: mixup, none." in str(error.value)
+
+
+def test_the_weights_of_a_graph_run_are_exported(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A state dict needs no inputs: the command writes it, bit for bit the run's weights; programs are refused, with
+    the reason and what is allowed.
+    """
+    monkeypatch.chdir(tmp_path)
+    config = compose([*GRAPHS, "epochs=1", f"data_dir={root}"])
+    execute(config)
+    run = str(run_dir(config))
+    assert cli.run(["export", run, "--format", "state_dict"]) == 0
+    assert "its tensors are those of the network, bit for bit" in capsys.readouterr().out
+    found = torch.load(Path(run) / "model.state_dict.pt", weights_only=True)
+    saved = load_file(Path(run) / "model.safetensors")
+    assert found.keys() == saved.keys()
+    assert all(torch.equal(found[name], saved[name]) for name in saved)
+    for form in ("onnx", "torchscript"):
+        assert cli.run(["export", run, "--format", form]) == 2
+        said = capsys.readouterr().err
+        assert f"mixbench export: --format {form}: {run} has graphs as inputs, of all sizes" in said
+        assert "allowed: state_dict" in said

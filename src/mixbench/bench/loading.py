@@ -18,7 +18,7 @@ from mixbench.data.pictures import Pictures
 from mixbench.data.stream import StreamedImages
 from mixbench.errors import ConfigError
 from mixbench.schema.train import Train
-from mixbench.training.members import member
+from mixbench.training.members import built
 
 HEAD = ["processes that read", "images/s read", "of what a step takes"]
 
@@ -51,7 +51,7 @@ def rates(method: str, config: Train, device: torch.device, seconds: float, roun
 
     Raises ConfigError for a data set that is not pictures on the disk.
     """
-    train = member("dataset", config.dataset.name)(config.dataset, config.data_dir).train
+    train = built("dataset", config.dataset.name, config.dataset, config.data_dir).train
     if not isinstance(train.inputs, Pictures):
         raise ConfigError(
             f"dataset={config.dataset.name}: is not read from pictures; --loading is for those that are."

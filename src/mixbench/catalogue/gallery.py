@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from mixbench.augment import CutMix, GMix, HMix, Mixup, PuzzleMix
 from mixbench.augment.ratio import RatioMix
+from mixbench.config.options import names as options
 from mixbench.data import Split, load
 from mixbench.data.store.cache import read_meta
 from mixbench.data.subset import stratified
@@ -33,7 +34,9 @@ from mixbench.errors import ConfigError
 from mixbench.files import write_atomic
 from mixbench.inventory.paths import data_dir
 from mixbench.models import small_cnn
-from mixbench.schema.specs import find
+from mixbench.schema.graphs import GRAPHS
+from mixbench.schema.specs import SPECS, DataSpec, find
+from mixbench.schema.tables import TABLES
 
 FORMATS = ("png", "pdf", "svg")
 DPI = 300
@@ -86,7 +89,7 @@ def write_gallery(path: Path, name: str | None = None, seed: int = 0) -> str:
     """
     check_path(path)
     root = data_dir()
-    spec = find(name or ("cifar10" if read_meta(root, "cifar10") else "digits"))
+    spec = with_pictures(name or ("cifar10" if read_meta(root, "cifar10") else "digits"))
     splits = load(spec.name, root)
     chosen = first_two(splits.test.labels)
     images, labels = as_tensors(splits.test, chosen)
@@ -103,6 +106,19 @@ def write_gallery(path: Path, name: str | None = None, seed: int = 0) -> str:
     write_atomic(path, content.getvalue())
     shown = " and ".join(f"{index} ({name})" for index, name in zip(chosen, names, strict=True))
     return f"{path}: {spec.name} test images {shown}, lambda={LAM:g}, seed={seed}"
+
+
+def with_pictures(name: str) -> DataSpec:
+    """The published set of this name, of small images. Raises ConfigError for any other, saying what it holds."""
+    if name in SPECS or name not in options("dataset"):
+        return find(name)
+    held = {
+        "speech_commands": "recordings",
+        **dict.fromkeys(GRAPHS, "graphs"),
+        **dict.fromkeys(TABLES, "rows of a table"),
+    }
+    what = f"holds {held[name]}, which have no pictures" if name in held else "is read from files of your own"
+    raise ConfigError(f"--images {name}: {what}; allowed: {', '.join(SPECS)}.")
 
 
 def check_path(path: Path) -> None:

@@ -23,8 +23,8 @@ def main(argv: list[str]) -> int:
     picture.add_argument(
         "--images",
         metavar="NAME",
-        help="take the first two test images of different class in this data set (default: cifar10 if it is"
-        " prepared, else digits)",
+        help="take the first two test images of different class in this data set, a published one of small images"
+        " (default: cifar10 if it is prepared, else digits)",
     )
     picture.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: 0)")
     arguments = parser.parse_args(argv)

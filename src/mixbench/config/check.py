@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from mixbench.config import plugins
 from mixbench.config.options import given, options
 from mixbench.errors import ConfigError
 from mixbench.inventory import looking_once, remembered_of
@@ -44,7 +45,7 @@ def checked(run: Train) -> Train:
 
     Raises ConfigError with one line for each value that is not allowed, DataError for damaged data.
     """
-    with looking_once():
+    with looking_once(), plugins.schemas_in_words():
         if isinstance(run.dataset, Dataset):
             dataset = remembered_of(
                 run.dataset, f"resolved in {run.data_dir}", lambda: run.dataset.resolved(run.data_dir)

@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import importlib.util
 import json
 import os
 import re
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mixbench.config.library import files, schemas
-from mixbench.errors import ConfigError
+from mixbench.config.plugin_code import code_of, distribution_of, root
+from mixbench.config.plugin_errors import in_words, told
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.files import expanded
 
 VARIABLE = "MIXBENCH_PLUGINS"  # a list in JSON; every launcher hands the environment on
@@ -103,12 +104,24 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
         missing = OmegaConf.missing_keys(merged)
         if missing:
             return f"the YAML has no value for {', '.join(sorted(missing))}."
-        wrong = list(check(OmegaConf.to_object(merged)))
-        return f"the YAML has {wrong[0]}" if wrong else ""
+        option: Any = OmegaConf.to_object(merged)
+        wrong = list(check(option))
+        if wrong or group != "model":
+            return f"the YAML has {wrong[0]}" if wrong else ""
+        return _unformatted(option)
     except YAMLError as error:
         return f"the YAML cannot be read: {error}"
     except (OmegaConfBaseException, ValueError) as error:
         return f"the YAML does not fit the schema: {str(error).splitlines()[0]}"
+
+
+def _unformatted(model: Any) -> str:
+    """What is wrong with a network's short name; empty where nothing is."""
+    try:
+        model.short.format(model)
+    except (AttributeError, LookupError, ValueError) as error:
+        return f"the short name {model.short!r} of {type(model).__name__} cannot be formatted: {error}."
+    return ""
 
 
 def options(group: str) -> dict[str, Registered]:
@@ -123,7 +136,7 @@ def member(group: str, name: str) -> Any:
     if not isinstance(option.member, str):
         return option.member
     module, _, attribute = option.member.partition(":")
-    with _in_words(f"plugin {option.plugin}: {group}={name} is {option.member}"):
+    with in_words(f"plugin {option.plugin}: {group}={name} is {option.member}"):
         return getattr(importlib.import_module(module), attribute)
 
 
@@ -209,11 +222,11 @@ def arguments() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's files."""
+    """All loaded plugins: the version of an installed distribution, or "sha256:..." of a plugin's own files."""
     load()
     found = dict(_loaded.values())
     for name in {option.plugin for option in _options.values()} - set(found):  # imported in Python, not named
-        found[name] = _checksum(name, [option for option in _options.values() if option.plugin == name])
+        found[name] = _code(name, [option for option in _options.values() if option.plugin == name])
     return found
 
 
@@ -241,33 +254,54 @@ def load() -> None:
     for point in _installed():
         name, version = (point.dist.name, point.dist.version) if point.dist else (point.name, "")
         module = functools.partial(importlib.import_module, point.module)
-        _load(point, f"the installed plugin {name} {version}", name, module, functools.partial(str, version))
+        _load(
+            point,
+            f"the installed plugin {name} {version}",
+            name,
+            module,
+            functools.partial(getattr, point, "dist"),
+        )
     for given in _given():
         if given.endswith(".py"):
-            _load(given, f"--plugin {given}", Path(given).name, functools.partial(_file, Path(given)), str)
+            _load(
+                given,
+                f"--plugin {given}",
+                Path(given).name,
+                functools.partial(_file, Path(given)),
+                lambda: None,
+            )
         else:
-            module = functools.partial(_module, given)
-            _load(given, f"--plugin {given}", given, module, functools.partial(_version, given))
+            _load(
+                given,
+                f"--plugin {given}",
+                given,
+                functools.partial(_module, given),
+                functools.partial(distribution_of, given),
+            )
 
 
 def _load(
-    asked: Any, called: str, name: str, imported: Callable[[], ModuleType], version: Callable[[], str]
+    asked: Any,
+    called: str,
+    name: str,
+    imported: Callable[[], ModuleType],
+    dist: Callable[[], Distribution | None],
 ) -> None:
-    """Import a plugin that is not loaded yet, or forget what it has registered. Without a version it has a checksum."""
+    """Import a plugin that is not loaded yet, or forget what it has registered. `dist` gives what installed it."""
     if asked in _loaded:
         return
     known = set(_options)
     _loading.append(name)
     try:
-        with _in_words(called):
+        with in_words(called):
             module = imported().__name__
             for key, option in _options.items():  # it may have been imported before, as a job's pickle does
-                if key not in known or _root(option.schema.__module__) == _root(module):
+                if key not in known or root(option.schema.__module__) == root(module):
                     _options[key] = dataclasses.replace(option, plugin=name)
             own = [option for option in _options.values() if option.plugin == name]
             if not own:
                 raise ConfigError("registers no option; see mixbench.plugins.register.")
-            _loaded[asked] = name, version() or _checksum(module, own)
+            _loaded[asked] = name, _code(module, own, dist())
     finally:
         _loading.pop()
         if asked not in _loaded:
@@ -297,44 +331,26 @@ def _module(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _in_words(called: str) -> Iterator[None]:
-    """An exception in this block as one ConfigError that begins with `called`, and names the place in the source."""
+def schemas_in_words() -> Iterator[None]:
+    """An exception in this block that the schema of a plugin has raised, as a ConfigError with plugin and place."""
     try:
         yield
-    except ConfigError as error:
-        raise ConfigError(f"{called}: {error}") from None
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
-        theirs = [
-            f for f in frames if f.filename != __file__ and not f.filename.startswith(("<", *libraries))
-        ]
-        place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-        raise ConfigError(f"{called}: {type(error).__name__}: {error}{place}") from None
+    except MixbenchError:
+        raise
+    except Exception as error:
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        for option in _options.values():
+            if getattr(sys.modules.get(option.schema.__module__), "__file__", None) in files:
+                raise ConfigError(
+                    f"plugin {option.plugin}: a schema of its own fails: {told(error)}"
+                ) from None
+        raise
 
 
-def _root(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def _version(module: str) -> str:
-    """The version of the distribution that a module comes from; empty where it comes from none."""
-    from importlib.metadata import packages_distributions, version
-
-    found = packages_distributions().get(_root(module), [])
-    return version(found[0]) if found else ""
-
-
-def _checksum(module: str, registered: Sequence[Registered]) -> str:
-    """SHA-256 of the option files and of the modules that the plugin and what it registers are written in."""
-    modules, digest = {module}, hashlib.sha256()
+def _code(module: str, registered: Sequence[Registered], dist: Distribution | None = None) -> str:
+    """Version or checksum of a plugin; its members' modules may not be imported yet, as they import torch."""
+    modules = {option.schema.__module__ for option in registered}
     for option in registered:
-        digest.update(option.text.encode())
         kind = option.member
-        modules.add(option.schema.__module__)
         modules.add(kind.partition(":")[0] if isinstance(kind, str) else getattr(kind, "__module__", module))
-    for name in sorted(modules):
-        found = importlib.util.find_spec(name)
-        if found is not None and found.origin is not None and Path(found.origin).is_file():
-            digest.update(Path(found.origin).read_bytes())
-    return f"sha256:{digest.hexdigest()}"
+    return code_of(module, modules, [option.text for option in registered], dist)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,13 @@ def progress(run: SavedRun, epochs: int) -> str:
 
 
 class Pace:
-    """Seconds per epoch, learnt from finished runs of the same data set, model and method, else without the method."""
+    """Seconds per epoch, and those that a run takes besides, such as loading torch and the data: learnt from finished
+    runs of the same data set, model and method, else without the method.
+    """
 
     def __init__(self) -> None:
         self._rates: dict[tuple[str, ...], list[float]] = {}
+        self._besides: dict[tuple[str, ...], list[float]] = {}
 
     @classmethod
     def below(cls, root: Path) -> Pace:
@@ -56,15 +61,21 @@ class Pace:
         train, evaluation = summary.get("train_seconds"), summary.get("eval_seconds")
         if done is None or train is None or evaluation is None:
             return
+        elapsed = _elapsed(summary)
         for kind in _kinds(config):
             self._rates.setdefault(kind, []).append((train + evaluation) / done)
+            if elapsed is not None:
+                self._besides.setdefault(kind, []).append(max(0.0, elapsed - train - evaluation))
 
     def seconds(self, config: Train, epochs: int) -> float:
-        """Estimate for so many epochs, in seconds; NaN where no finished run tells."""
+        """Estimate for a run with so many epochs to go, in seconds; NaN where no finished run tells."""
         if not epochs or not self._rates:
             return math.nan if epochs else 0.0
-        known = [self._rates[kind] for kind in _kinds(flat(config)) if kind in self._rates]
-        return sum(known[0]) / len(known[0]) * epochs if known else math.nan
+        known = [kind for kind in _kinds(flat(config)) if kind in self._rates]
+        if not known:
+            return math.nan
+        besides = next((self._besides[kind] for kind in known if kind in self._besides), [0.0])
+        return statistics.fmean(self._rates[known[0]]) * epochs + statistics.median(besides)
 
 
 def _kinds(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -73,6 +84,17 @@ def _kinds(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
         for key in ("dataset", "model", "model.depth", "model.width", "dataset.train_size")
     )
     return [(*place, *(str(config.get(key)) for key in ("augment", "regularizer", "opt"))), place]
+
+
+def _elapsed(summary: Mapping[str, Any]) -> float | None:
+    """Seconds from the start of a run to its end; None where it may have rested in between, or nothing tells."""
+    if summary.get("starts") != 1:
+        return None
+    try:
+        ended, started = (datetime.fromisoformat(summary[key]) for key in ("ended", "started"))
+        return (ended - started).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def duration(seconds: float) -> str:

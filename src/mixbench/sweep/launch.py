@@ -24,7 +24,7 @@ from mixbench.config.check import typed
 from mixbench.config.compose import composed, hydra_node, opened
 from mixbench.config.trust import LAUNCHERS
 from mixbench.errors import MixbenchError, output_error
-from mixbench.machine import process
+from mixbench.machine import command, process
 from mixbench.machine.output import printable
 from mixbench.machine.signals import LAUNCHER, SAVING, Interrupted, heeded, stopped
 from mixbench.record.claim import RunBusy, holder
@@ -73,7 +73,7 @@ class Launcher:
                 statuses = [_status(directory) for directory in directories]
                 if all(status == RunBusy.exit_status for status in statuses):
                     raise MixbenchError(f"the launcher has started nothing: {what}") from error
-                print(f"mixbench train: the launcher has broken down: {what}", file=sys.stderr)
+                print(command.saying(f"the launcher has broken down: {what}"), file=sys.stderr)
                 return statuses
         return [returned._return_value if type(returned._return_value) is int else 1 for returned in returns]
 
@@ -135,7 +135,7 @@ def cell(config: DictConfig) -> int:
         execute(typed(config))
     except Interrupted as stop:
         _stopped = True
-        print(f"mixbench train: {stop}", file=sys.stderr)
+        print(command.saying(stop), file=sys.stderr)
         handler = signal.getsignal(stop.exit_status - 128)
         if os.getppid() != parent and os.environ.get(LAUNCHER) == str(parent):
             os._exit(
@@ -145,7 +145,7 @@ def cell(config: DictConfig) -> int:
             handler(stop.exit_status - 128, None)  # submitit's: it puts the job into the queue again
         sys.exit(stop.exit_status)
     except MixbenchError as error:
-        print(printable(f"mixbench train: {error}"), file=sys.stderr)
+        print(printable(command.saying(error)), file=sys.stderr)
         return error.exit_status
     except Exception:
         traceback.print_exc()

@@ -33,12 +33,12 @@ from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.seams import Examples, Rule
-from mixbench.training.members import member
+from mixbench.training.members import built, member
 
 
 def load_splits(config: Train, device: torch.device) -> Splits:
     """The data of a run on this device. Raises DataError where it is missing and cannot be had, or damaged."""
-    loader = member("dataset", config.dataset.name)
+    loader = functools.partial(built, "dataset", config.dataset.name)
     return data.of_option(config.dataset, config.data_dir, device, loader)
 
 
@@ -83,9 +83,9 @@ def _check_room(model: Any, device: torch.device) -> None:
 def build_network(name: str, shape: Sequence[int], num_classes: int, **knobs: Any) -> nn.Module:
     """The network `name` for inputs of a shape, whose last axis counts channels, or columns, with random weights.
 
-    Raises ConfigError where there is no such name.
+    Raises ConfigError where there is no such name, and for what a plugin's network is not.
     """
-    return member("model", name)(shape[-1], num_classes, **knobs)
+    return built("model", name, shape[-1], num_classes, **knobs)
 
 
 def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks = ALONE) -> Loop:
@@ -95,7 +95,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     rule = build_rule(
         config.opt.name,
         model,
-        rule=member("opt", config.opt.name),
+        rule=functools.partial(built, "opt", config.opt.name),
         **knobs(config.opt),
         clip_norm=config.clip_norm,
         scaler=scaler,
@@ -122,8 +122,15 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     model_too = {"model": model} if augment.uses_model else {}
     return Loop(
         model=model,
-        augment=augment(splits.spec.num_classes, **model_too, **blend_too, **knobs(config.augment)),
-        objective=regularizer(**mean_too, **knobs(config.regularizer)),
+        augment=built(
+            "augment",
+            config.augment.name,
+            splits.spec.num_classes,
+            **model_too,
+            **blend_too,
+            **knobs(config.augment),
+        ),
+        objective=built("regularizer", config.regularizer.name, **mean_too, **knobs(config.regularizer)),
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
         # A ratio for each example: one for each batch of 128 alone spreads train_acc_mixed by 0.7 points over the 391
@@ -178,8 +185,9 @@ def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Modu
 
 
 def _learning_rate(config: Train, progress: float) -> float:
-    schedule = member("schedule", config.schedule.name)
-    return config.opt.lr * schedule(progress, config.epochs, **knobs(config.schedule))
+    return config.opt.lr * built(
+        "schedule", config.schedule.name, progress, config.epochs, **knobs(config.schedule)
+    )
 
 
 def knobs(option: Any) -> dict[str, Any]:

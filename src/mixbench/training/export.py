@@ -8,7 +8,6 @@ parameters and buffers by name, and nothing else. All compute in float32, whatev
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -38,7 +37,9 @@ ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: where, the largest difference between its logits and the original's, and on which images."""
+    """What was written: where, the largest difference between its logits and the original's, and on which images; a
+    state dict, which is the same bit for bit, is compared without any.
+    """
 
     path: Path
     difference: float
@@ -67,23 +68,34 @@ class FromPixels(nn.Module):
 def export(run: LoadedRun, form: str, path: Path | None = None) -> Exported:
     """Write the network of a finished run as `form`, a key of NAMES, to `path`, else into the run's directory.
 
-    Before it is put in place it is loaded again and compared with the original on 100 images. Raises MixbenchError, and
-    leaves nothing, where they differ by more than rounding or torch cannot export the network; ConfigError where a
-    package is missing, and for graphs; OutputError; and as `LoadedRun.model` does.
+    Before it is put in place it is loaded again and compared with the original: the tensors of a state dict bit for
+    bit, all else on 100 images. Raises MixbenchError, and leaves nothing, where they differ by more than rounding or
+    torch cannot export the network; ConfigError where a package is missing, and for a program that would take graphs;
+    OutputError; and as `LoadedRun.model` does.
     """
     missing = [name for name in ONNX if find_spec(name) is None]
     if form == "onnx" and missing:
         raise ConfigError(
             f"--format onnx: needs {', '.join(missing)}; install them with: pip install 'mixbench[onnx]'"
         )
+    if form == "state_dict":
+        content, difference, which = _state_dict(run), 0.0, ""
+    else:
+        content, difference, which = _program(run, form)
+    path = path or run.directory / NAMES[form]
+    write_atomic(path, content)
+    return Exported(path, difference, which)
+
+
+def _program(run: LoadedRun, form: str) -> tuple[bytes, float, str]:
+    """The network as a program that takes images, its largest difference, and on which images that was found."""
     about = run.description
     if about.kind == "graph":
         raise ConfigError(
-            f"{run.directory}: has graphs as inputs, of all sizes, which no exporter of torch follows;"
-            " mixbench.load_run(DIRECTORY).model() is the network, model.safetensors holds its weights."
+            f"--format {form}: {run.directory} has graphs as inputs, of all sizes, which no exporter of torch follows;"
+            " allowed: state_dict, the weights alone. mixbench.load_run(DIRECTORY).model() is the network."
         )
-    model = run.model()
-    original = FromPixels(model, about).eval()
+    original = FromPixels(run.model(), about).eval()
     images, which = _images(run)
     try:
         content, again = FORMATS[form](original, images)
@@ -101,9 +113,7 @@ def export(run: LoadedRun, form: str, path: Path | None = None) -> Exported:
             f"{run.directory}: as {form} its logits differ by {difference:.2g}, which is more than rounding;"
             " nothing was written."
         )
-    path = path or run.directory / NAMES[form]
-    write_atomic(path, content)
-    return Exported(path, difference, which)
+    return content, difference, which
 
 
 def _images(run: LoadedRun) -> tuple[Tensor, str]:
@@ -171,17 +181,21 @@ def _onnx(model: FromPixels, images: Tensor) -> tuple[bytes, Again]:
     return content, again
 
 
-def _state_dict(model: FromPixels, images: Tensor) -> tuple[bytes, Again]:
+def _state_dict(run: LoadedRun) -> bytes:
+    weights = {name: tensor.contiguous() for name, tensor in run.model().state_dict().items()}
     buffer = io.BytesIO()
-    torch.save({name: tensor.contiguous() for name, tensor in model.model.state_dict().items()}, buffer)
+    torch.save(weights, buffer)
     buffer.seek(0)
-    again = copy.deepcopy(model)
-    again.model.load_state_dict(torch.load(buffer, weights_only=True))
-    return buffer.getvalue(), again
+    again = torch.load(buffer, weights_only=True)
+    if again.keys() != weights.keys() or not all(torch.equal(again[name], weights[name]) for name in weights):
+        raise MixbenchError(
+            f"{run.directory}: its weights, written and read again, differ; nothing was written."
+        )
+    return buffer.getvalue()
 
 
+# Programs; a state dict is none.
 FORMATS: dict[str, Callable[[FromPixels, Tensor], tuple[bytes, Again]]] = {
     "torchscript": _torchscript,
     "onnx": _onnx,
-    "state_dict": _state_dict,
 }

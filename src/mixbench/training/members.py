@@ -1,13 +1,22 @@
-"""The class or function behind each option that a run is built from: ours, or a plugin's."""
+"""The class or function behind each option that a run is built from, ours or a plugin's, and what it builds.
+
+Of ours mypy knows that they fit their seams; what a plugin's do not is said in words instead of a traceback.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from mixbench.augment import AUGMENTS
 from mixbench.config import plugins
-from mixbench.data import LOADERS
+from mixbench.config.plugin_errors import told
+from mixbench.data import LOADERS, Splits
+from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine.devices import memory_errors_in_words
 from mixbench.models import MODELS
 from mixbench.optim import RULES
 from mixbench.regularize import REGULARIZERS
@@ -23,7 +32,99 @@ OURS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+# How what stands behind an option of each group is called, and what it has to give; see mixbench.seams.
+CALLED: Mapping[str, str] = {
+    "dataset": "(options, data_dir), which gives mixbench.data.Splits",
+    "model": "(channels, num_classes, and the knobs of its schema by name), which gives a torch.nn.Module",
+    "augment": "(num_classes, and the knobs of its schema by name), which gives a callable that mixes a batch",
+    "regularizer": "(the knobs of its schema by name), which gives a callable that computes the losses",
+    "opt": "(model, optimizer, clip_norm=, scaler=, ranks=, and the knobs of its schema by name), which gives a"
+    " mixbench.seams.Rule",
+    "schedule": "(progress, epochs, and the knobs of its schema by name), which gives a number",
+}
+ATTRIBUTES = {
+    "augment": "uses_model",
+    "regularizer": "uses_mean_image",
+}  # of the class, read before it is called
+RULE = ("base", "scaler", "alike", "step", "tensors", "state_dict", "load_state_dict")
+
+
 def member(group: str, name: str) -> Any:
     """What builds the option `name` of a group, as the registries say. Raises ConfigError for a plugin without it."""
     ours = OURS[group]
-    return ours[name] if name in ours else plugins.member(group, name)
+    if name in ours:
+        return ours[name]
+    found = plugins.member(group, name)
+    wanted = ATTRIBUTES.get(group)
+    if wanted and not isinstance(getattr(found, wanted, None), bool):
+        raise ConfigError(
+            f"{_called(group, name, found)} lacks the attribute {wanted} = True or False, which every {group} has; see"
+            " mixbench/seams.py."
+        )
+    return found
+
+
+def built(group: str, name: str, *arguments: Any, **knobs: Any) -> Any:
+    """What that gives for these arguments.
+
+    Raises ConfigError where a plugin's does not take them, raises, or gives something else than its group has to.
+    """
+    build = member(group, name)
+    if name in OURS[group]:
+        return build(*arguments, **knobs)
+    called, given = _called(group, name, build), _shown(arguments, knobs)
+    needed = f"Expected for a {group}: {_named(build)}{CALLED[group]}."
+    if problem := _refused(build, arguments, knobs):
+        raise ConfigError(f"{called} is called with {given}: {problem}. {needed}")
+    try:
+        with memory_errors_in_words():
+            found = build(*arguments, **knobs)
+    except MixbenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{called} fails for {given}: {told(error)}. {needed}") from None
+    if not _fits(group, found):
+        raise ConfigError(f"{called} gives {_brief(found)} for {given}. {needed}")
+    return found
+
+
+def _called(group: str, name: str, build: Any) -> str:
+    """Plugin, option and the place of its member, as a message begins."""
+    try:
+        place = f" in {inspect.getsourcefile(build)}, line {inspect.getsourcelines(build)[1]},"
+    except (OSError, TypeError):  # compiled, or typed in
+        place = ""
+    return f"plugin {plugins.options(group)[name].plugin}: {group}={name}: {_named(build)}{place}"
+
+
+def _named(build: Any) -> str:
+    return str(getattr(build, "__name__", type(build).__name__))
+
+
+def _refused(build: Any, arguments: tuple[Any, ...], knobs: Mapping[str, Any]) -> str:
+    """Why a call cannot be made; empty where it can, or only the call itself tells."""
+    try:
+        signature = inspect.signature(build)
+    except (ValueError, TypeError):
+        return "" if callable(build) else f"{_brief(build)} cannot be called"
+    try:
+        signature.bind(*arguments, **knobs)
+    except TypeError as error:
+        return f"{error}; it takes {signature}"
+    return ""
+
+
+def _fits(group: str, found: Any) -> bool:
+    if group in ("dataset", "model", "schedule"):
+        return isinstance(found, {"dataset": Splits, "model": nn.Module, "schedule": int | float}[group])
+    return all(hasattr(found, name) for name in RULE) if group == "opt" else callable(found)
+
+
+def _shown(arguments: tuple[Any, ...], knobs: Mapping[str, Any]) -> str:
+    return f"({', '.join([*map(_brief, arguments), *(f'{k}={_brief(v)}' for k, v in knobs.items())])})"
+
+
+def _brief(value: Any) -> str:
+    """A value as it is written in Python where that is short, else its type."""
+    plain = value is None or isinstance(value, (bool, int, float, str, list, tuple))
+    return repr(value) if plain and len(repr(value)) <= 40 else f"a {type(value).__name__}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, MixbenchError
+from mixbench.machine import command
 from mixbench.record.claim import RunBusy
 from mixbench.record.data import other_data
 from mixbench.record.run import SavedRun
@@ -79,7 +80,7 @@ class Worker:
         run = SavedRun(self.directory)
         if run.state == "missing" or status == ConfigError.exit_status:
             self._errors.seek(0)
-            message = self._errors.read().decode(errors="replace").removeprefix("mixbench train: ").strip()
+            message = self._errors.read().decode(errors="replace").removeprefix(command.saying("")).strip()
             raise MixbenchError(f"trial {self.trial.number} cannot be trained: {message}")
         if run.state == "failed":
             self.trial.fail(run.error)

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,13 +43,15 @@ class Decoded:
 
     `arrays` maps the four names of `specs.ARRAYS` to arrays. `published` is the source's claim to hold the
     whole published set, so that a missing image or a differing checksum is an error; `inexact` excepts the
-    images at the listed positions of a split ("train", "test"), which are known to differ.
+    images at the listed positions of a split ("train", "test"), which are known to differ. `odd` are the cells
+    of a table that are kept otherwise than written, with their places: what to look at if the table differs.
     """
 
     arrays: Arrays
     source: str
     published: bool = True
     inexact: Mapping[str, list[int]] = field(default_factory=dict)
+    odd: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ def _judge(spec: DataSpec, decoded: Decoded, sums: Mapping[str, str]) -> tuple[s
     differing = [key for key, known in spec.sha256.items() if sums[key] != known]
     if isinstance(spec, TableSpec) and not decoded.published:
         if differing:
-            return (
-                "inexact",
-                f"{' and '.join(differing)} differ from the table that mixbench knows the checksum of",
-            )
+            note = f"{' and '.join(differing)} differ from the table that mixbench knows the checksum of"
+            if decoded.odd:
+                more = f", and {len(decoded.odd) - 1} more cells" if len(decoded.odd) > 1 else ""
+                note += f"; not kept as written: {decoded.odd[0]}{more}"
+            return "inexact", note
         return (
             "complete",
             "" if spec.sha256 else "not compared with the published table, whose checksum is not known",

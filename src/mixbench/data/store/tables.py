@@ -12,6 +12,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,16 @@ def from_files(spec: TableSpec, source: Path) -> Decoded:
             f"{source}: {spec.name} is read from OpenML alone: mixbench data prepare {spec.name}, on a machine with a"
             f" network; its folder {spec.name} may be copied from there."
         )
-    cells, labels = list[list[float]](), list[str]()
+    cells, labels, odd = list[list[float]](), list[str](), list[str]()
     for part in spec.parts:
         text, place = _text(spec, part, source)
         for where, row in _rows(part, text, place):
             numbers, label = _row(spec, part, row, where)
             cells.append(numbers)
             labels.append(label)
-    return _decoded(spec, np.array(cells).reshape(-1, spec.columns), labels, str(source), published=False)
+            odd += _odd(spec, row, numbers, where)
+    table = np.array(cells).reshape(-1, spec.columns)
+    return _decoded(spec, table, labels, str(source), published=False, odd=odd)
 
 
 def from_openml(spec: TableSpec, root: Path) -> Decoded:
@@ -94,12 +97,18 @@ def shipped(spec: TableSpec) -> Decoded:
 
 
 def _decoded(
-    spec: TableSpec, inputs: NDArray, labels: Sequence[str], source: str, *, published: bool
+    spec: TableSpec,
+    inputs: NDArray,
+    labels: Sequence[str],
+    source: str,
+    *,
+    published: bool,
+    odd: Sequence[str] = (),
 ) -> Decoded:
     places = _places(spec, labels, source)
     order = np.lexsort((*inputs.T[::-1], places))
     arrays = {"inputs": np.ascontiguousarray(inputs[order]), "labels": places[order]}
-    return Decoded(arrays, source, published=published)
+    return Decoded(arrays, source, published=published, odd=odd)
 
 
 def _text(spec: TableSpec, part: Part, source: Path) -> tuple[str, str]:
@@ -134,6 +143,7 @@ def _rows(part: Part, text: str, place: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _row(spec: TableSpec, part: Part, row: list[str], where: str) -> tuple[list[float], str]:
+    """The numbers of a row, from which its label is taken out, and the label."""
     if len(row) != spec.columns + 1:
         raise DataError(
             f"{where}: {len(row)} values, expected are {spec.columns + 1}, the columns of {spec.name} and the class;"
@@ -161,6 +171,25 @@ def _cell(spec: TableSpec, column: int, text: str, where: str) -> float:
     if not np.isfinite(number):
         raise DataError(f"{where}, column {column + 1}: '{text}' is not finite; repair or replace the file.")
     return number
+
+
+def _odd(spec: TableSpec, row: Sequence[str], numbers: Sequence[float], where: str) -> Iterator[str]:
+    """The cells of a row that are kept as missing, or as another number than is written, with their places."""
+    for i, (text, number) in enumerate(zip(row, numbers, strict=True)):
+        if np.isnan(number):
+            yield f"{where}, column {i + 1}: '{text}' is kept as a missing value"
+        elif i not in spec.categories and (len(text) > 15 or "e" in text.lower()):  # else all digits are kept
+            kept = repr(number)
+            if _value(text) != Decimal(kept):
+                yield f"{where}, column {i + 1}: '{text}' is kept as {kept}"
+
+
+def _value(text: str) -> Decimal | None:
+    """The number that is written, with all of its digits; None for an exponent beyond all that can be computed with."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
 
 
 def _places(spec: TableSpec, labels: Sequence[str], source: str) -> NDArray[np.int64]:
