@@ -274,6 +274,8 @@ def test_sweeps_hold_all_other_knobs(workplace: Path) -> None:
     (found,) = settings(collect([workplace / "outputs"])).values()
     panels = {(p.x_label, p.y_label): p for p in plots.sweeps(found)}
     assert {x for x, _ in panels} == {"opt.rho", "opt.gamma"}
+    assert len({p.title for p in panels.values()}) == len(panels)
+    assert panels["opt.rho", "test accuracy (%)"].title == "Sweep over opt.rho: test accuracy"
     everything = frame(workplace / "outputs", "best_test")
     rho = panels["opt.rho", "test accuracy (%)"]
     assert [line.label for line in rho.lines] == [
@@ -295,6 +297,7 @@ def test_convergence_is_the_mean_over_seeds(workplace: Path) -> None:
     (found,) = settings(collect([workplace / "outputs"])).values()
     rows = pd.concat(pd.read_csv(run.directory / "epochs.csv") for run in planned)
     accuracy, gap = plots.convergence(found)
+    assert (accuracy.title, gap.title) == ("Convergence: test accuracy", "Convergence: Gap, clean")
     assert accuracy.lines[0].mean == pytest.approx(rows.groupby("epoch")["test_acc"].mean().tolist())
     assert gap.lines[0].std == pytest.approx(rows.groupby("epoch")["gap_clean"].std().tolist())
 
