@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.summarize.frame import frame_of, varying
-from mixbench.summarize.settings import Run, short
+from mixbench.summarize.settings import Run, short, told
 
 
 def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
 def _row(run: Run, knobs: Sequence[str], anchor: str) -> dict[str, Any]:
     dataset, model, _, seed = map(short, run.name)
     accuracies = (run.metric("test_acc", select) for select in ("best_test", "last"))
-    cells = [short(run.values[key]) if key in run.values else "-" for key in knobs]
+    cells = [told(run.values[key]) if key in run.values else "-" for key in knobs]
     cells += [seed, run.state, str(run.epochs_done)]
     return {
         "anchor": anchor,
