@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
 import re
@@ -12,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from mixbench.errors import ConfigError, DataError
+from mixbench.errors import ConfigError
 from mixbench.record.read import directories, without_collections
 from mixbench.record.run import COST, SavedRun
-from mixbench.record.select import selections
 from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, own_knobs
 from mixbench.summarize.settings import CHECKSUM_SHOWN, is_checksum
@@ -57,11 +55,9 @@ def _row(run: SavedRun, select: str) -> dict[str, Any]:
     # Its times are the whole run's, while those among the metrics are one epoch's.
     named = {"id": run.id} | {key: run.summary[key] for key in (*RUN, *COST) if key in run.summary}
     named["state"] = run.standing
-    chosen = run.selections
-    if not chosen:
-        with contextlib.suppress(DataError):
-            chosen = selections(run.rows)
-            named |= {key: sum(row[key] for row in run.rows) for key in COST if chosen and key in run.rows[0]}
+    chosen = run.reached
+    if chosen and not run.selections:
+        named |= {key: sum(row[key] for row in run.rows) for key in COST if key in run.rows[0]}
     options = {f"{key}.name": run.values[key] for key in OPTIONS if key in run.values}
     return {**run.values, **options, **chosen.get(select, {}), **named, "dir": str(run.directory)}
 
