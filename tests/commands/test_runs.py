@@ -154,6 +154,9 @@ def test_the_command_prints_every_format(mixbench) -> None:
     md = mixbench("runs", "--format", "md").out.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in md]
     assert [cells[0], *cells[2:]] == [line.split() for line in text.splitlines()[:-1]]
+    words = mixbench("runs", "--columns", "seed,state,test_acc").out.splitlines()
+    assert [line.find(key) for line, key in zip(words, ("state", "finished"), strict=False)] == [6, 6]
+    assert (words[0].endswith("test_acc"), len(words[0])) == (True, len(words[1]))
     assert mixbench("runs", "nonsense=1").status == 2
 
 

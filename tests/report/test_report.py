@@ -262,7 +262,7 @@ def test_a_run_that_was_stopped_shows_what_it_has(workplace: Path) -> None:
         "Test_Acc (%)",
         "Test_Acc, last (%)",
         "Gap, clean",
-        "runs",
+        "runs by seed/fold",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -172,13 +172,24 @@ def _print(runs: pd.DataFrame, form: str) -> None:
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
         if len(runs):
-            print(printable(_texts(runs).to_string(index=False)))
+            print(printable("\n".join(_aligned(_texts(runs)))))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
 
 
 def _texts(runs: pd.DataFrame) -> pd.DataFrame:
     """Every cell in words, for a reader."""
     return pd.DataFrame({key: [_text(key, value) for value in runs[key]] for key in map(str, runs.columns)})
+
+
+def _aligned(texts: pd.DataFrame) -> Iterator[str]:
+    """Columns of numbers to the right, of words to the left."""
+    columns = []
+    for key in texts:
+        width = max(map(len, [key, *texts[key]]))
+        numbers = all(re.fullmatch(r"-|-?[\d.]+(e[-+]\d+)?", cell) for cell in texts[key])
+        columns.append([f"{cell:{'>' if numbers else '<'}{width}}" for cell in (key, *texts[key])])
+    for row in zip(*columns, strict=True):
+        yield "  ".join(row).rstrip()
 
 
 def _text(key: str, value: object) -> str:
@@ -188,10 +199,10 @@ def _text(key: str, value: object) -> str:
     if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS:
         said = told(value)
     elif isinstance(value, float):
-        said = f"{value:.2f}" if re.search("acc|top5|gap", key) else _short(value)
+        said = f"{round(value, 2) + 0.0:.2f}" if re.search("acc|top5|gap", key) else _short(value)
     else:
         said = str(value)
-    return said.replace("\n", " ")
+    return re.sub(r"\s", " ", said)
 
 
 def _short(value: float) -> str:

@@ -162,7 +162,12 @@ def place(
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
     return {
         "title": title,
-        "head": ["method", over, *columns, "runs"],
+        "head": [
+            "method",
+            over,
+            *columns,
+            f"runs by {'/'.join(what.rstrip('s') for what in over.split(' and '))}",
+        ],
         "over": over,
         "asked": asked,
         "incomplete": any(0 < e.n < asked for e in shown_estimates),
