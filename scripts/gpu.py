@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixbench.bench.fitting import Cell, cells, fitting, rates
+from mixbench.bench.fitting import START, Cell, cells, fitting, rates
 from mixbench.bench.steps import Session, Step
 from mixbench.files import write_json
 from mixbench.papers.cells import plan
@@ -34,9 +35,10 @@ TABLE, COLUMN = "li2023/table2", "CIFAR-100, WRN-16-4"
 # The table needs the train accuracies where test accuracy is best; every epoch's would take half as long again.
 SETTINGS = ["precision=auto", "train_clean_every=at_best", "train_mixed_every=at_best"]
 TINY = ["dataset=digits", "model=small_cnn", "dataset.train_size=200"]
-# Images/s of an H200 by an estimate, with a graph. Only a dry run believes it; it is replaced by what is measured.
+# Images/s of an H200 by an estimate, with a graph, until they are measured.
 GUESS = {"ERM": 46e3, "SAM": 23e3, "Mixup": 46e3, "G-Mix": 23e3, "BG-Mix": 23e3, "DG-Mix": 17e3}
 RATES = Path("bench/rows/methods.csv")
+NEEDED = ("data", "rows")  # steps without which no cell is begun
 LAST = 1.0  # minute, kept for the table
 PROBE = """import json, sys
 from mixbench.machine.devices import resolve_device
@@ -90,6 +92,15 @@ class Column:
         self.folder, self.spec = folder, load(TABLE)
         self.epochs = 1 if tiny else None
         self.settings = [*SETTINGS, f"device={device}", *(TINY if tiny else [])]
+        # What a dry run believes until the rates are measured, and its words for it.
+        if tiny:
+            self.guess = dict.fromkeys(GUESS, math.inf)
+            self.guessed = f"at most a minute a step, and of a cell the start alone, {START:g} s"
+        elif device == "cpu":
+            self.guess = {}
+            self.guessed = "minutes as on an H200; which cells fit, their rates on this processor will say"
+        else:
+            self.guess, self.guessed = GUESS, "at guessed rates of an H200"
 
     def waiting(self, rate: dict[str, float]) -> list[Cell]:
         """Those that are not finished, with the time that they take."""
@@ -131,7 +142,7 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column) -> None
     """The steps, then as many cells as fit; what is left is looked at anew after each."""
     for step in steps:
         session.carry_out(step)
-    lacking = [name for name in ("data", "rows") if not session.finished(name)]
+    lacking = [name for name in NEEDED if not session.finished(name)]
     if lacking:
         session.tell(f"no cells without {' and '.join(lacking)}")
         return
@@ -146,18 +157,31 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column) -> None
 
 
 def dry_run(steps: Sequence[Step], column: Column, folder: Path, minutes: float) -> Iterator[str]:
-    """What a start would do, a line for each step: its minutes, and those until it has ended."""
+    """What a start would do, a line for each step: its minutes, and those until it has ended, without the steps for
+    which there is no time.
+    """
     done = json.loads(text) if (text := _text(folder / "steps.json")) else {}
     measured = rates(folder / RATES)
-    yield f"{minutes:g} minutes, into {folder}" + ("" if measured else "; at guessed rates of an H200")
-    left = [step for step in steps if done.get(step.name, {}).get("state") != "finished"]
-    seconds = 60 * (minutes - LAST - sum(step.minutes for step in left))
-    left += map(column.step, fitting(column.waiting(measured or GUESS), seconds))
-    used = 0.0
-    for step in [*left, column.written()]:
-        used += step.minutes
-        late = "" if used <= minutes else "  (does not fit)"
-        yield f"{step.minutes:5.1f} {used:6.1f}  {step.name:22} {shlex.join(step.command[2:])}{late}"
+    yield f"{minutes:g} minutes, into {folder}" + ("" if measured else f"; {column.guessed}")
+    lacking, used = [step for step in steps if done.get(step.name, {}).get("state") != "finished"], 0.0
+    for step in list(lacking):
+        if used + step.minutes <= minutes - LAST:
+            used += step.minutes
+            lacking.remove(step)
+            yield _planned(step, f"{used:.1f}")
+        else:
+            yield _planned(step, "-") + "  (does not fit)"
+    if needed := [step.name for step in lacking if step.name in NEEDED]:
+        yield f"no cells without {' and '.join(needed)}"
+        return
+    for cell in fitting(column.waiting(measured or column.guess), 60 * (minutes - LAST - used)):
+        used += cell.seconds / 60
+        yield _planned(column.step(cell), f"{used:.1f}")
+    yield _planned(column.written(), f"{used + LAST:.1f}")
+
+
+def _planned(step: Step, until: str) -> str:
+    return f"{step.minutes:5.1f} {until:>6}  {step.name:22} {shlex.join(step.command[2:])}"
 
 
 def _text(path: Path) -> str:

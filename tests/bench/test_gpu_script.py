@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mixbench.bench import steps as steps_of_session
 from mixbench.bench.fitting import PLAIN, Cell
 from mixbench.bench.steps import Session, Step
 from mixbench.bench.subjects import METHODS, configured
@@ -66,6 +69,8 @@ def test_every_row_has_a_rate() -> None:
 
 class Column:
     """Cells that stay, until their step is finished."""
+
+    guess, guessed = {"a": 1.0}, "guessed"
 
     def __init__(self, session: Session, waiting: list[Cell], failing: tuple[str, ...]) -> None:
         self.session, self.cells, self.failing = session, waiting, failing
@@ -127,24 +132,73 @@ def test_no_cells_without_data_or_rates(carried_out: Callable) -> None:
     assert carried_out(2.5, "rows")[0] == ["data", "rows", "other"]
 
 
-def test_a_dry_run_adds_up(workplace: Path) -> None:
-    """Oracle: the sum of the lines; all but what is said not to fit ends in time, and nothing is written."""
+@pytest.mark.parametrize(
+    ("device", "tiny", "minutes", "cells", "left_out"),
+    [
+        ("cuda", False, 5.0, 0, 9),
+        ("cuda", False, 30.0, 3, 0),
+        ("cuda", False, 240.0, 18, 0),
+        ("cpu", False, 240.0, 0, 0),
+        ("cpu", True, 30.0, 18, 0),
+    ],
+)
+def test_a_dry_run_adds_up(
+    device: str, tiny: bool, minutes: float, cells: int, left_out: int, workplace: Path
+) -> None:
+    """Oracle: the sum of the lines, without those that do not fit; a GPU's rates are believed of a GPU alone, and next
+    to nothing takes the time of its start. Nothing is written.
+    """
     steps, column = (
-        GPU["measurements"](Path("place"), "cuda", False),
-        GPU["Column"](Path("place"), "cuda", False),
+        GPU["measurements"](Path("place"), device, tiny),
+        GPU["Column"](Path("place"), device, tiny),
     )
-    for minutes in (5.0, 30.0, 240.0):
-        head, *lines = GPU["dry_run"](steps, column, Path("place"), minutes)
-        total = 0.0
-        assert "guessed rates" in head
-        for line in lines:
-            one, until = (float(word) for word in line.split()[:2])
-            total += one
-            assert until == pytest.approx(total, abs=0.1 * len(lines))
-            assert ("does not fit" in line) == (until > minutes)
-        cells = [line for line in lines if "--run" in line]
-        assert len(cells) == {5.0: 0, 30.0: 3, 240.0: 18}[minutes]
+    head, *lines = GPU["dry_run"](steps, column, Path("place"), minutes)
+    assert ("guessed rates of an H200" in head) == (device == "cuda")
+    total = 0.0
+    for line in lines:
+        one, until = line.split()[:2]
+        if line.endswith("(does not fit)"):
+            assert until == "-"
+            assert total + float(one) > minutes - GPU["LAST"]
+            continue
+        total += float(one)
+        assert float(until) == pytest.approx(total, abs=0.05 * len(lines))
+    assert total <= minutes
+    assert sum("(does not fit)" in line for line in lines) == left_out
+    assert sum("--run" in line for line in lines) == cells
     assert not Path("place").exists()
+
+
+@pytest.mark.parametrize("minutes", [2.0, 4.0, 6.5, 9.0, 12.0, 30.0])
+def test_a_dry_run_plans_what_a_start_does(
+    minutes: float, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: a start, on a clock that each step moves by its minutes: the same steps in the same order, and the same
+    end.
+    """
+    takes, clock = {"data": 0.5, "long": 5.0, "rows": 2.0, "short": 0.2, "table": GPU["LAST"]}, [0.0]
+    cells = [Cell(row, seed, seconds) for row, seconds in (("a", 60), ("b", 120)) for seed in (0, 1)]
+    takes |= {f"{cell.row}{cell.seed}": cell.seconds / 60 for cell in cells}
+
+    def run(command: object, log: Path, limit: float) -> int:
+        clock[0] += 60 * takes[log.stem]
+        log.write_text("done")
+        return 0
+
+    monkeypatch.setattr(steps_of_session, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(steps_of_session, "_run", run)
+    session = Session(Path("place"), minutes - GPU["LAST"], lambda line: None)
+    steps = [noted(name, minutes=takes[name]) for name in ("data", "long", "rows", "short")]
+    column = Column(session, cells, ())
+    lines = [*GPU["dry_run"](steps, column, Path("place"), minutes)][1:]
+    planned = [
+        line.split() for line in lines if not line.endswith(("(does not fit)", "no cells without rows"))
+    ]
+    GPU["carried_out"](session, steps, column)
+    did = json.loads(Path("place/steps.json").read_text())
+    assert ("rows" in did) == (lines[-1] != "no cells without rows")
+    assert [line[2] for line in planned] == list(did)
+    assert float(planned[-1][1]) == pytest.approx(clock[0] / 60, abs=0.051)
 
 
 def test_without_a_gpu_it_says_what_can_be_done(

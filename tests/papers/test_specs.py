@@ -11,14 +11,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from mixbench.commands import figure, table
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir, run_id
+from mixbench.config.library import conf_dir
 from mixbench.errors import ConfigError
 from mixbench.papers.library import load, names
 from mixbench.papers.metric import EPOCH_COLUMNS, TRANSFORMS, Metric
@@ -30,6 +33,8 @@ from mixbench.schema.train import Train
 
 CSV = Path(__file__).parents[3] / "shared/papers/tables"
 KEYS = names()
+TABLES = [f"{path.parent.name}/{path.stem}" for path in (conf_dir() / "paper").glob("*/table*.yaml")]
+TABLES += ["zou2023/eta"]
 RUNNABLE = [key for key in KEYS if load(key).needs is None]
 
 
@@ -593,6 +598,38 @@ def test_an_unknown_key_names_the_nearest() -> None:
         load("li2023/tabel2")
     with pytest.raises(ConfigError, match=r"no protocol 'far'\. Did you mean 'fair'\?"):
         next(load("li2023/table1").cells("far"))
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "said", "known"),
+    [
+        (table, "zou2023/table66", "no such table. Did you mean 'zou2023/table6'?", TABLES),
+        (
+            table,
+            "mutag",
+            "is a data set, and no table; mixbench train dataset=mutag trains on it. It is in",
+            TABLES,
+        ),
+        (table, "imdb_binary", "It is in zou2023/table6.\n", TABLES),
+        (
+            table,
+            "digits",
+            "is a data set, and no table; mixbench train dataset=digits trains on it.\n",
+            TABLES,
+        ),
+        (figure, "zhang2021/fig33", "no such figure. Did you mean 'zhang2021/fig3'?", ["zou2023/fig1"]),
+    ],
+)
+def test_what_there_is_is_listed_whole(command: ModuleType, key: str, said: str, known: list[str]) -> None:
+    """Oracle: the files of conf/paper, those that studies fill among them."""
+    with pytest.raises(ConfigError) as raised:
+        command.main([key])
+    text = str(raised.value)
+    assert text.startswith(f"{key}: ")
+    assert said in text
+    listed = text.rpartition("Known: ")[2].rstrip(".").split(", ")
+    assert set(known) <= set(listed)
+    assert command is figure or set(known) == set(listed)
 
 
 METRIC = {"name": "Acc", "column": "test_acc"}

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,14 +16,16 @@ import pandas as pd
 import pytest
 from run_records import ENVIRONMENT, leave, opened
 
+from mixbench.config.compose import compose
+from mixbench.config.identity import run_dir
 from mixbench.papers import render, table
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.library import load
-from mixbench.papers.spec import Figure, Table
+from mixbench.papers.spec import Cell, Figure, Table
 from mixbench.record.read import read_rows, read_summary
 from mixbench.record.run import SavedRun
 from mixbench.report import plots
-from mixbench.report.page import SCRIPT, curve, page, place
+from mixbench.report.page import SCRIPT, curve, one, page, place
 from mixbench.report.papers import alike, belonging, fragments
 from mixbench.report.runlist import listing
 from mixbench.summarize.frame import frame
@@ -228,6 +231,41 @@ def test_a_sweep_with_one_value_is_not_drawn(workplace: Path) -> None:
     assert "li2023/fig6: " in "".join(fragments(collect([workplace / "outputs"])))
 
 
+def test_a_run_that_was_stopped_shows_what_it_has(workplace: Path) -> None:
+    """By hand: an interrupted run of three epochs, with its fold in words, the accuracies that it has reached, and
+    times and memory in units that are read; a Gap that nothing has is no column.
+    """
+    config = compose(
+        ["dataset=mutag", "model=gin", "dataset.fold=8", "seed=1", f"output_dir={workplace}/outputs"]
+    )
+    planned = Planned(Cell("", "", 0, ()), config, SavedRun(run_dir(config)))
+    columns = {"train_acc_mixed": [math.nan] * 3}
+    spent = {"train_seconds": 12.345678, "images_per_second": 900.4, "peak_memory_bytes": 600 * 2**20}
+    leave(planned, [50.0, 70.0, 60.0], "interrupted", **columns, **spent)
+    runs = collect([workplace / "outputs"])
+    shown = one(runs[0], "run1")
+    assert shown["words"] == "mutag gin5x32 Vanilla (ERM), seed 1, fold 8"
+    assert shown["accuracy"] == "70.00 %"
+    assert [row[:3] for row in shown["selections"]] == [["best_test", "2", "70.00"], ["last", "3", "60.00"]]
+    assert "Gap, clean" in shown["head"]
+    assert "Gap, mixed" not in shown["head"]
+    times = {"training (s)": "12.3", "training images/s": "900", "peak memory (MiB)": "600"}
+    assert times.items() <= shown["facts"].items()
+    listed = listing(runs, {runs[0].directory: "run1"})
+    assert listed["head"][-3:] == ["epochs done", "Test_Acc, best (%)", "Test_Acc, last (%)"]
+    assert listed["rows"][0]["cells"][-4:] == ["interrupted", "3", "70.00", "60.00"]
+    leave(planned, [50.0, 70.0, 60.0], **columns)
+    ((title, found),) = settings(collect([workplace / "outputs"])).items()
+    assert place(title, found, {})["head"] == [
+        "method",
+        "seeds and folds",
+        "Test_Acc (%)",
+        "Test_Acc, last (%)",
+        "Gap, clean",
+        "runs by seed/fold",
+    ]
+
+
 # ---------------------------------------------------------------- settings and plots
 
 
@@ -274,6 +312,8 @@ def test_sweeps_hold_all_other_knobs(workplace: Path) -> None:
     (found,) = settings(collect([workplace / "outputs"])).values()
     panels = {(p.x_label, p.y_label): p for p in plots.sweeps(found)}
     assert {x for x, _ in panels} == {"opt.rho", "opt.gamma"}
+    assert len({p.title for p in panels.values()}) == len(panels)
+    assert panels["opt.rho", "test accuracy (%)"].title == "Sweep over opt.rho: test accuracy"
     everything = frame(workplace / "outputs", "best_test")
     rho = panels["opt.rho", "test accuracy (%)"]
     assert [line.label for line in rho.lines] == [
@@ -295,6 +335,7 @@ def test_convergence_is_the_mean_over_seeds(workplace: Path) -> None:
     (found,) = settings(collect([workplace / "outputs"])).values()
     rows = pd.concat(pd.read_csv(run.directory / "epochs.csv") for run in planned)
     accuracy, gap = plots.convergence(found)
+    assert (accuracy.title, gap.title) == ("Convergence: test accuracy", "Convergence: Gap, clean")
     assert accuracy.lines[0].mean == pytest.approx(rows.groupby("epoch")["test_acc"].mean().tolist())
     assert gap.lines[0].std == pytest.approx(rows.groupby("epoch")["gap_clean"].std().tolist())
 

@@ -5,6 +5,7 @@ For the judges themselves see test_verdicts_on_*.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from scipy import stats
 from mixbench.studies import claims
 from mixbench.studies.judging import agreed, interval, paired, quantile_of, sided
 from mixbench.studies.library import load, names
-from mixbench.studies.store import stored
+from mixbench.studies.store import place, stored
 from mixbench.studies.study import CONFIRMED, CORRECTED, REFUTED, UNDECIDED
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -106,6 +107,37 @@ def test_from_the_command_to_the_verdict(mixbench: Callable, workplace: Path) ->
     assert listed.status == 0
     assert "not computed" in listed.out  # with the published parameters
     assert "| where |" in mixbench("claims", "--format", "md").out
+
+
+@pytest.mark.parametrize("damage", ["a digit", "other parameters"])
+def test_numbers_that_cannot_be_used_are_said_to_be_there(
+    damage: str, mixbench: Callable, workplace: Path
+) -> None:
+    """By hand: a committed study whose numbers or parameters were changed is undecided, with the place, the cause, and
+    what to do; so says the figure. Of a study that is not there, it is said that it has not been computed.
+    """
+    spec = load("kimura2021/theorem4")
+    there = place(workplace / "outputs", spec)
+    shutil.copytree(place(RESULTS, spec), there)
+    (whole,) = (
+        row for row in claims.of_paper("kimura2021", workplace / "outputs") if row.claim.key == spec.key
+    )
+    assert whole.judgement.verdict != UNDECIDED
+    name, old = ("numbers.csv", "1") if damage == "a digit" else ("about.json", '"samples": 20')
+    text = (there / name).read_text()
+    assert old in text
+    (there / name).write_text(text.replace(old, old[:-1] + "3", 1))
+    done = mixbench("claims", "kimura2021")
+    said = " ".join(done.out.split())
+    cause = "another checksum" if damage == "a digit" else "of other parameters: samples"
+    assert f"outputs/studies/{spec.key}: " in said
+    assert cause in said
+    assert "Computed anew by `mixbench analyze kimura2021/theorem4`" in said
+    assert "Computed by `mixbench analyze kimura2021/theorem4`" not in said
+    assert "Computed by `mixbench analyze kimura2021/fig2`" in said
+    drawn = mixbench("figure", spec.key)
+    assert drawn.status == 1
+    assert "has no numbers that can be used. Add --run to compute them anew" in drawn.err
 
 
 def test_a_verdict_takes_all_that_the_spec_lists(mixbench: Callable, workplace: Path) -> None:

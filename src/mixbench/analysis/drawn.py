@@ -44,6 +44,7 @@ def _each_number(groups: Sequence[Group], numbers: Sequence[str]) -> list[Plot]:
             "",
             [_line(g, i, [i + 1], [[*g.values(key).values()]]) for i, g in enumerate(groups)],
             ticks=range(1, len(groups) + 1),
+            named=[group.label for group in groups],
         )
         for key in numbers
     ]

@@ -21,7 +21,7 @@ from mixbench.machine.output import printable
 from mixbench.schema.knob import described, nearest
 from mixbench.studies.claims import judged
 from mixbench.studies.library import load, names
-from mixbench.studies.store import computed, place, stored
+from mixbench.studies.store import computed, place, refused, stored
 from mixbench.studies.study import STUDIES
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def main(argv: list[str], run: bool = True) -> int:
     numbers = computed(folder, spec) if run or arguments.run else stored(folder, spec)
     if numbers is None and (run or arguments.run):
         raise MixbenchError(f"{spec.key}: none of its parts could be computed.")
+    if numbers is None and refused(folder, spec):  # which stderr has said
+        raise MixbenchError(f"{spec.key}: has no numbers that can be used. Add --run to compute them anew.")
     if numbers is None:
         raise MixbenchError(
             f"{spec.key}: has not been computed with these parameters in {place(folder, spec)}. Add --run to do so."

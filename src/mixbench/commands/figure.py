@@ -10,7 +10,7 @@ from mixbench.commands.table import add_run_options, agreed, hydra_overrides, pl
 from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.papers.execute import counts, dry_run, train
-from mixbench.papers.library import file_of, kind_of, load
+from mixbench.papers.library import check, file_of, kind_of, load, names
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Figure
 
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
     if any(kind_of(file_of(word)) == "study" for word in argv[:1]):
         return analyze.main(argv, run=False)
     arguments = parser().parse_args(argv)
+    check(arguments.key, "figure", names(("figure", "study")))
     spec = load(arguments.key)
     if not isinstance(spec, Figure):
         raise ConfigError(f"{arguments.key}: is a table; use mixbench table {arguments.key}.")

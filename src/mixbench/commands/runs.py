@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +15,8 @@ from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun, left_out
 from mixbench.record.write import delete
 from mixbench.schema.train import GROUPS
-from mixbench.summarize.frame import NAMES, OWN, column, frame, query, varying
-from mixbench.summarize.settings import short
+from mixbench.summarize.frame import NAMES, OPTIONS, OWN, column, frame, query, varying
+from mixbench.summarize.settings import told
 
 NUMBERS = ("seed", "state", "epoch", "test_acc", "gap_weighted", "gap_clean", "train_seconds")
 FORMATS = ("text", "csv", "md", "json")
@@ -141,7 +141,8 @@ def _delete(runs: pd.DataFrame, arguments: argparse.Namespace) -> int:
 def _tell_values(runs: pd.DataFrame, conditions: Sequence[str]) -> None:
     """What there is of the keys that were asked for, where no run fits."""
     for key in dict.fromkeys(re.split("[!=<>]", condition)[0] for condition in conditions):
-        values = sorted({str(value) for value in runs[key].dropna()})
+        columns = [key, f"{key}.name"] if key in OPTIONS else [key]
+        values = sorted({told(value) for found in columns if found in runs for value in runs[found].dropna()})
         more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
         print(printable(f"{key}: there are {', '.join(values[:MOST_VALUES])}{more}"), file=sys.stderr)
 
@@ -163,30 +164,45 @@ def _print(runs: pd.DataFrame, form: str) -> None:
             runs.to_json(orient="records", indent=1).replace("\x7f", "\\u007f")
         )  # the rest is escaped already
     elif form == "md":
-        cells = [[str(k) for k in runs.columns], ["---"] * len(runs.columns), *_texts(runs)]
+        cells = [
+            [str(k) for k in runs.columns],
+            ["---"] * len(runs.columns),
+            *_texts(runs).to_numpy().tolist(),
+        ]
         print(printable("\n".join(f"| {' | '.join(row)} |" for row in cells)))
     else:
-        # A whole number, also where a run has none and pandas makes it a float; values of options as they are given.
-        runs = runs.copy()
-        for key in map(str, runs.columns):
-            if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS:
-                runs[key] = ["-" if n is None or n != n else short(n) for n in runs[key]]
         if len(runs):
-            print(printable(runs.to_string(index=False, na_rep="-", float_format=_short)))
+            print(printable("\n".join(_aligned(_texts(runs)))))
         print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
 
 
-def _texts(runs: pd.DataFrame) -> list[list[str]]:
-    def text(value: object) -> str:
-        return (
-            "-"
-            if value is None or value != value
-            else _short(value)
-            if isinstance(value, float)
-            else str(value).replace("\n", " ")
-        )
+def _texts(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every cell in words, for a reader."""
+    return pd.DataFrame({key: [_text(key, value) for value in runs[key]] for key in map(str, runs.columns)})
 
-    return [[text(value) for value in row] for row in runs.itertuples(index=False)]
+
+def _aligned(texts: pd.DataFrame) -> Iterator[str]:
+    """Columns of numbers to the right, of words to the left."""
+    columns = []
+    for key in texts:
+        width = max(map(len, [key, *texts[key]]))
+        numbers = all(re.fullmatch(r"-|-?[\d.]+(e[-+]\d+)?", cell) for cell in texts[key])
+        columns.append([f"{cell:{'>' if numbers else '<'}{width}}" for cell in (key, *texts[key])])
+    for row in zip(*columns, strict=True):
+        yield "  ".join(row).rstrip()
+
+
+def _text(key: str, value: object) -> str:
+    if value is None or value != value:
+        return "-"
+    # A whole number, also where a run has none and pandas makes it a float; values of options as they are given.
+    if key in ("epoch", *OWN) or key.partition(".")[0] in GROUPS:
+        said = told(value)
+    elif isinstance(value, float):
+        said = f"{round(value, 2) + 0.0:.2f}" if re.search("acc|top5|gap", key) else _short(value)
+    else:
+        said = str(value)
+    return re.sub(r"\s", " ", said)
 
 
 def _short(value: float) -> str:

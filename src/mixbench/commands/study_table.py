@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixbench.errors import ConfigError
+from mixbench.papers.library import file_of, kind_of, names
 from mixbench.schema.knob import nearest
 from mixbench.studies.library import Spec, load
 from mixbench.studies.store import computed, missing, place, stored
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from mixbench.papers.table import Result
 
 OF_RUNS = ("seeds", "budget", "epochs", "jobs", "launcher", "select")
+
+
+def tables() -> list[str]:
+    """The keys of all tables, in the papers' order: those of runs, and those that a study fills."""
+    keys = names(("table", "study"))
+    return [key for key in keys if kind_of(file_of(key)) == "table" or load(key).table is not None]
 
 
 def planned(arguments: argparse.Namespace) -> Spec:

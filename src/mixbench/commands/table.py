@@ -15,7 +15,7 @@ from mixbench.files import write_atomic
 from mixbench.machine.output import printable
 from mixbench.papers.cells import Planned, plan
 from mixbench.papers.execute import dry_run, train
-from mixbench.papers.library import file_of, kind_of, load
+from mixbench.papers.library import check, file_of, kind_of, load
 from mixbench.papers.parse import SELECTIONS
 from mixbench.papers.spec import Spec, Table
 from mixbench.sweep.room import check_jobs
@@ -40,6 +40,7 @@ is missing with --run as well; --set NAME=VALUE then changes a parameter of the 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench table ARGV`: 1 where --run leaves a run unfinished."""
     arguments = parser().parse_args(argv)
+    check(arguments.key, "table", study_table.tables())
     if kind_of(file_of(arguments.key)) == "study":
         return _of_study(arguments)
     spec = load(arguments.key)

@@ -8,10 +8,10 @@ mixbench.studies.library. Imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from mixbench.config.library import conf_dir, listed
+from mixbench.config.library import conf_dir, files, listed
 from mixbench.config.yaml_files import text_of
 from mixbench.errors import ConfigError
 from mixbench.papers.parse import parse
@@ -59,9 +59,21 @@ def load(key: str) -> Table | Figure:
 
     Raises ConfigError with the nearest key for an unknown one, and with the place for a malformed file.
     """
-    path = file_of(key)
-    if not path.is_file():
-        raise ConfigError(
-            f"{key}: no such table or figure.{nearest(key, names())}\nKnown: {', '.join(names())}."
-        )
-    return parse(path, key)
+    check(key, "table or figure", names())
+    return parse(file_of(key), key)
+
+
+def check(key: str, what: str, known: Sequence[str]) -> None:
+    """Raises ConfigError where no spec is called `key`: with the nearest and all of the `known` ones, each a `what`;
+    for the name of a data set with those that have it.
+    """
+    if file_of(key).is_file():
+        return
+    said = f"{key}: no such {what}.{nearest(key, known)}"
+    if key in files("dataset"):
+        name = key.replace("_", "[_-]")  # as an override, or in a list of names
+        used = re.compile(rf"\bdataset={name}\b|[\[,]\s*{name}\s*[\],]", re.IGNORECASE)
+        found = [spec for spec in known if used.search(text_of(file_of(spec)))]
+        of = f" It is in {', '.join(found)}." if found else ""
+        said = f"{key}: is a data set, and no {what}; mixbench train dataset={key} trains on it.{of}"
+    raise ConfigError(f"{said}\nKnown: {', '.join(known)}.")

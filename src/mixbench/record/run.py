@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from mixbench.errors import DataError
 from mixbench.record import checksum
 from mixbench.record.read import Row, damages, read_environment, read_rows, read_summary
+from mixbench.record.select import selections
 from mixbench.schema.train import Train
 
 # Numbers of the whole run; an epoch's row has its own times under the same names.
@@ -113,10 +114,18 @@ class SavedRun:
         """The rows that tables are made from, by the name of the rule; empty unless the run is finished."""
         return self.summary.get("selections", {})
 
+    @property
+    def reached(self) -> dict[str, Row]:
+        """The same; of a run that is not finished those of the epochs that it has, if they can be trusted."""
+        if self.selections:
+            return self.selections
+        with contextlib.suppress(DataError):
+            return selections(self.rows)
+        return {}
+
     def metric(self, key: str, select: str = "best_test") -> float:
         """A number of the epoch that a rule selects, or one of the whole run (COST); NaN where there is none."""
-        value = (self.summary if key in COST else self.selections.get(select, {})).get(key)
-        return float(value) if is_number(value) else math.nan
+        return number(self.summary if key in COST else self.selections.get(select, {}), key)
 
     @property
     def weights(self) -> Path:
@@ -157,6 +166,12 @@ def left_out(folders: Sequence[str], records: Sequence[str]) -> str:
             lines += [f"  {line}" for line in found[:SHOWN]]
             lines += [f"  and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return "\n".join(lines)
+
+
+def number(row: Mapping[str, Any], key: str) -> float:
+    """The number under a key; NaN where there is none."""
+    value = row.get(key)
+    return float(value) if is_number(value) else math.nan
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixbench import __version__
-from mixbench.record.run import COST
+from mixbench.config.identity import repetitions
+from mixbench.record.run import COST, is_number, number
 from mixbench.record.standing import duration
 from mixbench.report import plots, runlist
 from mixbench.report.papers import fragments
@@ -41,7 +42,16 @@ CELLS = {  # what is shown of a selected epoch: heading and decimals
 # Of the page about more than MOST_RUNS runs: the runs with a section of their own, the data sets and models with most
 # runs, the most accurate settings of each, and the scales of each table of the papers.
 MOST_RUNS, MOST_PLACES, MOST_SETTINGS, MOST_SCALES = 300, 20, 100, 5
-FACTS = ("started", "ended", "starts", *COST, "data_note")
+FACTS = {  # what is shown of a summary: heading, and how a number is written
+    "started": ("started", ""),
+    "ended": ("ended", ""),
+    "starts": ("starts", ""),
+    "train_seconds": ("training (s)", ".1f"),
+    "eval_seconds": ("evaluation (s)", ".1f"),
+    "images_per_second": ("training images/s", ".0f"),
+    "peak_memory_bytes": ("peak memory (MiB)", ".0f"),
+    "data_note": ("data", ""),
+}
 SCRIPT = resources.files("mixbench.report").joinpath("page.js").read_text()
 # The only script that a browser may run on the page, whatever the texts of runs hold.
 SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
@@ -130,8 +140,13 @@ def place(
     rows = []
     shown_estimates: list[Estimate] = []
     asked, over = plots.most_seeds(found), repeated_over(found)
-    timed = all(run.alone for setting in found for run in setting.runs)
-    columns = {head: column for head, column in RESULTS.items() if timed or column[0] not in COST}
+    every = [run for setting in found for run in setting.runs]
+    timed = all(run.alone for run in every)
+    columns = {
+        head: (key, rule, digits)
+        for head, (key, rule, digits) in RESULTS.items()
+        if (timed or key not in COST) and any(not math.isnan(run.metric(key, rule)) for run in every)
+    }
     for setting in found if most is None else _best(found, most):
         estimates = [(setting.estimate(key, rule), digits) for key, rule, digits in columns.values()]
         shown_estimates += [estimate for estimate, _ in estimates]
@@ -147,7 +162,12 @@ def place(
     panels = [*plots.convergence(found), *plots.sweeps(found), *plots.cost(found)]
     return {
         "title": title,
-        "head": ["method", over, *columns, "runs"],
+        "head": [
+            "method",
+            over,
+            *columns,
+            f"runs by {'/'.join(what.rstrip('s') for what in over.split(' and '))}",
+        ],
         "over": over,
         "asked": asked,
         "incomplete": any(0 < e.n < asked for e in shown_estimates),
@@ -182,7 +202,14 @@ def _number(value: float, digits: int) -> str:
 def one(run: Run, anchor: str) -> dict[str, Any]:
     """What run.html.j2 shows, folded: results, learning curve, config, environment."""
     dataset, model = map(short, run.name[:2])
-    accuracy = run.metric("test_acc")
+    accuracy = number(run.reached.get("best_test", {}), "test_acc")
+    chosen = {name: row for name, row in run.reached.items() if name in SELECTIONS}
+    # Of columns those that have something: a run without mixed evaluations has no such Gap.
+    cells = {
+        key: cell
+        for key, cell in CELLS.items()
+        if any(math.isfinite(number(row, key)) for row in chosen.values())
+    }
     packages = run.environment.get("packages")
     environment = {
         k: v for k, v in run.environment.items() if v is not None and k not in ("packages", "command")
@@ -190,33 +217,39 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "id": run.summary.get("id", run.directory.name),
-        "words": f"{dataset} {model} {run.method}, seed {short(run.repetition)}",
+        "words": f"{dataset} {model} {run.method}, {_repetition(run)}",
         "state": run.state,
         "accuracy": "" if math.isnan(accuracy) else f"{accuracy:.2f} %",
         "directory": run.directory,
         "error": run.error,
-        "head": ["selection", *(heading for heading, _ in CELLS.values())],
-        "selections": _selections(run),
+        "head": ["selection", *(heading for heading, _ in cells.values())],
+        "selections": [
+            [name, *(_number(number(row, key), digits) for key, (_, digits) in cells.items())]
+            for name, row in sorted(chosen.items(), key=lambda entry: SELECTIONS.index(entry[0]))
+        ],
         "curve": curve(run),
-        "facts": {key: _fact(key, run.summary[key]) for key in FACTS if run.summary.get(key)},
+        "facts": {
+            head: _fact(key, run.summary[key], form)
+            for key, (head, form) in FACTS.items()
+            if run.summary.get(key)
+        },
         "command": run.environment.get("command", "unknown"),
         "config": {key: short(value) for key, value in run.values.items()},
         "environment": environment | (packages if isinstance(packages, dict) else {}),
     }
 
 
-def _fact(key: str, value: Any) -> str:
+def _repetition(run: Run) -> str:
+    """Seed, and fold where there are some, in words."""
+    found = {key: run.values[key] for key in repetitions() if key in run.values}
+    return ", ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in found.items()) or "seed ?"
+
+
+def _fact(key: str, value: Any, form: str) -> str:
     """In words; between date and time there is a place to break the line."""
+    if form and is_number(value):
+        return f"{value / (2**20 if key == 'peak_memory_bytes' else 1):{form}}"
     return short(value).replace("T", " ") if key in ("started", "ended") else short(value)
-
-
-def _selections(run: Run) -> list[list[str]]:
-    chosen = run.summary.get("selections", {})
-    return [
-        [name, *(_number(run.metric(key, name), digits) for key, (_, digits) in CELLS.items())]
-        for name in SELECTIONS
-        if name in chosen
-    ]
 
 
 def curve(run: Run) -> Curve | None:

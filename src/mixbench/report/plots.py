@@ -53,7 +53,7 @@ def convergence(settings: Sequence[Setting]) -> Iterator[Panel]:
             lines[key].append(_line(setting.said(), style, found, asked))
     for key, y in METRICS.items():
         if any(len(line.x) > 1 for line in lines[key]):
-            yield from _panel("Convergence", "epoch", y, lines[key])
+            yield from _panel(f"Convergence: {_metric(y)}", "epoch", y, lines[key])
 
 
 def most_seeds(settings: Sequence[Setting]) -> int:
@@ -93,7 +93,12 @@ def sweeps(settings: Sequence[Setting]) -> Iterator[Panel]:
                         group[0].said(labels.of(group[0], without=key)), style, points, most_seeds(settings)
                     )
                 )
-            yield from _panel(f"Sweep over {key}", key, y, lines, swept=True)
+            yield from _panel(f"Sweep over {key}: {_metric(y)}", key, y, lines, swept=True)
+
+
+def _metric(y: str) -> str:
+    """What an axis shows, without its unit."""
+    return y.partition(" (")[0]
 
 
 def _by_seed(runs: Sequence[Run], metric: str) -> dict[Hashable, float]:

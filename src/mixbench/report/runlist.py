@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mixbench.record.run import number
 from mixbench.summarize.frame import frame_of, varying
-from mixbench.summarize.settings import Run, short
+from mixbench.summarize.settings import Run, short, told
 
 
 def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
         name: list(dict.fromkeys(row["is"][name] for row in rows)) for name in ("place", "method", "state")
     }
     return {
-        "head": [*knobs, "seed", "state", "epochs", "Test_Acc, best (%)", "Test_Acc, last (%)"],
+        "head": [*knobs, "seed", "state", "epochs done", "Test_Acc, best (%)", "Test_Acc, last (%)"],
         "rows": rows,
         "filters": {name: values for name, values in filters.items() if len(values) > 1},
     }
@@ -27,8 +28,8 @@ def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
 
 def _row(run: Run, knobs: Sequence[str], anchor: str) -> dict[str, Any]:
     dataset, model, _, seed = map(short, run.name)
-    accuracies = (run.metric("test_acc", select) for select in ("best_test", "last"))
-    cells = [short(run.values[key]) if key in run.values else "-" for key in knobs]
+    accuracies = [number(run.reached.get(select, {}), "test_acc") for select in ("best_test", "last")]
+    cells = [told(run.values[key]) if key in run.values else "-" for key in knobs]
     cells += [seed, run.state, str(run.epochs_done)]
     return {
         "anchor": anchor,

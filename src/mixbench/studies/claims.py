@@ -25,7 +25,7 @@ from mixbench.errors import ConfigError
 from mixbench.papers.library import PAPERS, file_of
 from mixbench.schema.knob import nearest
 from mixbench.studies.library import Spec, load
-from mixbench.studies.store import stored
+from mixbench.studies.store import place, refused, stored
 from mixbench.studies.study import UNDECIDED, VERDICTS, Judgement
 
 __all__ = ["PAPERS", "Row", "judged", "markdown", "of_paper", "text"]
@@ -92,7 +92,7 @@ def claims(paper: str) -> list[Claim]:
 
 
 def of_paper(paper: str, folder: Path) -> list[Row]:
-    """The claims of a paper, judged by what lies in `folder`/studies."""
+    """The claims of a paper, judged by what lies in `folder`/studies; numbers that cannot be used are said to be."""
     rows, numbers = [], dict[str, tuple[Spec, pd.DataFrame | None]]()
     for claim in claims(paper):
         if claim.open:
@@ -101,7 +101,14 @@ def of_paper(paper: str, folder: Path) -> list[Row]:
         if claim.key not in numbers:
             spec = load(claim.key)
             numbers[claim.key] = spec, stored(folder, spec)
-        rows.append(Row(claim, _judgement(claim, *numbers[claim.key])))
+        spec, found = numbers[claim.key]
+        if why := refused(folder, spec):
+            anew = (
+                f"{place(folder, spec)}: {why.rstrip('.')}. Computed anew by `mixbench analyze {spec.key}`."
+            )
+            rows.append(Row(claim, Judgement(UNDECIDED, "numbers that cannot be used", anew)))
+        else:
+            rows.append(Row(claim, _judgement(claim, spec, found)))
     return rows
 
 

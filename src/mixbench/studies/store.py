@@ -47,7 +47,7 @@ def place(folder: Path, spec: Spec) -> Path:
 
 def missing(folder: Path, spec: Spec) -> list[str]:
     """The parts that have not been computed."""
-    about, _ = _kept(place(folder, spec), spec)
+    about, _ = _kept(folder, spec)
     return [part for part in spec.study.parts(spec.parameters) if part not in about["seconds"]]
 
 
@@ -62,7 +62,7 @@ def computed(
     from tqdm import tqdm
 
     directory = place(folder, spec)
-    about, content = _kept(directory, spec)
+    about, content = _kept(folder, spec)
     wanted = [part for part in missing(folder, spec) if only(part)]
     for part in tqdm(wanted, desc=spec.key, unit="part", disable=None if progress else True):
         started = time.perf_counter()
@@ -88,14 +88,19 @@ def computed(
 
 def stored(folder: Path, spec: Spec) -> pd.DataFrame | None:
     """The numbers of a study of which no part is missing, or of one that is `partial`; None where there are none."""
-    _, content = _kept(place(folder, spec), spec)
+    _, content = _kept(folder, spec)
     return _numbers(content) if content and (spec.study.partial or not missing(folder, spec)) else None
 
 
 def progress(folder: Path, spec: Spec) -> tuple[int, int]:
     """How many parts of a study have been computed, and how many it has."""
     parts = set(spec.study.parts(spec.parameters))
-    return len(parts & set(_kept(place(folder, spec), spec)[0]["seconds"])), len(parts)
+    return len(parts & set(_kept(folder, spec)[0]["seconds"])), len(parts)
+
+
+def refused(folder: Path, spec: Spec) -> str:
+    """Why the numbers that lie there are not used; empty where they are, and where there are none."""
+    return _read(place(folder, spec), spec)[2]
 
 
 def _numbers(content: bytes) -> pd.DataFrame:
@@ -104,12 +109,20 @@ def _numbers(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), dtype={"part": str})
 
 
-def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
+def _kept(folder: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
     """What is there of these very parameters: about.json, and the rows of numbers.csv that it knows."""
+    about, content, why = _read(place(folder, spec), spec)
+    if why:
+        _tell(f"{place(folder, spec)}: {why}")
+    return about, content
+
+
+def _read(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes, str]:
+    """The same, and why what lies there is not used."""
     parameters = plain(dataclasses.asdict(spec.parameters))
-    nothing = {"parameters": parameters, "seconds": {}}, b""
+    nothing = {"parameters": parameters, "seconds": {}}
     if not (directory / "about.json").exists() and not (directory / "numbers.csv").exists():
-        return nothing
+        return nothing, b"", ""
     try:
         about = json.loads(read_bounded(directory / "about.json", MOST_JSON))
         content = read_bounded(directory / "numbers.csv", MOST_BYTES)[: about["bytes"]]
@@ -120,15 +133,12 @@ def _kept(directory: Path, spec: Spec) -> tuple[dict[str, Any], bytes]:
         other += [name for name in theirs if name not in parameters]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = "about.json is damaged" if isinstance(error, (KeyError, TypeError, AttributeError)) else error
-        _tell(
-            f"{directory}: damaged, so its numbers are not used: {what}. Put the two files back as they were, or"
-            " compute them anew."
-        )
-        return nothing
+        why = f"damaged, so its numbers are not used: {what}. Put the two files back as they were, or"
+        return nothing, b"", f"{why} compute them anew."
     if other:
-        _tell(f"{directory}: its numbers are not used, as they are of other parameters: {', '.join(other)}")
-        return nothing
-    return about, content
+        why = f"its numbers are not used, as they are of other parameters: {', '.join(other)}"
+        return nothing, b"", why
+    return about, content, ""
 
 
 @functools.cache

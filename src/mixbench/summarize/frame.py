@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
 import re
@@ -12,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from mixbench.errors import ConfigError, DataError
+from mixbench.errors import ConfigError
 from mixbench.record.read import directories, without_collections
 from mixbench.record.run import COST, SavedRun
-from mixbench.record.select import selections
 from mixbench.schema.knob import nearest
 from mixbench.schema.train import GROUPS, own_knobs
+from mixbench.summarize.settings import CHECKSUM_SHOWN, is_checksum
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
@@ -29,6 +28,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 NAMES = ("id", "dataset", "model", "method")  # of a run; then come the keys that tell these runs apart
 OPTIONS = ("dataset", "model")  # whose name in a run's folder is not that of the option
+CHECKSUMS = ("dataset.content", "init_content")  # keys that say little to a reader
 MOST_VARYING = 6  # of those keys that are shown unasked
 OWN = tuple(key for key, field in own_knobs() if field.metadata["scientific"])
 RUN = ("id", "state", "dataset", "model", "method", "started", "ended", "starts", "error")
@@ -55,25 +55,32 @@ def _row(run: SavedRun, select: str) -> dict[str, Any]:
     # Its times are the whole run's, while those among the metrics are one epoch's.
     named = {"id": run.id} | {key: run.summary[key] for key in (*RUN, *COST) if key in run.summary}
     named["state"] = run.standing
-    chosen = run.selections
-    if not chosen:
-        with contextlib.suppress(DataError):
-            chosen = selections(run.rows)
-            named |= {key: sum(row[key] for row in run.rows) for key in COST if chosen and key in run.rows[0]}
+    chosen = run.reached
+    if chosen and not run.selections:
+        named |= {key: sum(row[key] for row in run.rows) for key in COST if key in run.rows[0]}
     options = {f"{key}.name": run.values[key] for key in OPTIONS if key in run.values}
     return {**run.values, **options, **chosen.get(select, {}), **named, "dir": str(run.directory)}
 
 
 def varying(runs: pd.DataFrame) -> list[str]:
-    """The keys of the config, besides those of the names, that differ among runs which have a name in common."""
+    """The keys of the config, besides those of the names, that differ among runs which have a name in common; a
+    checksum only where the others, such as the path of the data, do not tell the same runs apart.
+    """
     if not {*NAMES[1:]} <= {*runs.columns}:
         return []
     options = [
         key for key in map(str, runs.columns) if key.partition(".")[0] in GROUPS and not key.endswith(".name")
     ]
     keys = [key for key in (*options, *OWN) if key in runs and key not in (*GROUPS, "seed")]
-    groups = runs[keys].astype(str).groupby([runs[name] for name in NAMES[1:]], dropna=False)
+    texts, names = runs[keys].astype(str), [runs[name] for name in NAMES[1:]]
+    groups = texts.groupby(names, dropna=False)
     varied = [key for key in keys if (groups[key].nunique() > 1).any()]
+    for key in CHECKSUMS:
+        if key in varied:
+            others = [texts[other] for other in varied if other != key]
+            # One that is not there, as no data were found, is not another one.
+            if (runs.groupby([*names, *others], dropna=False)[key].nunique() <= 1).all():
+                varied.remove(key)
     return varied[:MOST_VARYING]
 
 
@@ -81,8 +88,9 @@ def query(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The runs for which every condition holds, such as `state=failed`, `opt.rho>=0.1` or `test_acc<50`.
 
     A value is compared as a number where both sides are numbers, else as text; that of `dataset` or `model` may be the
-    name in the run's folder or the option's. A run that lacks the key, or has nothing there, fails every condition but
-    `!=`. Raises ConfigError for a condition that is none, or a key that no run has.
+    name in the run's folder or the option's; of a checksum its first digits, as they are shown, are enough. A run that
+    lacks the key, or has nothing there, fails every condition but `!=`. Raises ConfigError for a condition that is
+    none, or a key that no run has.
     """
     for condition in conditions:
         match = re.fullmatch(r"([\w.]+)(!=|>=|<=|=|>|<)(.*)", condition)
@@ -112,6 +120,8 @@ def _compare(found: Any, sign: str, value: str) -> bool:
         return (sign == "=" and value == "null") or (sign == "!=" and value != "null")
     if isinstance(found, bool):
         found = str(found).lower()
+    if is_checksum(found) and len(value) >= CHECKSUM_SHOWN:
+        return bool(OPERATORS[sign](found[: len(value)], value))
     try:
         return bool(OPERATORS[sign](float(found), float(value)))
     except (TypeError, ValueError):

@@ -26,8 +26,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from mixbench.errors import MixbenchError
+from mixbench.summarize import kinds
 from mixbench.summarize.charts import Bars, HeatMap, bar_handles, draw_bars, draw_map
 from mixbench.summarize.html import Markup
+from mixbench.summarize.kinds import letters
 from mixbench.summarize.looks import INK, PAGE, Look, check_form, latex
 from mixbench.summarize.tex import tex
 
@@ -36,7 +38,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 MARKERS = "os^vPX<>*"
 INLINE = 3.6  # inches: three on a page of ordinary width, one on a phone
-LETTER = 0.55  # mean width of a letter, relative to the font's size
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Line:
 @dataclass(frozen=True)
 class Panel:
     """One pair of axes with lines. `ticks` are the places of the numbers on the x axis; empty: matplotlib's choice.
-    `log` and `log_y`: logarithmic axes. `named`: words for the ticks, where the places are kinds and no numbers.
+    `log` and `log_y`: logarithmic axes. `named`: words for the ticks, where the places are kinds and no numbers, 1
+    apart; a line that has its label there is not in the legend.
     """
 
     title: str
@@ -109,9 +111,11 @@ def picture(
     """
     check_form(form)
     per_row = min(per_row, look.most_beside)
+    for named in _named(panels):
+        per_row = min(per_row, kinds.beside(named, look.width, 8 * look.scale))
     width = look.width if per_row > 1 or look is not PAGE else look.width * 0.65
     scale = look.scale
-    wrap = textwrap.TextWrapper(_letters(width, 6.5 * scale), break_on_hyphens=False)
+    wrap = textwrap.TextWrapper(letters(width, 6.5 * scale), break_on_hyphens=False)
     lines = [line for words in foot for line in wrap.wrap(words)]
     with _styled(look):
         legend = _legend(panels)
@@ -120,16 +124,16 @@ def picture(
         figure = Figure((width, sum(heights)), layout="constrained")
         upper, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         if title:
-            upper.suptitle(textwrap.fill(title, _letters(width, 9 * scale)), fontsize=9 * scale)
+            upper.suptitle(textwrap.fill(title, letters(width, 9 * scale)), fontsize=9 * scale)
         _fill(upper, panels, per_row, width, legend, scale)
         for lower in below:
             lower.text(0.01, 1, "\n".join(lines), va="top", fontsize=6.5 * scale)
         return _saved(figure, form, metadata=UNDATED[form])
 
 
-def _letters(width: float, size: float) -> int:
-    """How many letters of a font of `size` points fit into `width` inches."""
-    return int(width * 72 / (size * LETTER))
+def _named(panels: Sequence[Plot]) -> list[Sequence[str]]:
+    """The words under the axes of those panels that have some."""
+    return [panel.named for panel in panels if isinstance(panel, Panel) and panel.named]
 
 
 UNDATED: dict[str, dict[str, None]] = {
@@ -188,12 +192,13 @@ def _height(
     """Inches that the panels and their legend take."""
     rows, lines = -(-len(panels) // per_row), -(-len(legend) // _legend_columns(legend, width, scale))
     titles = max(_title(panel, per_row, width, scale).count("\n") for panel in panels)
-    return ((2.1 + 0.14 * titles) * rows + 0.18 * lines) * scale
+    words = [kinds.under(named, width / per_row, 8 * scale).height for named in _named(panels)]
+    return ((2.1 + 0.14 * titles) * rows + 0.18 * lines) * scale + max(words, default=0) * rows
 
 
 def _title(panel: Plot, per_row: int, width: float, scale: float) -> str:
     """The panel's title on lines that are no longer than its axes."""
-    room = _letters(width / per_row, 8 * scale) - 8
+    room = letters(width / per_row, 8 * scale) - 8
     return "\n".join(textwrap.fill(line, room) for line in panel.title.split("\n"))
 
 
@@ -201,7 +206,7 @@ def _legend_columns(legend: Sequence[Artist], width: float, scale: float) -> int
     if not legend:
         return 1
     longest = max(len(str(line.get_label())) for line in legend)
-    return max(1, min(len(legend), _letters(width, 8 * scale) // (longest + 9)))
+    return max(1, min(len(legend), letters(width, 8 * scale) // (longest + 9)))
 
 
 def _fill(
@@ -217,7 +222,7 @@ def _fill(
     grid = list(figure.subplots(rows, per_row, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
         if isinstance(panel, Panel):
-            _draw(axes, panel, scale)
+            _draw(axes, panel, width / per_row, scale)
         elif isinstance(panel, Bars):
             draw_bars(axes, panel, COLOURS)
         else:
@@ -240,11 +245,12 @@ def _look(line: Line) -> dict[str, Any]:
 
 
 def _legend(panels: Sequence[Plot]) -> list[Artist]:
-    lines = {line.label: line for panel in panels if isinstance(panel, Panel) for line in panel.lines}
+    drawn = [(panel, line) for panel in panels if isinstance(panel, Panel) for line in panel.lines]
+    lines = {line.label: line for panel, line in drawn if line.label not in panel.named}
     handles: list[Artist] = [Line2D([], [], label=label, **_look(line)) for label, line in lines.items()]
-    if any(line.printed for panel in panels if isinstance(panel, Panel) for line in panel.lines):
+    if any(line.printed for _, line in drawn):
         handles.append(Line2D([], [], label="the paper", color=INK, **PRINTED))
-    if any(any(line.open) for panel in panels if isinstance(panel, Panel) for line in panel.lines):
+    if any(any(line.open) for _, line in drawn):
         handles.append(Line2D([], [], label="seeds missing", color=INK, marker="o", **OPEN))
     bars = {
         h.get_label(): h for panel in panels if isinstance(panel, Bars) for h in bar_handles(panel, COLOURS)
@@ -256,14 +262,16 @@ OPEN: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
 PRINTED = OPEN | {"marker": "D", "markersize": 6}
 
 
-def _draw(axes: Axes, panel: Panel, scale: float) -> None:
+def _draw(axes: Axes, panel: Panel, width: float, scale: float) -> None:
     axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
     if panel.log:
         axes.set_xscale("log")
     if panel.log_y:
         axes.set_yscale("log")
-    if panel.ticks:
-        axes.set_xticks(panel.ticks, panel.named or _tick_labels(panel.ticks, panel.log))
+    if panel.named:
+        kinds.write_under(axes, panel.ticks, panel.named, width, 8 * scale)
+    elif panel.ticks:
+        axes.set_xticks(panel.ticks, _tick_labels(panel.ticks, panel.log))
         axes.minorticks_off()
         axes.set_xlim(*_limits(panel.ticks, panel.log))
     elif all(float(x).is_integer() for line in panel.lines for x in line.x):

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ PLACE = ("dataset", "model", "epochs", "dataset.train_size", "dataset.test_size"
 METHOD = ("augment", "regularizer", "opt")
 # Of a run's time: so much of a processor may have worked on something else.
 ELSEWHERE = 0.05
+CHECKSUM_SHOWN = 8  # digits of a checksum in a label or a column
 SEAMS = tuple(f"{group}." for group in METHOD)
 
 
@@ -188,7 +190,7 @@ class Labels:
             for key in sorted(known, key=lambda key: not key.startswith(SEAMS))
             if self._varies(key, setting.method if key.startswith(SEAMS) else None)
         ]
-        knobs = ", ".join(f"{key.rpartition('.')[2]} {_told(key, setting.config[key])}" for key in keys)
+        knobs = ", ".join(f"{key.rpartition('.')[2]} {told(setting.config[key])}" for key in keys)
         return f"{setting.method} {knobs}".strip()
 
     def _look(self, key: str, method: str | None) -> bool:
@@ -197,11 +199,6 @@ class Labels:
             s.config.get(key) for s in (self._all if method is None else self._of_method[method])
         ]
         return any(value != first for value in others)
-
-
-def _told(key: str, value: Any) -> str:
-    """A value in a label; of a checksum as much as tells a few data sets of one name apart."""
-    return short(value)[:8] if key == "dataset.content" else short(value)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
@@ -213,6 +210,16 @@ def short(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def told(value: Any) -> str:
+    """A value in a label or a column: of a checksum as much as tells a few of them apart."""
+    return short(value)[:CHECKSUM_SHOWN] if is_checksum(value) else short(value)
+
+
+def is_checksum(value: Any) -> bool:
+    """Whether it is a SHA-256, such as that of a data set."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 @functools.cache
