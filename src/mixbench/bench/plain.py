@@ -55,9 +55,10 @@ def plain_subject(
     Raises ConfigError for a method that the loop does not have.
     """
     dataset, opt = config.dataset, config.opt
-    if dataset.spec().kind != "image":
-        raise ConfigError(f"--loop plain: trains on images, not on {dataset.label()}.")
-    splits = splits or made_up(dataset.spec())
+    spec = dataset.spec()
+    if spec.kind != "image" or spec.shape[-1] != 3:  # torchvision's CIFAR100 makes colour pictures of its arrays
+        raise ConfigError(f"--loop plain: trains on colour images, not on {dataset.label()}.")
+    splits = splits or made_up(spec)
     classes = splits.spec.num_classes
     mixes = {"none": None, "mixup": v2.MixUp, "cutmix": v2.CutMix}
     if (
