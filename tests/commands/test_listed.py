@@ -11,6 +11,7 @@ import pytest
 
 from mixbench.analysis.evaluators import EVALUATORS
 from mixbench.commands import analyze, tables
+from mixbench.papers import library
 from mixbench.studies.library import load, names
 from mixbench.studies.store import place, progress
 
@@ -34,6 +35,13 @@ def test_progress_of_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     }
     expected = dict.fromkeys(names(), "0") | {whole.key: str(parts[0])}
     assert done == expected
+    below = {line.split()[0]: after for line, after in itertools.pairwise(lines) if "study:" in after}
+    assert {key for key, after in below.items() if after.endswith("computed; fills a table")} == {
+        "zou2023/table4",
+        "zou2023/table6",
+    }
+    indents = {len(line) - len(line.lstrip()) for line in lines if line.startswith("  ")}
+    assert indents == {max(map(len, library.names(("table", "figure", "study")))) + 1}
 
 
 @pytest.mark.parametrize("key", ["zhang2021/fig3", "gap", "corruptions"])

@@ -30,22 +30,24 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     extra = [f"output_dir={arguments.output_dir}"] if arguments.output_dir else []
+    width = max(map(len, [*names(), *studies.names()]))
     for key in names():
         spec = load(key)
         try:
             planned = plan(spec, extra=extra)
         except MixbenchError as error:  # of data that lie here, and are not those of the table
-            print(printable(f"{key:18} {spec.title}\n{'':18} cannot be run here: {error}"))
+            print(printable(f"{key:{width}} {spec.title}\n{'':{width}} cannot be run here: {error}"))
             continue
         waits = f"; needs {spec.needs}" if spec.needs else ""
-        print(f"{key:18} {spec.title}\n{'':18} {len(planned)} runs: {counts(planned)}{waits}")
+        print(f"{key:{width}} {spec.title}\n{'':{width}} {len(planned)} runs: {counts(planned)}{waits}")
         for what in dict.fromkeys(what for run in unfinished(planned) for what in _lacking(run.config)):
-            print(printable(f"{'':18} not here: {what}"))
+            print(printable(f"{'':{width}} not here: {what}"))
     folder = Path(arguments.output_dir or "outputs")
     for key in studies.names():
         study = studies.load(key)
         done, parts = progress(folder, study)
-        print(f"{key:18} {study.title}\n{'':18} study: {done} of {parts} parts computed")
+        fills = "; fills a table" if study.table is not None else ""
+        print(f"{key:{width}} {study.title}\n{'':{width}} study: {done} of {parts} parts computed{fills}")
     print(
         "\nmixbench table KEY prints a table; --run trains what is missing, --budget FRACTION makes it shorter.\n"
         "mixbench analyze KEY computes a study; mixbench analyze KEY --help lists its parameters."
