@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import signal
 import socket
@@ -150,6 +151,11 @@ def cell(config: DictConfig) -> int:
     except Exception:
         traceback.print_exc()
         return 1
+    finally:
+        if config.get(
+            "compile"
+        ):  # torch's compiler leaves circles, which hold the frames that called it, and so all of a run
+            gc.collect()
     return 0
 
 
