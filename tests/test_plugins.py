@@ -221,6 +221,9 @@ def test_the_checksum_of_a_package_is_that_of_its_modules(
     for name in ("theirs/layers/__init__", "theirs/layers/block", "library"):
         write(site / f"{name}.py", "x = 1\n")
     monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(
+        plugins, "distribution_of", lambda _: None
+    )  # which looks through all that are installed
     found = [code("theirs.option")]
     for name in ("theirs/__init__", "theirs/mix", "theirs/layers/__init__", "theirs/layers/block", "library"):
         (site / f"{name}.py").write_text((site / f"{name}.py").read_text() + "# changed\n")

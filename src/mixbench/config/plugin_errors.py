@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def told(error: BaseException) -> str:
     """An exception that a plugin has raised, in words, with the last place in a source that is no library's."""
     frames = traceback.extract_tb(error.__traceback__)
     libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
-    ours = str(Path(__file__).parents[1])
+    ours = f"{Path(__file__).parents[1]}{os.sep}"
     theirs = [f for f in frames if not f.filename.startswith(("<", ours, *libraries))]
     place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -106,22 +106,17 @@ def _problem(group: str, name: str, schema: type, text: str) -> str:
             return f"the YAML has no value for {', '.join(sorted(missing))}."
         option: Any = OmegaConf.to_object(merged)
         wrong = list(check(option))
-        if wrong or group != "model":
-            return f"the YAML has {wrong[0]}" if wrong else ""
-        return _unformatted(option)
+        if group == "model" and not wrong:
+            option.short.format(option)
+        return f"the YAML has {wrong[0]}" if wrong else ""
     except YAMLError as error:
         return f"the YAML cannot be read: {error}"
     except (OmegaConfBaseException, ValueError) as error:
         return f"the YAML does not fit the schema: {str(error).splitlines()[0]}"
-
-
-def _unformatted(model: Any) -> str:
-    """What is wrong with a network's short name; empty where nothing is."""
-    try:
-        model.short.format(model)
-    except (AttributeError, LookupError, ValueError) as error:
-        return f"the short name {model.short!r} of {type(model).__name__} cannot be formatted: {error}."
-    return ""
+    except (AttributeError, LookupError) as error:
+        return (
+            f"the short name {vars(schema).get('short')!r} of {schema.__name__} cannot be formatted: {error}."
+        )
 
 
 def options(group: str) -> dict[str, Registered]:
