@@ -612,6 +612,32 @@ def test_a_network_that_does_not_fit_the_data_is_one_message(
     assert states() == ["finished"]
 
 
+COSINE = """
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Cosine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x):
+            seen = self.fc.weight
+            assert isinstance(seen, nn.Parameter) and seen.dtype == torch.float32, seen.dtype
+            return 10 * F.linear(F.normalize(x), F.normalize(seen))
+"""
+
+
+def test_a_network_that_reads_its_weights_has_them_as_they_are(mixbench: Callable, workplace: Path) -> None:
+    """Limiting case: in half precision a network of ours computes with copies of its weights, made for all layers at
+    once; one that computes with a weight itself, as a cosine classifier does, finds the float32 parameter."""
+    write(workplace / "cosine.py", COSINE)
+    net = str(write(workplace / "net.py", NET.replace("LAYERS", "Flatten(), __import__('cosine').Cosine()")))
+    done = mixbench("train", "model=net", "--plugin", net, *TINY, "precision=bf16")
+    assert (done.status, states()) == (0, ["finished"]), done.err
+
+
 def test_registering_needs_no_command_line() -> None:
     """In Python, as an import of the plugin does it: the option is there, and has a version."""
 

@@ -333,6 +333,7 @@ def test_markdown_of_a_sheet() -> None:
         (["model=wrn17"], "model=wrn17: no such option"),
         (["--profile", "--", "Nothing"], "Nothing: no such method"),
         (["--scaling", "--", "ERM", "SAM"], "ERM SAM: here it is one METHOD at a time"),
+        (["dataset=digits", "--loop=plain"], "--loop plain: trains on colour images, not on digits"),
     ],
 )
 def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], message: str) -> None:

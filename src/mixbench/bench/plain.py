@@ -56,7 +56,8 @@ def plain_subject(
     """
     dataset, opt = config.dataset, config.opt
     spec = dataset.spec()
-    if spec.kind != "image" or spec.shape[-1] != 3:  # torchvision's CIFAR100 makes colour pictures of its arrays
+    # torchvision's CIFAR100 makes colour pictures of its arrays.
+    if spec.kind != "image" or spec.shape[-1] != 3:
         raise ConfigError(f"--loop plain: trains on colour images, not on {dataset.label()}.")
     splits = splits or made_up(spec)
     classes = splits.spec.num_classes

@@ -89,7 +89,7 @@ class Loop:
     average: MovingAverage | None  # what is evaluated and kept instead of the last weights
     learning_rate: Callable[[float], float]  # epochs done, fractional -> learning rate
     autocast: torch.autocast
-    at_once: AtOnce | None  # None where the model is compiled, which does this itself
+    at_once: AtOnce | None  # None: layer by layer
     device: torch.device
     seed: int
     epochs: int

@@ -33,7 +33,7 @@ from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
 from mixbench.seams import Examples, Rule
-from mixbench.training.members import built, member
+from mixbench.training.members import built, member, ours
 
 
 def load_splits(config: Train, device: torch.device) -> Splits:
@@ -143,7 +143,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         average=MovingAverage(model, config.ema.decay) if config.ema.decay else None,
         learning_rate=functools.partial(_learning_rate, config),
         autocast=autocast(device, config.precision),
-        at_once=None if config.compile else AtOnce(model, DTYPES[config.precision]),
+        at_once=AtOnce(model, DTYPES[config.precision]) if _may_work_at_once(config) else None,
         device=device,
         seed=config.seed,
         epochs=config.epochs,
@@ -157,6 +157,14 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         cuda_graph=graph_choice(config, device, rule, model)[0],
         ranks=ranks,
     )
+
+
+def _may_work_at_once(config: Train) -> bool:
+    """Whether layers alone read their weights in a pass: a plugin may want them as they are, not in half precision, and
+    a compiled network joins such operations itself.
+    """
+    alone = ours("model", config.model.name) and ours("regularizer", config.regularizer.name)
+    return alone and not config.compile
 
 
 def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[float]]:

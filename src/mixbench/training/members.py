@@ -49,11 +49,15 @@ ATTRIBUTES = {
 RULE = ("base", "scaler", "alike", "step", "tensors", "state_dict", "load_state_dict")
 
 
+def ours(group: str, name: str) -> bool:
+    """Whether an option is mixbench's own, not a plugin's."""
+    return name in OURS[group]
+
+
 def member(group: str, name: str) -> Any:
     """What builds the option `name` of a group, as the registries say. Raises ConfigError for a plugin without it."""
-    ours = OURS[group]
-    if name in ours:
-        return ours[name]
+    if ours(group, name):
+        return OURS[group][name]
     found = plugins.member(group, name)
     wanted = ATTRIBUTES.get(group)
     if wanted and not isinstance(getattr(found, wanted, None), bool):
@@ -70,7 +74,7 @@ def built(group: str, name: str, *arguments: Any, **knobs: Any) -> Any:
     Raises ConfigError where a plugin's does not take them, raises, or gives something else than its group has to.
     """
     build = member(group, name)
-    if name in OURS[group]:
+    if ours(group, name):
         return build(*arguments, **knobs)
     called, given = _called(group, name, build), _shown(arguments, knobs)
     needed = f"Expected for a {group}: {_named(build)}{CALLED[group]}."
