@@ -121,7 +121,6 @@ def _top(module: str) -> Path | None:
     if path is not None:
         return path.parent if path.name == "__init__.py" else path
     spec = None if root(module) == "__main__" else importlib.util.find_spec(root(module))
-    places = (
-        list(spec.submodule_search_locations or ()) if spec is not None else []
-    )  # a package without __init__
+    # A package without __init__ has places alone.
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return Path(places[0]).resolve() if places else None

@@ -10,9 +10,7 @@ from matplotlib.axes import Axes
 
 LETTER = 0.55  # mean width of a letter, relative to the font's size
 LEADING = 1.25  # from one line of text to the next, relative to the font's size
-BESIDE = (
-    0.65  # inches beside the axes of a panel: the numbers and words of the y axis, at letters of 8 points
-)
+BESIDE = 0.65  # inches beside a panel's axes, for the numbers and words of the y axis in letters of 8 points
 MOST_LINES = 3  # of flat words
 
 

@@ -152,9 +152,8 @@ def cell(config: DictConfig) -> int:
         traceback.print_exc()
         return 1
     finally:
-        if config.get(
-            "compile"
-        ):  # torch's compiler leaves circles, which hold the frames that called it, and so all of a run
+        # torch's compiler leaves circles, which hold the frames that called it, and so all of a run.
+        if config.get("compile"):
             gc.collect()
     return 0
 
