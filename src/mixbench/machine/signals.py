@@ -41,7 +41,6 @@ class Interrupted(MixbenchError):
     """The run was asked to stop, saved its state and stopped."""
 
     def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
-        # OmegaConf makes the exceptions that come while it composes anew, from their message alone.
         super().__init__(message)
         self.exit_status = 128 + number
 
@@ -68,6 +67,7 @@ class StopRequest:
 
     def __init__(self, at_once: bool = False) -> None:
         self.at_once = at_once
+        self.raised: Interrupted | None = None
         self._number: int | None = None
         self._launcher = os.getppid() if os.environ.get(LAUNCHER) == str(os.getppid()) else None
 
@@ -82,7 +82,8 @@ class StopRequest:
         """Let the loop stop after its step, or raise Interrupted before the first one."""
         before, self._number = self._number, number
         if self.at_once and before is None:
-            raise stopped(number, "training had not begun, what was there before is kept")
+            self.raised = stopped(number, "training had not begun, what was there before is kept")
+            raise self.raised
 
 
 @contextmanager
@@ -109,6 +110,9 @@ def stop_on_signals(at_once: bool = False) -> Iterator[StopRequest]:
         signal.signal(number, ask)
     try:
         yield request
+    except Interrupted as error:
+        # OmegaConf makes what is raised inside it anew, from a message to which it adds lines of its own.
+        raise request.raised or error from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
