@@ -72,7 +72,7 @@ def test_a_training_composes(words: list[str], monkeypatch: pytest.MonkeyPatch) 
 def test_a_command_takes_its_words(words: list[str]) -> None:
     """Oracle: the command's own parser, and the files of the specs that are named."""
     parser: argparse.ArgumentParser = importlib.import_module(f"mixbench.commands.{words[0]}").parser()
-    parser.parse_intermixed_args(words[1:])
+    parser.parse_intermixed_args(plugins.taken(words[1:])[0])
     for word in words[1:]:
         if re.fullmatch(r"[a-z]+20\d\d/\w+", word):
             assert file_of(word).is_file(), word
