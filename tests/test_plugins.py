@@ -26,6 +26,7 @@ from mixbench.errors import ConfigError
 from mixbench.plugins import register
 from mixbench.schema.knob import knob
 from mixbench.training.members import member
+from mixbench.training.restore import load_run
 
 pytestmark = pytest.mark.usefixtures("plugin_room")
 
@@ -573,7 +574,7 @@ NET = """
         name: str = "net"
 
     def build(channels, num_classes):
-        from torch.nn import Flatten, Linear, Sequential, Unflatten
+        from torch.nn import Flatten, Linear, Sequential, Tanh, Unflatten
         return Sequential(LAYERS)
 
     register("model", "net", build, Net, "defaults: [/schema/model/net@_here_]")
@@ -636,6 +637,29 @@ def test_a_network_that_reads_its_weights_has_them_as_they_are(mixbench: Callabl
     net = str(write(workplace / "net.py", NET.replace("LAYERS", "Flatten(), __import__('cosine').Cosine()")))
     done = mixbench("train", "model=net", "--plugin", net, *TINY, "precision=bf16")
     assert (done.status, states()) == (0, ["finished"]), done.err
+
+
+def test_a_network_of_other_code_is_not_measured(mixbench: Callable, workplace: Path) -> None:
+    """Limiting case: a layer without weights more, so that the weights still fit, and every number would be another.
+    With the code of the training, and of a copy of the weights alone, all goes."""
+    layers = "Flatten(), Linear(64, num_classes)"
+    net = write(workplace / "net.py", NET.replace("LAYERS", layers))
+    assert mixbench("train", "model=net", "--plugin", str(net), *TINY).status == 0
+    (run,) = (summary.parent for summary in Path("outputs").rglob("summary.json"))
+    forget_plugins()
+    write(net, NET.replace("LAYERS", f"{layers}, Tanh()"))
+    for command in (["eval", "--only", "accuracy"], ["export", "--format", "state_dict"]):
+        done = mixbench(*command, "--plugin", str(net), str(run))
+        assert done.status != 0
+        assert "the code of plugin net.py (sha256:" in done.err
+        assert "load the code that it was trained with" in done.err
+    assert not (run / "evaluations").exists()
+    with plugins.named([str(net)]):
+        copy = shutil.copy(run / "model.safetensors", workplace)
+        assert load_run(copy).predict(torch.zeros(2, 8, 8, 1)).shape == (2, 10)
+    forget_plugins()
+    write(net, NET.replace("LAYERS", layers))
+    assert mixbench("eval", "--only", "accuracy", "--plugin", str(net), str(run)).status == 0
 
 
 def test_registering_needs_no_command_line() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mixbench import data
+from mixbench.config import plugins
 from mixbench.config.options import schemas
 from mixbench.data import Split, Splits
 from mixbench.data.kinds import kind
@@ -27,6 +28,7 @@ from mixbench.record.run import SavedRun
 from mixbench.schema.knob import nearest
 from mixbench.seams import Examples
 from mixbench.training.build import build_network, knobs, load_splits
+from mixbench.training.other_code import changed
 from mixbench.training.weights import Description, opened, tensors_in
 
 
@@ -95,10 +97,17 @@ class LoadedRun(SavedRun):
         (B, K). A new one at every call.
 
         Raises MixbenchError for a run that is not finished, DataError for weights that are missing, damaged or another
-        network's, and ConfigError for a device or a network that is not there.
+        network's, or where a plugin's network has other code than in training, and ConfigError for a device or a
+        network that is not there.
         """
         content, about = opened(self)
         name = about.model["name"]
+        own = plugins.options("model").get(name)
+        for words in changed([own.plugin], self.environment.get("plugins", {})) if own else ():
+            raise DataError(
+                f"{self.directory}: {words}. Its network may compute something else with these weights; load the code"
+                " that it was trained with. A copy of the weights outside the run's folder is taken with any code."
+            )
         try:
             values = knobs(_schema(name)(**about.model))
             with torch.random.fork_rng(devices=[]):  # the initial weights are of no interest
