@@ -15,7 +15,7 @@ env: $(READY) ## make the virtual environment in .venv
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info < (3, 14), "mixbench needs Python 3.10 to 3.13, not " + sys.version.split()[0]'
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing torch and the rest (about 5 GB, some minutes)"
+	@echo "installing torch and the rest (about 6 GB, some minutes)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 

@@ -647,6 +647,11 @@ def test_a_network_of_other_code_is_not_measured(mixbench: Callable, workplace: 
     assert mixbench("train", "model=net", "--plugin", str(net), *TINY).status == 0
     (run,) = (summary.parent for summary in Path("outputs").rglob("summary.json"))
     forget_plugins()
+    forgotten = mixbench("eval", "--only", "accuracy", str(run))
+    assert (
+        "one that comes from a plugin needs it loaded (--plugin, or import it). The run was" in forgotten.err
+    )
+    assert "was trained with net.py." in forgotten.err
     write(net, NET.replace("LAYERS", f"{layers}, Tanh()"))
     for command in (["eval", "--only", "accuracy"], ["export", "--format", "state_dict"]):
         done = mixbench(*command, "--plugin", str(net), str(run))

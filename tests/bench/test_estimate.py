@@ -101,6 +101,14 @@ def test_what_fits_in_an_hour(columns: dict[str, float], epochs: int, words: str
     assert words in estimate.advice(columns, epochs)
 
 
+def test_what_takes_less_than_an_hour_is_one_sentence() -> None:
+    """By hand: there is nothing to choose."""
+    assert (
+        estimate.advice({"a": 600.0, "b": 600.0}, 100)
+        == "About 20 min on this machine's processor, one run after another."
+    )
+
+
 def test_what_takes_hours_is_asked_for(
     planned: list[Planned], mixbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

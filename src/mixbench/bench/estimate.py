@@ -116,7 +116,7 @@ def _share(every: int | str) -> float:
 
 
 def advice(columns: dict[str, float], epochs: int, guessed: int = 0) -> str:
-    """How long it will take, and options with which it takes an hour; `guessed` kinds of run were not timed."""
+    """How long it will take; over an hour, options with which it takes one. `guessed` kinds of run were not timed."""
     total = sum(columns.values())
     cheapest = min(columns, key=columns.__getitem__)
     told = f"About {duration(total)} on this machine's processor, one run after another."
@@ -124,6 +124,8 @@ def advice(columns: dict[str, float], epochs: int, guessed: int = 0) -> str:
         told += (
             f" ({guessed} kinds of run, for which there was no time, are taken to be as slow as the slowest.)"
         )
+    if total <= HOUR:
+        return told
     for names, seconds in (("", total), (f' --cols "{cheapest}"', columns[cheapest])):
         share = HOUR / seconds
         if share >= 1:

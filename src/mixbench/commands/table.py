@@ -139,7 +139,7 @@ def add_run_options(found: argparse.ArgumentParser) -> None:
 
 
 def agreed(planned: Sequence[Planned], arguments: argparse.Namespace) -> bool:
-    """Whether to train: what takes over an hour of a processor is said first, and asked for at a terminal."""
+    """Whether to train: how long a processor takes is said first, and over an hour is asked for at a terminal."""
     configs = [run.config for run in planned if run.config is not None and run.state != "finished"]
     if not configs or arguments.launcher or configs[0].device not in ("auto", "cpu"):
         return True
@@ -155,10 +155,8 @@ def agreed(planned: Sequence[Planned], arguments: argparse.Namespace) -> bool:
         flush=True,
     )
     columns, guessed = seconds_by_column(planned)
-    if sum(columns.values()) <= HOUR:
-        return True
     print(printable(advice(columns, max(config.epochs for config in configs), guessed)), flush=True)
-    if arguments.yes or not sys.stdin.isatty():
+    if sum(columns.values()) <= HOUR or arguments.yes or not sys.stdin.isatty():
         return True
     return input("Train them? [y/N] ").strip().lower() in ("y", "yes")
 

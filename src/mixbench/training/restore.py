@@ -22,10 +22,10 @@ from mixbench.engine.evaluators import predicted
 from mixbench.errors import ConfigError, DataError
 from mixbench.files import expanded
 from mixbench.machine.devices import autocast, memory_errors_in_words, resolve_device
+from mixbench.machine.output import printable
 from mixbench.record.data import difference
 from mixbench.record.read import directories
 from mixbench.record.run import SavedRun
-from mixbench.schema.knob import nearest
 from mixbench.seams import Examples
 from mixbench.training.build import build_network, knobs, load_splits
 from mixbench.training.other_code import changed
@@ -109,7 +109,7 @@ class LoadedRun(SavedRun):
                 " that it was trained with. A copy of the weights outside the run's folder is taken with any code."
             )
         try:
-            values = knobs(_schema(name)(**about.model))
+            values = knobs(self._schema(name)(**about.model))
             with torch.random.fork_rng(devices=[]):  # the initial weights are of no interest
                 model = build_network(name, about.shape, len(about.class_names), **values)
             model.load_state_dict(tensors_in(content))
@@ -119,6 +119,18 @@ class LoadedRun(SavedRun):
             ) from None
         model = model.to(_device(device))
         return (model.to(memory_format=torch.channels_last) if about.channels_last else model).eval()
+
+    def _schema(self, name: str) -> type:
+        """The knobs of a network. Raises ConfigError where there is none of this name."""
+        known = schemas("model")
+        if name not in known:
+            trained = ", ".join(printable(plugin) for plugin in self.environment.get("plugins", {}))
+            raise ConfigError(
+                f"model.name={name}: no network of mixbench; one that comes from a plugin needs it loaded (--plugin, or"
+                " import it). "
+                + (f"The run was trained with {trained}." if trained else f"Known: {', '.join(known)}.")
+            )
+        return known[name]
 
     def network(self, device: str | torch.device = "cpu") -> RestoredNetwork:
         """The model, and what it takes to measure it as training did. Raises as `model` does."""
@@ -177,17 +189,6 @@ class LoadedRun(SavedRun):
         """
         about = self.description
         return kind(about.kind).fitting(inputs, tuple(about.shape), about.stored, f"run {about.run} takes")
-
-
-def _schema(name: str) -> type:
-    """The knobs of a network. Raises ConfigError where there is none of this name."""
-    known = schemas("model")
-    if name not in known:
-        raise ConfigError(
-            f"model.name={name}: no network of mixbench; one that comes from a plugin needs it loaded (--plugin, or"
-            f" import it).{nearest(name, list(known))} Known: {', '.join(known)}."
-        )
-    return known[name]
 
 
 def _device(device: str | torch.device) -> torch.device:
