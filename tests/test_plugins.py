@@ -667,6 +667,20 @@ def test_a_network_of_other_code_is_not_measured(mixbench: Callable, workplace: 
     assert mixbench("eval", "--only", "accuracy", "--plugin", str(net), str(run)).status == 0
 
 
+def test_a_shorter_run_of_other_code_is_not_offered_to_begin_with(
+    mixbench: Callable, workplace: Path
+) -> None:
+    """Limiting case: with the same code it is."""
+    layers = "Flatten(), Linear(64, num_classes)"
+    net = write(workplace / "net.py", NET.replace("LAYERS", layers))
+    train = ("train", "model=net", "--plugin", str(net), *TINY)
+    assert mixbench(*train).status == 0
+    assert "would begin with its weights" in mixbench(*train, "epochs=2").out
+    forget_plugins()
+    write(net, NET.replace("LAYERS", f"{layers}, Tanh()"))
+    assert "is the same with" not in mixbench(*train, "epochs=3").out
+
+
 def test_registering_needs_no_command_line() -> None:
     """In Python, as an import of the plugin does it: the option is there, and has a version."""
 

@@ -50,7 +50,7 @@ def test_each_run_that_ends_is_counted(jobs: list[Job], capsys: pytest.CaptureFi
     assert lines[2].endswith("best 60.00 %: opt.rho=0.2)")
     assert lines[3] == (
         "done: opt.rho=0.2 seed=1  test acc 54.00 %"
-        "  (4 of 4 ended, 0 running, 1 failed, best 57.00 %: opt.rho=0.2)"
+        "  (4 of 4 ended, 0 running, 1 failed, best 57.00 % (mean of 2 runs): opt.rho=0.2)"
     )
 
 
@@ -94,6 +94,6 @@ def test_folds_are_averaged_over_like_seeds(tmp_path: Path) -> None:
     tally = Tally(jobs, 1, bar=False)
     for job in jobs:
         tally.run_ended(job, 0)
-    assert tally._standing().endswith("best 60.00 %: augment=mixup")
+    assert tally._standing().endswith("best 60.00 % (mean of 3 runs): augment=mixup")
     alike = [Job(job.overrides, job.config, job.label.split()[-1]) for job in jobs[:3]]
     assert results(alike).splitlines()[1].startswith("all alike but for the fold  ")

@@ -28,6 +28,7 @@ EPILOG = """examples:
   mixbench eval RUN --on my.npz                              arrays images (N, H, W, C) and labels: names of
                                                              classes, or their places in the run's order
   mixbench eval RUN --on photos                              photos/CLASS/*.png, of the size that the run takes
+  mixbench eval RUN --plugin FILE.py                         a network of your own, whose code that file is
 
 evaluations:
 {evaluators}

@@ -71,7 +71,9 @@ class Tally:
             parts.append(f"about {duration((time.monotonic() - self._began) / self.ended * left)} left")
         if self._accuracies:
             best = max(self._accuracies, key=lambda name: _average(self._accuracies[name]))
-            parts.append(f"best {_average(self._accuracies[best]):.2f} %: {best}")
+            runs = len(self._accuracies[best])
+            mean = f" (mean of {runs} runs)" if runs > 1 else ""
+            parts.append(f"best {_average(self._accuracies[best]):.2f} %{mean}: {best}")
         return ", ".join(parts)
 
 

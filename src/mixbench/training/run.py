@@ -121,7 +121,8 @@ def _lead(config: Train, patience: float, ranks: Ranks | None = None) -> None:
         remove_leftovers(directory)
         with logging_to(directory):
             log.info(f"run      {directory}")
-            if SavedRun(directory).state == "missing" and (other := shorter(config)) is not None:
+            other = shorter(config) if SavedRun(directory).state == "missing" else None
+            if other is not None and not other_code(config, other.environment.get("plugins", {})):
                 log.info(
                     f"note     {other.directory} is the same with {other.values['epochs']} epochs, and finished. This"
                     f" run begins anew; init_from={other.directory} would begin with its weights (another run)."
