@@ -28,7 +28,7 @@ from mixbench.report import plots
 from mixbench.report.page import SCRIPT, curve, one, page, place
 from mixbench.report.papers import alike, belonging, fragments
 from mixbench.report.runlist import listing
-from mixbench.summarize.frame import frame
+from mixbench.summarize.frame import frame, frame_of, varying
 from mixbench.summarize.plots import Line, Panel, inline
 from mixbench.summarize.settings import Run, collect, settings, short
 
@@ -245,13 +245,13 @@ def test_a_run_that_was_stopped_shows_what_it_has(workplace: Path) -> None:
     runs = collect([workplace / "outputs"])
     shown = one(runs[0], "run1")
     assert shown["words"] == "mutag gin5x32 Vanilla (ERM), seed 1, fold 8"
-    assert shown["accuracy"] == "70.00 %"
+    assert shown["accuracy"] == "best 70.00 %"
     assert [row[:3] for row in shown["selections"]] == [["best_test", "2", "70.00"], ["last", "3", "60.00"]]
     assert "Gap, clean" in shown["head"]
     assert "Gap, mixed" not in shown["head"]
     times = {"training (s)": "12.3", "training images/s": "900", "peak memory (MiB)": "600"}
     assert times.items() <= shown["facts"].items()
-    listed = listing(runs, {runs[0].directory: "run1"})
+    listed = listing(runs, {runs[0].directory: "run1"}, varying(frame_of(runs)))
     assert listed["head"][-3:] == ["epochs done", "Test_Acc, best (%)", "Test_Acc, last (%)"]
     assert listed["rows"][0]["cells"][-4:] == ["interrupted", "3", "70.00", "60.00"]
     leave(planned, [50.0, 70.0, 60.0], **columns)
@@ -406,10 +406,12 @@ def test_one_epoch_is_no_convergence(workplace: Path) -> None:
 
 
 def test_the_list_of_runs_tells_them_apart(workplace: Path) -> None:
-    """By hand: what varies within a method has a column; every run has a row, its own address, and its filters."""
+    """By hand: what varies within a method has a column; every run has a row, its own address, and its filters. Folded,
+    no two have the same words."""
     runs_of("li2023/fig5", workplace, columns=[COLUMN], epochs=2, rows=["G-Mix", "BG-Mix"], seeds=1)
     runs = collect([workplace / "outputs"])
-    shown = listing(runs, {run.directory: run.id for run in runs})
+    knobs = varying(frame_of(runs))
+    shown = listing(runs, {run.directory: run.id for run in runs}, knobs)
     assert shown["head"][:2] == ["opt.rho", "seed"]
     assert shown["filters"] == {"method": ["BG-Mix", "G-Mix"]}
     rows = {row["anchor"]: row for row in shown["rows"]}
@@ -417,6 +419,9 @@ def test_the_list_of_runs_tells_them_apart(workplace: Path) -> None:
         row = rows[run.id]
         assert row["is"] == {"place": "cifar100 wrn16_4", "method": run.method, "state": "finished"}
         assert row["cells"][:4] == [short(run.values["opt.rho"]), "0", "finished", "2"]
+    words = {one(run, "", knobs)["words"] for run in runs}
+    assert len(words) == len(runs)
+    assert f"cifar100 wrn16_4 G-Mix, opt.rho={short(runs[0].values['opt.rho'])}, seed 0" in words
 
 
 def test_papers_come_last_and_folded_where_most_is_missing(workplace: Path) -> None:

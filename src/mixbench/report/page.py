@@ -18,8 +18,9 @@ from mixbench.record.run import COST, is_number, number
 from mixbench.record.standing import duration
 from mixbench.report import plots, runlist
 from mixbench.report.papers import fragments
+from mixbench.summarize.frame import frame_of, varying
 from mixbench.summarize.html import render
-from mixbench.summarize.settings import Run, Setting, repeated_over, settings, short
+from mixbench.summarize.settings import Run, Setting, repeated_over, settings, short, told
 from mixbench.summarize.statistics import Estimate
 
 SELECTIONS = ("best_test", "best_val", "last")
@@ -79,6 +80,7 @@ def page(runs: Sequence[Run], listed: str = "", live: bool = False) -> str:
     places = settings(runs)
     largest = sorted(places, key=lambda title: -sum(len(setting.runs) for setting in places[title]))
     kept = set(largest[:MOST_PLACES] if many else largest)
+    knobs = varying(frame_of(shown))
     document = render(
         "report/page.html.j2",
         overview=overview(runs),
@@ -89,8 +91,8 @@ def page(runs: Sequence[Run], listed: str = "", live: bool = False) -> str:
             if title in kept
         ],
         left_out=len(places) - len(kept),
-        runs=[one(run, anchors[run.directory]) for run in shown],
-        listing=runlist.listing(shown, anchors),
+        runs=[one(run, anchors[run.directory], knobs) for run in shown],
+        listing=runlist.listing(shown, anchors, knobs),
         count=len(runs),
         listed=listed if many or live else "",
         live=live,
@@ -115,7 +117,7 @@ def telling(runs: Sequence[Run], most: int) -> list[Run]:
 
 def overview(runs: Sequence[Run]) -> dict[str, str]:
     """What there is, and what made it."""
-    states = Counter(run.state for run in runs)
+    states = Counter(run.standing for run in runs)
     finished = [run for run in runs if run.state == "finished"]
     seconds = sum(t for run in runs if math.isfinite(t := run.metric("train_seconds")))
     return {
@@ -199,8 +201,8 @@ def _number(value: float, digits: int) -> str:
 # ---------------------------------------------------------------- one run
 
 
-def one(run: Run, anchor: str) -> dict[str, Any]:
-    """What run.html.j2 shows, folded: results, learning curve, config, environment."""
+def one(run: Run, anchor: str, knobs: Sequence[str] = ()) -> dict[str, Any]:
+    """What run.html.j2 shows, folded: results, learning curve, config, environment; `knobs` tell it from others."""
     dataset, model = map(short, run.name[:2])
     accuracy = number(run.reached.get("best_test", {}), "test_acc")
     chosen = {name: row for name, row in run.reached.items() if name in SELECTIONS}
@@ -217,9 +219,9 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "id": run.summary.get("id", run.directory.name),
-        "words": f"{dataset} {model} {run.method}, {_repetition(run)}",
-        "state": run.state,
-        "accuracy": "" if math.isnan(accuracy) else f"{accuracy:.2f} %",
+        "words": ", ".join([f"{dataset} {model} {run.method}", *_told(run, knobs), _repetition(run)]),
+        "state": run.standing,
+        "accuracy": "" if math.isnan(accuracy) else f"best {accuracy:.2f} %",
         "directory": run.directory,
         "error": run.error,
         "head": ["selection", *(heading for heading, _ in cells.values())],
@@ -237,6 +239,13 @@ def one(run: Run, anchor: str) -> dict[str, Any]:
         "config": {key: short(value) for key, value in run.values.items()},
         "environment": environment | (packages if isinstance(packages, dict) else {}),
     }
+
+
+def _told(run: Run, knobs: Sequence[str]) -> list[str]:
+    """The values of these knobs, where the run has them; seed and fold are said by themselves."""
+    return [
+        f"{key}={told(run.values[key])}" for key in knobs if key in run.values and key not in repetitions()
+    ]
 
 
 def _repetition(run: Run) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mixbench.record.run import number
-from mixbench.summarize.frame import frame_of, varying
 from mixbench.summarize.settings import Run, short, told
 
 
-def listing(runs: Sequence[Run], anchors: Mapping[Path, str]) -> dict[str, Any]:
-    """What runs.html.j2 shows: `head`, `rows`, and `filters`, the values of what a reader chooses from."""
-    knobs = varying(frame_of(runs))
+def listing(runs: Sequence[Run], anchors: Mapping[Path, str], knobs: Sequence[str]) -> dict[str, Any]:
+    """What runs.html.j2 shows: `head`, `rows`, and `filters`, the values of what a reader chooses from; `knobs` are
+    those that tell the runs apart.
+    """
     rows = [_row(run, knobs, anchors[run.directory]) for run in runs]
     filters = {
         name: list(dict.fromkeys(row["is"][name] for row in rows)) for name in ("place", "method", "state")
@@ -30,10 +30,10 @@ def _row(run: Run, knobs: Sequence[str], anchor: str) -> dict[str, Any]:
     dataset, model, _, seed = map(short, run.name)
     accuracies = [number(run.reached.get(select, {}), "test_acc") for select in ("best_test", "last")]
     cells = [told(run.values[key]) if key in run.values else "-" for key in knobs]
-    cells += [seed, run.state, str(run.epochs_done)]
+    cells += [seed, run.standing, str(run.epochs_done)]
     return {
         "anchor": anchor,
         "directory": run.directory,
-        "is": {"place": f"{dataset} {model}", "method": run.method, "state": run.state},
+        "is": {"place": f"{dataset} {model}", "method": run.method, "state": run.standing},
         "cells": cells + ["-" if math.isnan(a) else f"{a:.2f}" for a in accuracies],
     }
