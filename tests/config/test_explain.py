@@ -40,6 +40,20 @@ OVERRIDES = {
 }
 
 
+def test_what_may_have_been_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder beside us is no data set, but pictures may lie in it; an option may be a plugin's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets").mkdir()
+    with pytest.raises(
+        ConfigError, match=r"that folder write dataset=folder dataset\.path=pets\.\nAllowed: "
+    ):
+        by_hydra(["dataset=pets"])
+    with pytest.raises(ConfigError, match=r"Allowed: .*\. One of a plugin's needs --plugin\.$"):
+        by_hydra(["augment=mine"])
+    with pytest.raises(ConfigError, match=r"Allowed: [^.]*\.$"):
+        by_hydra(["hydra/launcher=mine"])
+
+
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_a_mistake_on_the_command_line(override: str) -> None:
     """One message that begins with the override."""

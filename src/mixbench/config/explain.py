@@ -6,6 +6,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -67,9 +68,10 @@ def _missing_option(error: MissingConfigException) -> str:
     if not group or not options:
         return _reason(error)
     hint = _with_knobs(option) if group == "model" else ""
-    return (
-        f"{group}={option}: no such option.{hint or nearest(option, options)}\nAllowed: {', '.join(options)}."
-    )
+    if group == "dataset" and Path(option).is_dir():
+        hint = f" For the pictures in that folder write dataset=folder dataset.path={option}."
+    own = " One of a plugin's needs --plugin." if group in GROUPS else ""
+    return f"{group}={option}: no such option.{hint or nearest(option, options)}\nAllowed: {', '.join(options)}.{own}"
 
 
 def _with_knobs(name: str) -> str:
