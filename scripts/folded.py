@@ -24,9 +24,8 @@ ROUNDS = 7
 @torch.no_grad()
 def main() -> None:
     """Print a line for each."""
-    warnings.simplefilter(
-        "ignore", FutureWarning
-    )  # torch prefers its compiler, which bench --processes measures
+    # Torch prefers its compiler, which bench --processes measures.
+    warnings.simplefilter("ignore", FutureWarning)
     torch.manual_seed(0)
     model = MODELS["wrn"](3, 100, stem_stride=1, depth=16, width=4, variant="paper").eval()
     model = model.to(memory_format=torch.channels_last)

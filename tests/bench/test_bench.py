@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from epochs import train_epochs
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded_graph import stand_in
@@ -210,19 +211,10 @@ def test_a_profile_begins_when_steps_are_replays(monkeypatch: pytest.MonkeyPatch
 
 def test_a_subject_trains_as_mixbench_does() -> None:
     """Oracle: the training loop itself, on the same images; weights after seven steps are equal, bit for bit."""
-    from mixbench.engine.loop import Position
-    from mixbench.engine.progress import Progress
-    from mixbench.training.build import build_loop
-
     config = configured("G-Mix", TINY)
     splits = made_up(find("digits"), 96)
     loop = build_loop(config, CPU, splits)
-    position = Position()
-    with Progress(1, 0, 3, 32, shown=False) as progress:
-        for epoch in range(2):
-            position.epoch, position.step = epoch, 0
-            for _ in loop.run_epoch(position, progress):
-                pass
+    train_epochs(loop, 2)
     timed_one = subject("G-Mix", config, CPU, splits)
     for _ in range(6):
         next(timed_one.steps)

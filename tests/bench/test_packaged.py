@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from epochs import train_epochs
 from recorded_graph import stand_in
 from torch import Tensor
 
 from mixbench.bench import measure
 from mixbench.bench.packaged import PACKAGE, packaged_loop, version
 from mixbench.bench.subjects import configured, made_up
-from mixbench.engine.loop import Loop, Position
-from mixbench.engine.progress import Progress
+from mixbench.engine.loop import Loop
 from mixbench.schema.specs import find
 from mixbench.summarize.sheet import Sheet
 from mixbench.training.build import build_loop
@@ -66,12 +66,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def trained(loop: Loop, epochs: int = 2) -> dict[str, Tensor]:
     """Weights, statistics and momentum after epochs of 8 steps, and the losses of the last one's."""
-    position = Position()
-    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
-        for epoch in range(epochs):
-            position.epoch, position.step = epoch, 0
-            for _ in loop.run_epoch(position, progress):
-                pass
+    train_epochs(loop, epochs)
     momentum = {f"momentum {i}": s["momentum_buffer"] for i, s in enumerate(loop.rule.base.state.values())}
     return {**loop.model.state_dict(), **momentum, "losses": loop.metrics.step_losses}
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from epochs import train_epochs
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -42,9 +43,7 @@ def loop_of(method: str, *overrides: str) -> Loop:
 
 def trained(loop: Loop) -> list[Tensor]:
     """Weights, statistics, counters, metrics and the optimizer's memory after an epoch."""
-    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
-        for _ in loop.run_epoch(Position(), progress):
-            pass
+    train_epochs(loop)
     return loop._changing()
 
 

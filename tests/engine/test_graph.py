@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from epochs import train_epochs
 from recorded_graph import RecordedGraph, stand_in
 from torch import Tensor
 
@@ -34,12 +35,7 @@ def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
 
 def run(loop: Loop, epochs: int = 2) -> list[Tensor]:
     """Weights, statistics and metrics after some epochs of 8 steps."""
-    position = Position()
-    with Progress(1, 0, loop.steps, 16, shown=False) as progress:
-        for epoch in range(epochs):
-            position.epoch, position.step = epoch, 0
-            for _ in loop.run_epoch(position, progress):
-                pass
+    train_epochs(loop, epochs)
     return [t.detach().clone() for t in loop._changing()]
 
 

@@ -13,20 +13,22 @@ SEVERITIES: dict[str, tuple[float | tuple[float, ...], ...]] = {
     "impulse_noise": (0.01, 0.02, 0.03, 0.05, 0.07),  # share of the numbers that become 0 or 1
     "speckle_noise": (0.06, 0.1, 0.12, 0.16, 0.2),  # standard deviation, times the pixel
     "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1),  # standard deviation in pixels
+    # Radius of a disk, and its blur.
     "defocus_blur": (
         (0.3, 0.4),
         (0.4, 0.5),
         (0.5, 0.6),
         (1, 0.2),
         (1.5, 0.1),
-    ),  # radius of a disk, and its blur
+    ),
+    # Standard deviation, times that pixels move.
     "glass_blur": (
         (0.05, 1),
         (0.25, 1),
         (0.4, 1),
         (0.25, 2),
         (0.4, 2),
-    ),  # standard deviation, times that pixels move
+    ),
     "motion_blur": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),  # radius and standard deviation
     "zoom_blur": (1.06, 1.11, 1.16, 1.21, 1.26),  # end of the enlargements
     "snow": (  # mean and deviation of the noise, enlargement, threshold, radius and deviation of the blur, colour left

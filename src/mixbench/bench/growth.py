@@ -43,10 +43,11 @@ def _alone(measure: Callable[[Path, int], float], place: Path, n: int) -> tuple[
 
 
 def _measured(measure: Callable[[Path, int], float], place: Path, n: int) -> tuple[float, float]:
+    # Imports and the like are no part of it.
     for folder, count in (
         (place / "first", 10),
         (place / "then", n),
-    ):  # imports and the like are no part of it
+    ):
         folder.mkdir(parents=True)
         before = _peak()
         seconds = measure(folder, count)

@@ -20,9 +20,7 @@ ms, ratio: median over rounds (lower to upper quartile); ratio: time of a step r
 beside a loop written by hand, round by round. MiB: tensors at the peak of a step. GFLOP: convolutions and matrix
 products of a step; share: of the rate that the device reaches in large matrix products. first: seconds of the first
 step, with compilation."""
-TWO_PASSES = (
-    " / 2 ERM: time of a step of SAM relative to two of ERM in the same loop, the median over rounds."
-)
+TWO_PASSES = "/ 2 ERM: time of a step of SAM relative to two of ERM in the same loop, the median over rounds."
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,8 @@ class Line:
     ratio: float  # time of a step relative to another subject's
     ratio_low: float
     ratio_high: float
-    two_passes: (
-        float | None
-    )  # the median ratio to two steps of the method of one pass; None: it is not of two
+    # The median ratio to two steps of the method of one pass; None: it is not of two.
+    two_passes: float | None
     host_ms: float | None  # until the step is handed to the device; None where that is the whole step
     memory_mib: float | None
     gflops: float  # floating-point operations per step, in 10^9

@@ -160,9 +160,8 @@ def _print(runs: pd.DataFrame, form: str) -> None:
     if form == "csv":
         print(printable(runs.to_csv(index=False)), end="")
     elif form == "json":
-        print(
-            runs.to_json(orient="records", indent=1).replace("\x7f", "\\u007f")
-        )  # the rest is escaped already
+        # The rest is escaped already.
+        print(runs.to_json(orient="records", indent=1).replace("\x7f", "\\u007f"))
     elif form == "md":
         cells = [
             [str(k) for k in runs.columns],

@@ -70,9 +70,8 @@ class StreamedImages(Pixels):
         )
         self.images = images
         self.readers = readers if isinstance(images, Pictures) else 0
-        self.ranks = (
-            ranks if ranks is not None and isinstance(images, Pictures) else ALONE
-        )  # an array is at hand for all of them
+        # An array is at hand for all of them.
+        self.ranks = ranks if ranks is not None and isinstance(images, Pictures) else ALONE
         self.labels = torch.tensor(labels, dtype=torch.int64)
 
     def __len__(self) -> int:

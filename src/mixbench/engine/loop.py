@@ -147,9 +147,8 @@ class Loop:
         for group in self.rule.base.param_groups:
             group["lr"] = rate
         reseed()
-        return self._compute(
-            fed, torch.full((), step, device=self.device)
-        )  # tensor() would wait for the device
+        # tensor() would wait for the device.
+        return self._compute(fed, torch.full((), step, device=self.device))
 
     def _reseed(self, epoch: int, step: int) -> None:
         self._generator.manual_seed(derived_seed("augment", self.seed, epoch, step))

@@ -133,9 +133,8 @@ def memory_errors_in_words() -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if "DataLoader worker" in str(
-            error
-        ):  # the system kills a process when memory, or /dev/shm, is used up
+        # The system kills a process when memory, or /dev/shm, is used up.
+        if "DataLoader worker" in str(error):
             raise MixbenchError(
                 f"a process that reads ahead was killed ({str(error).splitlines()[0].strip()}).\nTry a smaller"
                 " dataset.workers, or 0; in a container, more shared memory (docker run --shm-size=8g)."

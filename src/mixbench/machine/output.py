@@ -13,10 +13,11 @@ from typing import Any, TextIO
 
 from mixbench.errors import output_error
 
+# Of a pipe, such as head, or a terminal: what it wanted to see, it saw.
 READER_GONE = (
     errno.EPIPE,
     errno.EIO,
-)  # of a pipe, such as head, or a terminal: what it wanted to see, it saw
+)
 
 
 # What moves the cursor or hides and turns text: controls but for tab and newline, marks of direction; half characters.

@@ -26,10 +26,11 @@ def bottleneck_resnet(in_channels: int, num_classes: int, depth: int = 50) -> nn
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016; torchvision's, whose blocks stride in the 3x3
     convolution. Raises ValueError for another depth.
     """
+    # Here: importing it takes a second, for every run.
     from torchvision.models.resnet import (
         Bottleneck,
         ResNet,
-    )  # here: importing it takes a second, for every run
+    )
 
     if depth not in BLOCKS:
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, BLOCKS))}")

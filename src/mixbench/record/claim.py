@@ -247,9 +247,8 @@ def _outlive(path: Path, seen: _Seen) -> None:
 def _beat(handle: int, ended: threading.Event) -> None:
     # Touched through the open file: once the run is taken over, this is no longer the file that others look at.
     while not ended.wait(BEAT):
-        with contextlib.suppress(
-            OSError
-        ):  # `Claim.check` is what stops the training, not a server that stumbles
+        # `Claim.check` is what stops the training, not a server that stumbles.
+        with contextlib.suppress(OSError):
             os.utime(handle)
 
 
@@ -264,12 +263,13 @@ def _look(path: Path) -> _Seen | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESTALE):  # stale: another machine deleted it under our eyes
             return None
+        # Folder, link, pipe, socket.
         if error.errno in (
             errno.EISDIR,
             errno.ELOOP,
             errno.EINVAL,
             errno.ENXIO,
-        ):  # folder, link, pipe, socket
+        ):
             raise NoClaim(
                 f"{path} is in the way: it is no file, and so no claim of a process. Delete it, and the same command"
                 " goes on."

@@ -155,9 +155,8 @@ def inline(panel: Panel) -> Markup:
     for part in ("metadata", "style"):  # its style sheet would reach beyond the picture
         element = re.sub(rf"<{part}.*?</{part}>", "", element, count=1, flags=re.DOTALL)
     element = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", element, count=1)  # as wide as there is room
-    element = re.sub(
-        r'<g id="[^"]*">', "<g>", element
-    )  # names such as axes_1 would come again in the next picture
+    # Names such as axes_1 would come again in the next picture.
+    element = re.sub(r'<g id="[^"]*">', "<g>", element)
     return Markup(element.replace(INK, "currentColor"))  # texts in it are escaped by matplotlib
 
 

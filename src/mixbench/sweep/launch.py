@@ -139,9 +139,8 @@ def cell(config: DictConfig) -> int:
         print(command.saying(stop), file=sys.stderr)
         handler = signal.getsignal(stop.exit_status - 128)
         if os.getppid() != parent and os.environ.get(LAUNCHER) == str(parent):
-            os._exit(
-                stop.exit_status
-            )  # loky's worker would wait for ever for work from a launcher that is gone
+            # loky's worker would wait for ever for work from a launcher that is gone.
+            os._exit(stop.exit_status)
         if callable(handler) and handler is not signal.default_int_handler:
             handler(stop.exit_status - 128, None)  # submitit's: it puts the job into the queue again
         sys.exit(stop.exit_status)

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault(
-    "WANDB_ERROR_REPORTING", "false"
-)  # before the import: it looks for the network even offline
+# Before the import: it looks for the network even offline.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 import wandb
 

@@ -55,9 +55,8 @@ def fitting(name: str, found: Any, part: Any, epochs: int, steps: int) -> Any:
             return _starts(found)
         if name == "best":
             return _best(found, part, epochs)
-        _like(
-            found, part.state_dict(), exact=name != "metrics"
-        )  # whose sums are float32 where float64 is missing
+        # Sums of metrics are float32 where float64 is missing.
+        _like(found, part.state_dict(), exact=name != "metrics")
     except Misfit as error:
         raise error.at(name) from None
     return found

@@ -52,9 +52,8 @@ def _fingerprints(config_dir: str | None) -> dict[str, str]:
 def _digest(paths: list[Path]) -> str:
     found = hashlib.sha256()
     for path in paths:
-        with contextlib.suppress(
-            OSError
-        ):  # an editor is replacing it, or we may not read it; then nor may Hydra
+        # An editor is replacing it, or we may not read it; then nor may Hydra.
+        with contextlib.suppress(OSError):
             content = path.read_bytes()
             found.update(os.fsencode(path.name) + f" {len(content)}\n".encode() + content)
     return found.hexdigest()

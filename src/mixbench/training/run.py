@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mixbench")
 
+# Of the summary of the start before, until this one has come far enough to say it itself.
 KEPT = (
     "data",
     "history",
-)  # of the summary of the start before, until this one has come far enough to say it itself
+)
 
 
 def execute(config: Train, patience: float = 0.0) -> None:
@@ -263,9 +264,8 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
         stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
         message = str(error) if isinstance(error, MixbenchError) else f"{type(error).__name__}: {error}"
         summary |= {"state": "interrupted" if stopped else "failed", "ended": _now(), "error": message}
-        if (
-            "history" not in summary
-        ):  # of the data and the machine, which it has once all is there to train with
+        # Of the data and the machine, which it has once all is there to train with.
+        if "history" not in summary:
             summary["begun"] = False
         with contextlib.suppress(OutputError, ClaimLost):  # a full disk is the error being reported
             record.write_summary(summary)
@@ -273,9 +273,8 @@ def _recorded(config: Train, record: OpenRecord) -> Iterator[dict[str, Any]]:
             raise OutputError(
                 f"{error}\nNothing is lost: with room to write, the same command goes on."
             ) from None
-        if (
-            not isinstance(error, MixbenchError) and not stopped and hasattr(error, "add_note")
-        ):  # from Python 3.11 on
+        # From Python 3.11 on.
+        if not isinstance(error, MixbenchError) and not stopped and hasattr(error, "add_note"):
             error.add_note(
                 f"The run {record.directory} is recorded as failed; once that is mended, the same command goes on."
             )

@@ -225,9 +225,8 @@ def read_meta(root: Path, name: str) -> Meta | None:
     """The description of the prepared set `name`, or None if it is not there; DataError if it is unreadable."""
     path = root / name / "meta.json"
     content = None
-    if (
-        not (root / name).exists() and (root / f".{name}.old").exists()
-    ):  # a writer was killed between two renames
+    # A writer was killed between two renames.
+    if not (root / name).exists() and (root / f".{name}.old").exists():
         with suppress(OSError):  # another reader was quicker, or this one may not
             (root / f".{name}.new").rename(root / name)
     with readable_errors(root), suppress(FileNotFoundError, NotADirectoryError):
