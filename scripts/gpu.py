@@ -40,6 +40,9 @@ GUESS = {"ERM": 46e3, "SAM": 23e3, "Mixup": 46e3, "G-Mix": 23e3, "BG-Mix": 23e3,
 RATES = Path("bench/rows/methods.csv")
 NEEDED = ("data", "rows")  # steps without which no cell is begun
 LAST = 1.0  # minute, kept for the table
+CELLS = "cells"
+# Tiny networks wait for Python, not for the GPU: several at a time.
+GPU_TESTS = ["-m", "gpu", "-n", str(max(1, min(8, (os.cpu_count() or 2) // 2)))]
 PROBE = """import json, sys
 from mixbench.machine.devices import resolve_device
 from mixbench.training.environment import environment
@@ -47,6 +50,13 @@ print(json.dumps(environment(resolve_device(sys.argv[1])[0])))"""
 NO_GPU = """torch sees no CUDA device here.
   --dry-run            shows what would be done, with the minutes it is expected to take on a GPU
   --device cpu --tiny  tries the same steps on the processor, on next to nothing, in a few minutes"""
+
+
+def marked(tests: Path) -> list[str]:
+    """The files with tests that are marked `gpu`: to collect all the others takes longer than to run these."""
+    return [
+        str(path.relative_to(ROOT)) for path in sorted(tests.rglob("test_*.py")) if "mark.gpu" in _text(path)
+    ]
 
 
 def measurements(folder: Path, device: str, tiny: bool) -> list[Step]:
@@ -67,11 +77,19 @@ def measurements(folder: Path, device: str, tiny: bool) -> list[Step]:
     erm, share, pair = r"^ERM ", r"^convolution, backward.*%", ("ERM", "G-Mix")
     steps = [
         step("smoke", 0.5, "^(device|graph) ", "mixbench", "train", *smoke, f"output_dir={folder / 'smoke'}"),
-        step("tests", 2, "(passed|skipped)", "pytest", "-m", "gpu", f"tests{'/machine' if tiny else ''}"),
+        step(
+            "tests",
+            1.5,
+            "(passed|skipped)",
+            "pytest",
+            *GPU_TESTS,
+            *marked(ROOT / "tests" / ("machine" if tiny else "")),
+        ),
         step("data", 0.5, "", "mixbench", "data", "prepare", "digits" if tiny else "cifar100"),
         # Apart from the others: none of their failures is to leave the cells without rates.
         bench("rows", 0.7, erm, [], *GUESS),
         bench("methods", 2, erm, [], *(pair if tiny else [])),
+        bench("plain", 0.7, r"^Mixup", ["--loop", "plain"], *pair),
         bench("no-graph", 0.5, erm, [no_graph], *pair),
         bench("compiled", 1.5, erm, [compiled], *pair),
         bench("compiled-no-graph", 1.5, erm, [no_graph, compiled], *pair),
@@ -138,10 +156,12 @@ class Column:
         return Step("table", [*self.command, *into], LAST)
 
 
-def carried_out(session: Session, steps: Sequence[Step], column: Column) -> None:
-    """The steps, then as many cells as fit; what is left is looked at anew after each."""
+def carried_out(session: Session, steps: Sequence[Step], column: Column | None) -> None:
+    """The steps, then as many cells of the column as fit; what is left is looked at anew after each."""
     for step in steps:
         session.carry_out(step)
+    if column is None:
+        return
     lacking = [name for name in NEEDED if not session.finished(name)]
     if lacking:
         session.tell(f"no cells without {' and '.join(lacking)}")
@@ -156,21 +176,24 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column) -> None
     session.failed += last.failed
 
 
-def dry_run(steps: Sequence[Step], column: Column, folder: Path, minutes: float) -> Iterator[str]:
+def dry_run(steps: Sequence[Step], column: Column | None, folder: Path, minutes: float) -> Iterator[str]:
     """What a start would do, a line for each step: its minutes, and those until it has ended, without the steps for
     which there is no time.
     """
     done = json.loads(text) if (text := _text(folder / "steps.json")) else {}
     measured = rates(folder / RATES)
-    yield f"{minutes:g} minutes, into {folder}" + ("" if measured else f"; {column.guessed}")
+    guessed = f"; {column.guessed}" if column is not None and not measured else ""
+    yield f"{minutes:g} minutes, into {folder}{guessed}"
     lacking, used = [step for step in steps if done.get(step.name, {}).get("state") != "finished"], 0.0
     for step in list(lacking):
-        if used + step.minutes <= minutes - LAST:
+        if used + step.minutes <= minutes - (LAST if column else 0):
             used += step.minutes
             lacking.remove(step)
             yield _planned(step, f"{used:.1f}")
         else:
             yield _planned(step, "-") + "  (does not fit)"
+    if column is None:
+        return
     if needed := [step.name for step in lacking if step.name in NEEDED]:
         yield f"no cells without {' and '.join(needed)}"
         return
@@ -214,6 +237,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="digits, a small network, nothing compiled: seconds a step"
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="STEP",
+        help=f"these steps of --dry-run alone, in this order; {CELLS}: those of the table",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the steps and their minutes, do nothing")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: results/gpu; outputs/gpu with --tiny"
@@ -233,11 +262,18 @@ def main(argv: list[str]) -> int:
         return 2
     folder = out / (name_of(made) if made else "NAME")
     steps = measurements(folder, arguments.device, arguments.tiny)
-    column = Column(folder, arguments.device, arguments.tiny)
+    column: Column | None = Column(folder, arguments.device, arguments.tiny)
+    if arguments.only:
+        known = [CELLS, *(step.name for step in steps)]
+        if unknown := [name for name in arguments.only if name not in known]:
+            parser.error(f"--only {' '.join(unknown)}: no such step; allowed: {', '.join(known)}")
+        named = {step.name: step for step in steps}
+        steps = [named[name] for name in arguments.only if name != CELLS]
+        column = column if CELLS in arguments.only else None
     if made is None or arguments.dry_run:
         print("\n".join(dry_run(steps, column, folder, arguments.minutes)))
         return 0
-    session = Session(folder, arguments.minutes - LAST)
+    session = Session(folder, arguments.minutes - (LAST if column else 0))
     write_json(folder / "environment.json", made | {"command": shlex.join(["scripts/gpu.py", *argv])})
     carried_out(session, steps, column)
     print(f"all in {folder}" + (f"; not finished: {', '.join(session.failed)}" if session.failed else ""))

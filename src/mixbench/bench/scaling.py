@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import queue
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from mixbench.bench.measure import settle
 from mixbench.bench.subjects import IMAGES, Subject, configured, made_up, subject
-from mixbench.errors import ConfigError
+from mixbench.errors import ConfigError, MixbenchError
 from mixbench.machine import mps
 from mixbench.machine.devices import synchronize
 
@@ -23,6 +25,7 @@ BATCH_SIZES = (32, 64, 128, 256, 512)
 CLASSES = (10, 100, 200, 1000)
 PIXELS = (32, 64, 96)
 PROCESSES = (1, 2, 4)
+POLL, GRACE = 1.0, 10.0  # seconds between two looks at the processes, and until they have ended by themselves
 
 
 def varied(method: str, overrides: Sequence[str], device: torch.device) -> list[Subject]:
@@ -80,10 +83,25 @@ def _together(
     processes = [context.Process(target=_worker, args=arguments) for _ in range(n)]
     for process in processes:
         process.start()
-    total = sum(rates.get(timeout=600) for _ in processes)
-    for process in processes:
-        process.join()
-    return total
+    try:
+        return sum(_rate(rates, processes) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(GRACE)
+            process.kill()  # one that has failed leaves the others at the barrier
+
+
+def _rate(rates: Any, processes: Sequence[BaseProcess]) -> float:
+    """The rate of the process that has measured next. Raises MixbenchError where one has ended without."""
+    while True:
+        ended = [process.exitcode for process in processes if process.exitcode]
+        try:
+            return rates.get(timeout=POLL)
+        except queue.Empty:
+            if ended:
+                raise MixbenchError(
+                    f"one of {len(processes)} processes side by side ended with status {ended[0]}, see above."
+                ) from None
 
 
 def _worker(
