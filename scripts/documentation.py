@@ -40,7 +40,7 @@ ELSEWHERE = {
 }
 FOLDERS = {"docs/methods": "methods/index.md", "examples": "examples.md"}
 # Columns beside the text that are left to it: the contents, of wide tables; the section, of pages without one.
-HIDDEN = dict.fromkeys(("claims.md", "measured.md", "performance.md"), "toc")
+HIDDEN = dict.fromkeys(("claims.md", "measured.md", "performance.md", "gpu.md"), "toc")
 HIDDEN |= dict.fromkeys(("index.md", "tutorial.md", "first-hour.md", "faq.md"), "navigation")
 
 # A fence, code of one line, or a link: only the last is looked into.

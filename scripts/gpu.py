@@ -35,8 +35,8 @@ TABLE, COLUMN = "li2023/table2", "CIFAR-100, WRN-16-4"
 # The table needs the train accuracies where test accuracy is best; every epoch's would take half as long again.
 SETTINGS = ["precision=auto", "train_clean_every=at_best", "train_mixed_every=at_best"]
 TINY = ["dataset=digits", "model=small_cnn", "dataset.train_size=200"]
-# Images/s of an H200 by an estimate, with a graph, until they are measured.
-GUESS = {"ERM": 46e3, "SAM": 23e3, "Mixup": 46e3, "G-Mix": 23e3, "BG-Mix": 23e3, "DG-Mix": 17e3}
+# Images/s of an H100 (docs/gpu.md), until they are measured.
+GUESS = {"ERM": 53e3, "SAM": 27e3, "Mixup": 53e3, "G-Mix": 27e3, "BG-Mix": 27e3, "DG-Mix": 19e3}
 RATES = Path("bench/rows/methods.csv")
 NEEDED = ("data", "rows")  # steps without which no cell is begun
 LAST = 1.0  # minute, kept for the table
@@ -44,10 +44,14 @@ CELLS = "cells"
 # Tiny networks wait for Python, not for the GPU: several at a time.
 GPU_TESTS = ["-m", "gpu", "-n", str(max(1, min(8, (os.cpu_count() or 2) // 2)))]
 PROBE = """import json, sys
+from mixbench.errors import MixbenchError
 from mixbench.machine.devices import resolve_device
 from mixbench.training.environment import environment
-print(json.dumps(environment(resolve_device(sys.argv[1])[0])))"""
-NO_GPU = """torch sees no CUDA device here.
+try:
+    print(json.dumps(environment(resolve_device(sys.argv[1])[0])))
+except MixbenchError as error:
+    sys.exit(str(error))"""
+WITHOUT = """
   --dry-run            shows what would be done, with the minutes it is expected to take on a GPU
   --device cpu --tiny  tries the same steps on the processor, on next to nothing, in a few minutes"""
 
@@ -60,7 +64,7 @@ def marked(tests: Path) -> list[str]:
 
 
 def measurements(folder: Path, device: str, tiny: bool) -> list[Step]:
-    """Everything but the cells, in the order of use; minutes as expected on a GPU."""
+    """Everything but the cells, in the order of use; minutes as on an H100, rounded up."""
     on = f"device={device}"
     short = ["--rounds", "2", "--seconds", "0.05"] if tiny else ["--rounds", "5", "--seconds", "0.3"]
 
@@ -73,31 +77,26 @@ def measurements(folder: Path, device: str, tiny: bool) -> list[Step]:
 
     network = f"model={'small_cnn' if tiny else 'wrn16_4'}"
     smoke = ["dataset=digits", network, "epochs=2", "augment=mixup", "opt=sam", "precision=auto", on]
+    tests = marked(ROOT / "tests" / ("machine" if tiny else ""))
     no_graph, compiled = "cuda_graph=false", "compile=true"
     erm, share, pair = r"^ERM ", r"^convolution, backward.*%", ("ERM", "G-Mix")
     steps = [
         step("smoke", 0.5, "^(device|graph) ", "mixbench", "train", *smoke, f"output_dir={folder / 'smoke'}"),
-        step(
-            "tests",
-            1.5,
-            "(passed|skipped)",
-            "pytest",
-            *GPU_TESTS,
-            *marked(ROOT / "tests" / ("machine" if tiny else "")),
-        ),
+        step("tests", 1, "(passed|skipped)", "pytest", *GPU_TESTS, *tests),
         step("data", 0.5, "", "mixbench", "data", "prepare", "digits" if tiny else "cifar100"),
         # Apart from the others: none of their failures is to leave the cells without rates.
-        bench("rows", 0.7, erm, [], *GUESS),
-        bench("methods", 2, erm, [], *(pair if tiny else [])),
-        bench("plain", 0.7, r"^Mixup", ["--loop", "plain"], "ERM", "SAM", "G-Mix"),
-        bench("no-graph", 0.5, erm, [no_graph], *pair),
-        bench("compiled", 1.5, erm, [compiled], *pair),
-        bench("compiled-no-graph", 1.5, erm, [no_graph, compiled], *pair),
-        bench("profile-erm", 0.5, share, ["--profile"], "ERM"),
-        bench("profile-gmix", 0.5, share, ["--profile"], "G-Mix"),
-        bench("profile-gmix-no-graph", 0.5, share, ["--profile", no_graph], "G-Mix"),
-        bench("profile-gmix-compiled", 1, share, ["--profile", compiled], "G-Mix"),
-        bench("together", 1, r"^4 ", ["--together"], "ERM"),
+        bench("rows", 0.6, erm, [], *GUESS),
+        bench("methods", 1.2, erm, [], *(pair if tiny else [])),
+        bench("plain", 1, r"^ERM, plain loop", ["--loop", "plain"], "ERM", "SAM", "G-Mix"),
+        bench("no-graph", 0.4, erm, [no_graph], *pair),
+        bench("fp16", 0.4, erm, ["precision=fp16"], *pair),
+        bench("compiled", 1, erm, [compiled], *pair),
+        bench("compiled-no-graph", 1, erm, [no_graph, compiled], *pair),
+        bench("profile-erm", 0.3, share, ["--profile"], "ERM"),
+        bench("profile-gmix", 0.3, share, ["--profile"], "G-Mix"),
+        bench("profile-gmix-no-graph", 0.3, share, ["--profile", no_graph], "G-Mix"),
+        bench("profile-gmix-compiled", 0.8, share, ["--profile", compiled], "G-Mix"),
+        bench("together", 0.6, r"^4 ", ["--together"], "ERM"),
     ]
     # To compile takes over a minute on a processor, however small the network; the usual loop takes colour images.
     return [step for step in steps if not (tiny and {compiled, "plain"} & {*step.command})]
@@ -116,9 +115,9 @@ class Column:
             self.guessed = f"at most a minute a step, and of a cell the start alone, {START:g} s"
         elif device == "cpu":
             self.guess = {}
-            self.guessed = "minutes as on an H200; which cells fit, their rates on this processor will say"
+            self.guessed = "minutes as on an H100; which cells fit, their rates on this processor will say"
         else:
-            self.guess, self.guessed = GUESS, "at guessed rates of an H200"
+            self.guess, self.guessed = GUESS, "at the rates of an H100"
 
     def waiting(self, rate: dict[str, float]) -> list[Cell]:
         """Those that are not finished, with the time that they take."""
@@ -168,9 +167,9 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column | None) 
         return
     rate = rates(session.folder / RATES)
     failed: set[str] = set()
-    while chosen := fitting([c for c in column.waiting(rate) if c.row not in failed], session.left):
-        if not session.carry_out(column.step(chosen[0]), again=True):
-            failed.add(chosen[0].row)
+    while fit := fitting([c for c in column.waiting(rate) if c.row not in failed], session.left):
+        if not session.carry_out(column.step(fit[0]), again=True):
+            failed.add(fit[0].row)
     last = Session(session.folder, 2 * LAST, session.tell)  # whatever time is left: it was kept for this
     last.carry_out(column.written(), again=True)
     session.failed += last.failed
@@ -194,7 +193,9 @@ def dry_run(steps: Sequence[Step], column: Column | None, folder: Path, minutes:
             yield _planned(step, "-") + "  (does not fit)"
     if column is None:
         return
-    if needed := [step.name for step in lacking if step.name in NEEDED]:
+    known = {name for name, step in done.items() if step.get("state") == "finished"}
+    known |= {step.name for step in steps} - {step.name for step in lacking}
+    if needed := [name for name in NEEDED if name not in known]:
         yield f"no cells without {' and '.join(needed)}"
         return
     for cell in fitting(column.waiting(measured or column.guess), 60 * (minutes - LAST - used)):
@@ -211,12 +212,13 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def probed(device: str) -> dict[str, Any] | None:
-    """What `mixbench train` would record of this device; None where there is none. In a process of its own, as what
+def probed(device: str) -> dict[str, Any] | str:
+    """What `mixbench train` would record of this device, or the reason why it cannot. In a process of its own, as what
     has asked a GPU for its name keeps memory on it.
     """
-    done = subprocess.run([sys.executable, "-c", PROBE, device], stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    done = subprocess.run([sys.executable, "-c", PROBE, device], capture_output=True, text=True)
+    lines = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
+    return json.loads(lines[-1]) if done.returncode == 0 else lines[-1] if lines else f"status {done.returncode}"
 
 
 def name_of(made: dict[str, Any]) -> str:
@@ -225,55 +227,62 @@ def name_of(made: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-def main(argv: list[str]) -> int:
-    """The exit status: 1 where a step has failed or was stopped, 2 without a GPU."""
-    parser = argparse.ArgumentParser(
+def chosen(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
+    """The steps of these names, in their order; all of them without names. Raises ValueError for an unknown name."""
+    named = {step.name: step for step in steps}
+    if unknown := [name for name in only if name not in (CELLS, *named)]:
+        raise ValueError(f"--only {' '.join(unknown)}: no such step; allowed: {', '.join([*named, CELLS])}")
+    return [named[name] for name in only if name != CELLS] if only else list(steps)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "--minutes", type=float, default=30.0, metavar="N", help="of this start (default: 30)"
-    )
-    parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (default), cuda:N or cpu")
-    parser.add_argument(
-        "--tiny", action="store_true", help="digits, a small network, nothing compiled: seconds a step"
-    )
-    parser.add_argument(
+    add = found.add_argument
+    add("--minutes", type=float, default=30.0, metavar="N", help="of this start (default: 30)")
+    add("--device", default="cuda", metavar="NAME", help="cuda (default), cuda:N or cpu")
+    add("--tiny", action="store_true", help="digits, a small network, nothing compiled: seconds a step")
+    add(
         "--only",
         nargs="+",
+        default=[],
         metavar="STEP",
         help=f"these steps of --dry-run alone, in this order; {CELLS}: those of the table",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show the steps and their minutes, do nothing")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: results/gpu; outputs/gpu with --tiny"
-    )
-    arguments = parser.parse_args(argv)
-    if not arguments.minutes > LAST:
-        parser.error(f"--minutes {arguments.minutes:g}: must be > {LAST:g}, which the table takes at the end")
-    out = (
-        arguments.out.absolute()
-        if arguments.out
-        else Path("outputs/gpu" if arguments.tiny else "results/gpu")
-    )
+    add("--dry-run", action="store_true", help="show the steps and their minutes, do nothing")
+    add("--out", type=Path, metavar="DIR", help="default: results/gpu; outputs/gpu with --tiny")
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """The exit status: 1 where a step has failed or was stopped, 2 without a GPU."""
+    arguments = parser().parse_args(argv)
+    minutes, device, tiny = arguments.minutes, arguments.device, arguments.tiny
+    trains = not arguments.only or CELLS in arguments.only
+    kept = LAST if trains else 0.0
+    if not minutes > kept:
+        why = ", which the table takes at the end" if trains else ""
+        parser().error(f"--minutes {minutes:g}: must be > {kept:g}{why}")
+    try:
+        chosen(measurements(Path(), device, tiny), arguments.only)
+    except ValueError as error:
+        parser().error(str(error))
+    out = Path("outputs/gpu" if tiny else "results/gpu")
+    out = arguments.out.absolute() if arguments.out else out
     os.chdir(ROOT)
-    made = probed(arguments.device)
-    if made is None and not arguments.dry_run:
-        print(NO_GPU, file=sys.stderr)
+    made = probed(device)
+    if isinstance(made, str) and not arguments.dry_run:
+        print(made + WITHOUT, file=sys.stderr)
         return 2
-    folder = out / (name_of(made) if made else "NAME")
-    steps = measurements(folder, arguments.device, arguments.tiny)
-    column: Column | None = Column(folder, arguments.device, arguments.tiny)
-    if arguments.only:
-        known = [CELLS, *(step.name for step in steps)]
-        if unknown := [name for name in arguments.only if name not in known]:
-            parser.error(f"--only {' '.join(unknown)}: no such step; allowed: {', '.join(known)}")
-        named = {step.name: step for step in steps}
-        steps = [named[name] for name in arguments.only if name != CELLS]
-        column = column if CELLS in arguments.only else None
-    if made is None or arguments.dry_run:
-        print("\n".join(dry_run(steps, column, folder, arguments.minutes)))
+    folder = out / ("NAME" if isinstance(made, str) else name_of(made))
+    steps = chosen(measurements(folder, device, tiny), arguments.only)
+    column = Column(folder, device, tiny) if trains else None
+    if isinstance(made, str) or arguments.dry_run:
+        print("\n".join(dry_run(steps, column, folder, minutes)))
         return 0
-    session = Session(folder, arguments.minutes - (LAST if column else 0))
+    session = Session(folder, minutes - kept)
     write_json(folder / "environment.json", made | {"command": shlex.join(["scripts/gpu.py", *argv])})
     carried_out(session, steps, column)
     print(f"all in {folder}" + (f"; not finished: {', '.join(session.failed)}" if session.failed else ""))

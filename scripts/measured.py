@@ -1,4 +1,4 @@
-"""Put the measured numbers in results/ into docs/measured.md and docs/performance.md.
+"""Put the measured numbers in results/ into docs: measured.md, performance.md and gpu.md.
 
     python scripts/measured.py
 
@@ -20,7 +20,7 @@ from mixbench.commands import table
 from mixbench.summarize.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "docs" / "measured.md", ROOT / "docs" / "performance.md")
+DOCUMENTS = [ROOT / "docs" / name for name in ("measured.md", "performance.md", "gpu.md")]
 BLOCK = re.compile(r"(<!-- (sheet|table): (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

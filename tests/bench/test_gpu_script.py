@@ -145,7 +145,7 @@ def test_no_cells_without_data_or_rates(carried_out: Callable) -> None:
 def test_a_dry_run_adds_up(
     device: str, tiny: bool, minutes: float, cells: int, left_out: int, workplace: Path
 ) -> None:
-    """Oracle: the sum of the lines, without those that do not fit; a GPU's rates are believed of a GPU alone, and next
+    """Oracle: the sum of the lines, without those that do not fit; an H100's rates are believed of a GPU alone, and next
     to nothing takes the time of its start. Nothing is written.
     """
     steps, column = (
@@ -153,7 +153,7 @@ def test_a_dry_run_adds_up(
         GPU["Column"](Path("place"), device, tiny),
     )
     head, *lines = GPU["dry_run"](steps, column, Path("place"), minutes)
-    assert ("guessed rates of an H200" in head) == (device == "cuda")
+    assert ("rates of an H100" in head) == (device == "cuda")
     total = 0.0
     for line in lines:
         one, until = line.split()[:2]
@@ -204,12 +204,59 @@ def test_a_dry_run_plans_what_a_start_does(
 def test_without_a_gpu_it_says_what_can_be_done(
     monkeypatch: pytest.MonkeyPatch, capsys, workplace: Path
 ) -> None:
-    """Exit status 2, nothing written."""
-    monkeypatch.setitem(GPU["main"].__globals__, "probed", lambda device: None)
+    """Exit status 2, the reason and the ways out, no traceback, nothing written."""
     monkeypatch.setitem(GPU["main"].__globals__, "ROOT", workplace)
-    assert GPU["main"]([]) == 2
-    assert "--dry-run" in capsys.readouterr().err
+    assert GPU["main"](["--device", "cuda:99"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("device=cuda:99: not on this machine. Allowed here: ")
+    assert "--dry-run" in said
+    assert "Traceback" not in said
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "rows", "row"], "--only row: no such step; allowed: smoke, tests, data, rows, "),
+        (["--minutes", "1"], "--minutes 1: must be > 1, which the table takes at the end"),
+        (["--minutes", "0", "--only", "rows"], "--minutes 0: must be > 0\n"),
+    ],
+)
+def test_mistakes_are_told_before_torch_is_asked(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Exit status 2 and the message."""
+    monkeypatch.setitem(GPU["main"].__globals__, "probed", None)
+    with pytest.raises(SystemExit) as stopped:
+        GPU["main"](arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_chosen_steps_come_in_the_order_given() -> None:
+    """By hand; the table's own are no step of these."""
+    steps = [noted(name) for name in ("a", "b", "c")]
+    assert [step.name for step in GPU["chosen"](steps, ["c", "cells", "a"])] == ["c", "a"]
+    assert GPU["chosen"](steps, []) == steps
+
+
+def test_cells_alone_need_what_an_earlier_start_has_done(carried_out: Callable) -> None:
+    """A dry run of them says so, as a start does; with the data and the rates it plans the cell that is left."""
+    session = Session(Path("place"), 9.0, lambda line: None)
+    column = Column(session, [Cell("b", 1, 60.0)], ())
+    assert [*GPU["dry_run"]([], column, Path("place"), 9.0)][1:] == ["no cells without data and rows"]
+    GPU["carried_out"](session, [], column)
+    assert session.steps == {}
+    carried_out(1.5)
+    lines = [*GPU["dry_run"]([], column, Path("place"), 9.0)][1:]
+    assert [line.split()[2] for line in lines] == ["b1", "table"]
+
+
+def test_the_tests_are_those_that_are_marked() -> None:
+    """Oracle: a search for the mark by hand, in files known to have it and not to have it."""
+    found = GPU["marked"](ROOT / "tests")
+    assert {"tests/engine/test_graph.py", "tests/test_method_matrix.py"} <= set(found)
+    assert "tests/augment/test_mixup.py" not in found
 
 
 def test_the_folder_is_named_after_the_device() -> None:

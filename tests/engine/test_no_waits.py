@@ -21,6 +21,9 @@ from mixbench.training import build
 META = torch.device("meta")
 # PuzzleMix asks torch about autocast on its device, Manifold Mixup the generator for its state; neither is recorded.
 ASKING = ("PuzzleMix", "Manifold Mixup")
+if not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_standard_gamma", "Meta"):  # torch 2.11
+    LIBRARY = torch.library.Library("aten", "IMPL", "Meta")
+    LIBRARY.impl("_standard_gamma", lambda alpha, generator=None: torch.empty_like(alpha))
 TINY = ["dataset=digits", "model=small_cnn", "batch_size=16"]
 
 
