@@ -218,7 +218,9 @@ def probed(device: str) -> dict[str, Any] | str:
     """
     done = subprocess.run([sys.executable, "-c", PROBE, device], capture_output=True, text=True)
     lines = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
-    return json.loads(lines[-1]) if done.returncode == 0 else lines[-1] if lines else f"status {done.returncode}"
+    return (
+        json.loads(lines[-1]) if done.returncode == 0 else lines[-1] if lines else f"status {done.returncode}"
+    )
 
 
 def name_of(made: dict[str, Any]) -> str:
