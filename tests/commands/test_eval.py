@@ -98,6 +98,7 @@ def test_a_run_that_held_out_nothing_is_passed_over(mixbench, finished: Path) ->
     [
         (("outputs", "--only", "acuracy"), ["--only acuracy", "Did you mean 'accuracy'"]),
         (("nowhere",), ["nowhere: is no run"]),
+        (("outputs", "accuracy"), ["accuracy: is no run", "chosen with --only accuracy."]),
         (("outputs", "--on", "tset"), ["--on tset"]),
         (("outputs", "--set", "robustness.linf=[4,8,4]"), ["--set robustness.linf: 4 is there twice."]),
         (("outputs", "--set", "robustness.linf=4"), ["a list; write linf=[4]."]),

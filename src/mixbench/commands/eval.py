@@ -90,7 +90,8 @@ def _runs(given: list[str]) -> list[Path]:
     for name in given:
         below = list(directories(Path(name)))
         if not below:
-            raise DataError(f"{name}: is no run, and no folder of runs.")
+            hint = f" The evaluation is chosen with --only {name}." if name in EVALUATORS else ""
+            raise DataError(f"{name}: is no run, and no folder of runs.{hint}")
         runs |= dict.fromkeys(below)
     return list(runs)
 
