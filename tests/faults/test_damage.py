@@ -64,8 +64,14 @@ def said(mixbench: Callable, reader: str) -> str:
 
 @pytest.mark.fault("damage")
 @pytest.mark.parametrize("name", ["summary.json", "epochs.csv", "config.yaml", "model.safetensors"])
+@pytest.mark.parametrize("examples", [5, pytest.param(10, marks=pytest.mark.long)])
 def test_damage_in_a_finished_run_is_never_a_wrong_number(
-    mixbench: Callable, finished: Path, monkeypatch: pytest.MonkeyPatch, name: str, record_property
+    mixbench: Callable,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    examples: int,
+    record_property,
 ) -> None:
     """Whatever reads the run says the same as before or names the file; `runs --verify` always names it."""
     monkeypatch.chdir(finished)
@@ -75,7 +81,7 @@ def test_damage_in_a_finished_run_is_never_a_wrong_number(
     assert all("51.0" in text or "<path" in text for text in before.values())
     counted = [0]
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.floats(0, 1, exclude_max=True), st.none() | st.integers(0, 7))
     def any_damage(where: float, bit: int | None) -> None:
         path.write_bytes(damaged(whole, where, bit))

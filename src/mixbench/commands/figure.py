@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from mixbench.commands import analyze, drawing
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     if any(kind_of(file_of(word)) == "study" for word in argv[:1]):
         return analyze.main(argv, run=False)
     arguments = parser().parse_args(argv)
-    check(arguments.key, "figure", names(("figure", "study")))
+    check(arguments.key, "figure", partial(names, ("figure", "study")))
     spec = load(arguments.key)
     if not isinstance(spec, Figure):
         raise ConfigError(f"{arguments.key}: is a table; use mixbench table {arguments.key}.")

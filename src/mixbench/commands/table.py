@@ -40,7 +40,7 @@ is missing with --run as well; --set NAME=VALUE then changes a parameter of the 
 def main(argv: list[str]) -> int:
     """The exit status of `mixbench table ARGV`: 1 where --run leaves a run unfinished."""
     arguments = parser().parse_args(argv)
-    check(arguments.key, "table", study_table.tables())
+    check(arguments.key, "table", study_table.tables)
     if kind_of(file_of(arguments.key)) == "study":
         return _of_study(arguments)
     spec = load(arguments.key)

@@ -8,7 +8,7 @@ mixbench.studies.library. Imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from mixbench.config.library import conf_dir, files, listed
@@ -59,16 +59,17 @@ def load(key: str) -> Table | Figure:
 
     Raises ConfigError with the nearest key for an unknown one, and with the place for a malformed file.
     """
-    check(key, "table or figure", names())
+    check(key, "table or figure", names)
     return parse(file_of(key), key)
 
 
-def check(key: str, what: str, known: Sequence[str]) -> None:
-    """Raises ConfigError where no spec is called `key`: with the nearest and all of the `known` ones, each a `what`;
+def check(key: str, what: str, names: Callable[[], Sequence[str]]) -> None:
+    """Raises ConfigError where no spec is called `key`: with the nearest and all of the known `names()`, each a `what`;
     for the name of a data set with those that have it.
     """
     if file_of(key).is_file():
         return
+    known = names()  # which reads all files
     said = f"{key}: no such {what}.{nearest(key, known)}"
     if key in files("dataset"):
         name = key.replace("_", "[_-]")  # as an override, or in a list of names

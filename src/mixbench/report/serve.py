@@ -19,6 +19,7 @@ from mixbench.summarize.settings import collect
 
 ADDRESS = "127.0.0.1"  # nobody else's machine reaches it
 LISTED = "runs.csv"
+PATHS = ("/", f"/{LISTED}")
 REST = 3.0  # seconds for which a page is given again without looking whether there is news
 
 
@@ -33,19 +34,21 @@ class Pages:
 
     def get(self, path: str) -> tuple[str, bytes] | None:
         """The type and the content of what lies at `path`; None for what is not there."""
+        if path not in PATHS:
+            return None
         with self._lock:
             if time.monotonic() - self._looked >= REST:
                 self._look()
                 self._looked = time.monotonic()
-            return self._found.get(path)
+            return self._found[path]
 
     def _look(self) -> None:
         seen = tuple(_files(self._places))
         if seen != self._seen:
             runs = collect(self._places)
             self._found = {
-                "/": ("text/html; charset=utf-8", printable(page(runs, LISTED, live=True)).encode()),
-                f"/{LISTED}": (
+                PATHS[0]: ("text/html; charset=utf-8", printable(page(runs, LISTED, live=True)).encode()),
+                PATHS[1]: (
                     "text/csv; charset=utf-8",
                     printable(frame_of(runs, "best_test").to_csv(index=False)).encode(),
                 ),
