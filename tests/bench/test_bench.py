@@ -319,6 +319,7 @@ def test_markdown_of_a_sheet() -> None:
     [
         (["--rounds=1"], "--rounds 1: must be >= 2"),
         (["--seconds=0"], "--seconds 0: must be > 0"),
+        (["--seconds=inf"], "--seconds inf: must be > 0 and finite"),
         (["GMix"], "GMix: is no KEY=VALUE; methods stand behind ' -- '"),
         (["--", "GMixx"], "GMixx: no such method"),
         (["--", "opt.rho=abc"], "opt.rho"),
@@ -333,6 +334,15 @@ def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], mess
     done = mixbench("bench", *arguments)
     assert (done.status, done.out) == (2, "")
     assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(mixbench: Callable) -> None:
+    """By hand: a file stands where the folder is to be. Nothing has been measured when it is said."""
+    Path("taken").write_text("")
+    done = mixbench("bench", *TINY, "--out=taken", "--", "ERM")
+    assert (done.status, done.out) == (2, "")
+    assert "taken: " in done.err
     assert "Traceback" not in done.err
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 from pathlib import Path
 
 from mixbench.bench.modes import MODES, Request
 from mixbench.errors import ConfigError
+from mixbench.files import writable
 
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=auto"]
 EPILOG = """what is measured:
@@ -35,7 +37,9 @@ written as CSV and JSON."""
 
 
 def main(argv: list[str]) -> int:
-    """The exit status of `mixbench bench ARGV`. Raises ConfigError for what cannot be measured."""
+    """The exit status of `mixbench bench ARGV`. Raises ConfigError for what cannot be measured, OutputError for a
+    folder that cannot be written.
+    """
     given, methods = argv, []
     if "--" in argv:
         given, methods = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
@@ -45,8 +49,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{wrong[0]}: is no KEY=VALUE; methods stand behind ' -- '.")
     if arguments.rounds < 2:
         raise ConfigError(f"--rounds {arguments.rounds}: must be >= 2, to have a spread.")
-    if not arguments.seconds > 0:
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be > 0.")
+    if not 0 < arguments.seconds < math.inf:
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be > 0 and finite.")
+    writable(arguments.out)  # now, not when all has been measured
     request = Request(
         overrides=[*BASE, *arguments.override],
         methods=methods,
