@@ -256,7 +256,8 @@ def test_a_folder_that_cannot_be_written_is_told_first(cpu: Callable, capsys) ->
     Path("out").write_text("")
     assert cpu(lambda *_: pytest.fail("carried out")) == 2
     said = capsys.readouterr().err
-    assert said.startswith("cannot write ") and said.count("\n") == 1
+    assert said.startswith("cannot write ")
+    assert said.count("\n") == 1
 
 
 def test_ctrl_c_is_one_line(cpu: Callable, capsys) -> None:
