@@ -353,6 +353,20 @@ def test_a_folder_that_cannot_be_written_is_told_first(mixbench: Callable) -> No
     assert "Traceback" not in done.err
 
 
+def test_ctrl_c_promises_nothing(mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: nothing is kept, and the same command begins again. Exit status 130."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixbench.bench.measure.timed", interrupted)
+    monkeypatch.setattr("mixbench.bench.measure.matrix_rate", lambda device, dtype: 1e9)
+    done = mixbench("bench", *TINY, "--", "ERM")
+    assert (done.status, done.out) == (130, "")
+    assert "stopped by Ctrl-C: a table is written when it is complete" in done.err
+    assert "goes on" not in done.err
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_on_a_gpu(mixbench: Callable) -> None:
