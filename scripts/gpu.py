@@ -18,6 +18,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,9 @@ from typing import Any
 
 from mixbench.bench.fitting import START, Cell, cells, fitting, rates
 from mixbench.bench.steps import Session, Step
-from mixbench.files import write_json
+from mixbench.errors import OutputError
+from mixbench.files import writable, write_json
+from mixbench.machine.signals import stopped
 from mixbench.papers.cells import plan
 from mixbench.papers.library import load
 
@@ -230,11 +233,13 @@ def name_of(made: dict[str, Any]) -> str:
 
 
 def chosen(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
-    """The steps of these names, in their order; all of them without names. Raises ValueError for an unknown name."""
+    """The steps of these names, in their order, each once; all of them without names. Raises ValueError for an unknown
+    name.
+    """
     named = {step.name: step for step in steps}
     if unknown := [name for name in only if name not in (CELLS, *named)]:
         raise ValueError(f"--only {' '.join(unknown)}: no such step; allowed: {', '.join([*named, CELLS])}")
-    return [named[name] for name in only if name != CELLS] if only else list(steps)
+    return [named[name] for name in dict.fromkeys(only) if name != CELLS] if only else list(steps)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -259,7 +264,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """The exit status: 1 where a step has failed or was stopped, 2 without a GPU."""
+    """The exit status: 1 where a step has failed or was stopped, 2 without a GPU or a folder that can be written, 130
+    after Ctrl-C.
+    """
     arguments = parser().parse_args(argv)
     minutes, device, tiny = arguments.minutes, arguments.device, arguments.tiny
     trains = not arguments.only or CELLS in arguments.only
@@ -267,6 +274,8 @@ def main(argv: list[str]) -> int:
     if not minutes > kept:
         why = ", which the table takes at the end" if trains else ""
         parser().error(f"--minutes {minutes:g}: must be > {kept:g}{why}")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):  # a dry run asks no device
+        parser().error(f"--device {device}: must be cuda, cuda:N or cpu")
     try:
         chosen(measurements(Path(), device, tiny), arguments.only)
     except ValueError as error:
@@ -284,9 +293,17 @@ def main(argv: list[str]) -> int:
     if isinstance(made, str) or arguments.dry_run:
         print("\n".join(dry_run(steps, column, folder, minutes)))
         return 0
-    session = Session(folder, minutes - kept)
-    write_json(folder / "environment.json", made | {"command": shlex.join(["scripts/gpu.py", *argv])})
-    carried_out(session, steps, column)
+    try:
+        writable(folder)
+        session = Session(folder, minutes - kept)
+        write_json(folder / "environment.json", made | {"command": shlex.join(["scripts/gpu.py", *argv])})
+        carried_out(session, steps, column)
+    except OutputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(stopped(signal.SIGINT, f"what is finished lies in {folder}"), file=sys.stderr)
+        return 128 + signal.SIGINT
     print(f"all in {folder}" + (f"; not finished: {', '.join(session.failed)}" if session.failed else ""))
     return 1 if session.failed else 0
 

@@ -151,15 +151,22 @@ def _model() -> torch.nn.Module:
     return MODELS["small_cnn"](1, 10)
 
 
-def test_matrix_rate_is_the_best_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed form: 2 n^3 operations a product, on a clock by which every product takes two seconds."""
+@pytest.mark.parametrize(
+    ("tick", "sizes"), [(0.5, {1024, 2048, 4096}), (1.0, {1024})], ids=["all", "till they take too long"]
+)
+def test_matrix_rate_is_the_best_of_all_sizes(
+    tick: float, sizes: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed form: 2 n^3 operations a product, on a clock by which every product takes two ticks; the next size is
+    believed to take eight times as long.
+    """
     clock = itertools.count()
     products: list[int] = []
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: tick * next(clock))
     monkeypatch.setattr(measure.torch, "mm", lambda a, b: products.append(len(a)))
-    rate = matrix_rate(CPU, torch.float32, burst=0.5)
-    assert rate == 4096**3
-    assert set(products) == {1024, 2048, 4096}
+    rate = matrix_rate(CPU, torch.float32, burst=0.5 * tick)
+    assert rate == max(sizes) ** 3 / tick
+    assert set(products) == sizes
 
 
 def test_groups_of_operators() -> None:
@@ -319,6 +326,7 @@ def test_markdown_of_a_sheet() -> None:
     [
         (["--rounds=1"], "--rounds 1: must be >= 2"),
         (["--seconds=0"], "--seconds 0: must be > 0"),
+        (["--seconds=inf"], "--seconds inf: must be > 0 and finite"),
         (["GMix"], "GMix: is no KEY=VALUE; methods stand behind ' -- '"),
         (["--", "GMixx"], "GMixx: no such method"),
         (["--", "opt.rho=abc"], "opt.rho"),
@@ -334,6 +342,29 @@ def test_mistakes_are_one_message(mixbench: Callable, arguments: list[str], mess
     assert (done.status, done.out) == (2, "")
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(mixbench: Callable) -> None:
+    """By hand: a file stands where the folder is to be. Nothing has been measured when it is said."""
+    Path("taken").write_text("")
+    done = mixbench("bench", *TINY, "--out=taken", "--", "ERM")
+    assert (done.status, done.out) == (2, "")
+    assert "taken: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_ctrl_c_promises_nothing(mixbench: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: nothing is kept, and the same command begins again. Exit status 130."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixbench.bench.measure.timed", interrupted)
+    monkeypatch.setattr("mixbench.bench.measure.matrix_rate", lambda device, dtype: 1e9)
+    done = mixbench("bench", *TINY, "--", "ERM")
+    assert (done.status, done.out) == (130, "")
+    assert "stopped by Ctrl-C: a table is written when it is complete" in done.err
+    assert "goes on" not in done.err
 
 
 @pytest.mark.gpu

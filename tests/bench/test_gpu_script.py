@@ -220,6 +220,7 @@ def test_without_a_gpu_it_says_what_can_be_done(
         (["--only", "rows", "row"], "--only row: no such step; allowed: smoke, tests, data, rows, "),
         (["--minutes", "1"], "--minutes 1: must be > 1, which the table takes at the end"),
         (["--minutes", "0", "--only", "rows"], "--minutes 0: must be > 0\n"),
+        (["--device", "h100", "--dry-run"], "--device h100: must be cuda, cuda:N or cpu"),
     ],
 )
 def test_mistakes_are_told_before_torch_is_asked(
@@ -233,10 +234,49 @@ def test_mistakes_are_told_before_torch_is_asked(
     assert message in capsys.readouterr().err
 
 
+@pytest.fixture
+def cpu(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable], int]:
+    """A start of one step on a processor, with this instead of the carrying out; its exit status."""
+
+    def start(carried_out: Callable) -> int:
+        made = {"device": "cpu", "cpu": "AMD EPYC"}
+        for name, value in (
+            ("ROOT", workplace),
+            ("probed", lambda device: made),
+            ("carried_out", carried_out),
+        ):
+            monkeypatch.setitem(GPU["main"].__globals__, name, value)
+        return GPU["main"](["--device", "cpu", "--tiny", "--only", "smoke", "--out", "out"])
+
+    return start
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(cpu: Callable, capsys) -> None:
+    """By hand: a file stands where the folder is to be. Exit status 2 and one line; nothing is carried out."""
+    Path("out").write_text("")
+    assert cpu(lambda *_: pytest.fail("carried out")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("cannot write ")
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(cpu: Callable, capsys) -> None:
+    """Exit status 130, where the finished steps are, and how to go on; no traceback."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert cpu(interrupted) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("stopped by Ctrl-C: what is finished lies in ")
+    assert "cpu-amd-epyc; the same command goes on from there." in said
+
+
 def test_chosen_steps_come_in_the_order_given() -> None:
-    """By hand; the table's own are no step of these."""
+    """By hand; the table's own are no step of these, and a step that is named twice is one."""
     steps = [noted(name) for name in ("a", "b", "c")]
     assert [step.name for step in GPU["chosen"](steps, ["c", "cells", "a"])] == ["c", "a"]
+    assert [step.name for step in GPU["chosen"](steps, ["b", "a", "b"])] == ["b", "a"]
     assert GPU["chosen"](steps, []) == steps
 
 

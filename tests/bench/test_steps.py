@@ -91,6 +91,13 @@ def test_a_step_that_does_not_fit_waits_for_the_next_start(session: Callable) ->
     assert "left out" in told[0]
 
 
+def test_a_step_of_all_the_minutes_fits(session: Callable) -> None:
+    """What the start itself has taken, here a few milliseconds, is not held against it."""
+    one, _ = session(minutes=1)
+    time.sleep(0.01)
+    assert one.carry_out(step("whole", minutes=1))
+
+
 def test_a_step_that_hangs_is_stopped(session: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """At PATIENCE times its duration, with what it has started, and also where SIGTERM is ignored."""
     monkeypatch.setattr(steps, "GRACE", 0.2)

@@ -15,6 +15,9 @@ from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
+LONGEST = (
+    10.0  # seconds that a matrix product may take: on a processor without the precision it takes minutes
+)
 SETTLING = 100  # steps; a CUDA graph takes 4, and one more for each that a loss scale makes skip
 
 
@@ -151,9 +154,14 @@ def memory(subject: Subject, device: torch.device) -> int | None:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, burst: float = 0.3) -> float:
-    """The device's floating-point operations per second in square matrix products, the best of several sizes."""
+    """The device's floating-point operations per second in square matrix products, the best of several sizes.
+
+    A size whose product would take longer than LONGEST, at the rate of the one before, is left out.
+    """
     best = 0.0
     for n in (1024, 2048, 4096) if device.type == "cpu" else (2048, 4096, 8192, 16384):
+        if best and 2 * n**3 > LONGEST * best:
+            break
         a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
         torch.mm(a, b)
         synchronize(device)

@@ -26,6 +26,7 @@ from mixbench.machine.parent import end_with
 from mixbench.record.standing import duration
 
 PATIENCE = 3.0  # times the expected duration, after which a step is stopped
+SLACK = 1.0  # seconds that a step may lack, so that one of all the minutes of a start has time
 GRACE = 30.0  # seconds that a step has from SIGTERM to SIGKILL: a run saves its state
 WIDTH = 150  # of the line that tells of a step
 
@@ -80,7 +81,7 @@ class Session:
         if self.finished(step.name) and not again:
             self._tell("before", step, self.steps[step.name]["seconds"], self.steps[step.name]["said"])
             return True
-        if 60 * step.minutes > self.left:
+        if 60 * step.minutes > self.left + SLACK:
             self._tell("left out", step, 60 * step.minutes, "more than there is left; the next start does it")
             return False
         log = self.folder / "logs" / f"{step.name}.log"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
+import signal
 from pathlib import Path
 
 from mixbench.bench.modes import MODES, Request
 from mixbench.errors import ConfigError
+from mixbench.files import writable
+from mixbench.machine.signals import Interrupted
 
 BASE = ["dataset=cifar100", "model=wrn16_4", "batch_size=128", "precision=auto"]
 EPILOG = """what is measured:
@@ -35,7 +39,9 @@ written as CSV and JSON."""
 
 
 def main(argv: list[str]) -> int:
-    """The exit status of `mixbench bench ARGV`. Raises ConfigError for what cannot be measured."""
+    """The exit status of `mixbench bench ARGV`. Raises ConfigError for what cannot be measured, OutputError for a
+    folder that cannot be written, Interrupted after Ctrl-C.
+    """
     given, methods = argv, []
     if "--" in argv:
         given, methods = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
@@ -45,8 +51,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{wrong[0]}: is no KEY=VALUE; methods stand behind ' -- '.")
     if arguments.rounds < 2:
         raise ConfigError(f"--rounds {arguments.rounds}: must be >= 2, to have a spread.")
-    if not arguments.seconds > 0:
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be > 0.")
+    if not 0 < arguments.seconds < math.inf:
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be > 0 and finite.")
+    writable(arguments.out)  # now, not when all has been measured
     request = Request(
         overrides=[*BASE, *arguments.override],
         methods=methods,
@@ -57,7 +64,11 @@ def main(argv: list[str]) -> int:
     )
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch is loaded: the profiler is talkative
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    MODES[arguments.mode](request)
+    try:
+        MODES[arguments.mode](request)
+    except KeyboardInterrupt:
+        said = "stopped by Ctrl-C: a table is written when it is complete; the same command measures anew."
+        raise Interrupted(said, signal.SIGINT) from None
     return 0
 
 
