@@ -195,6 +195,8 @@ def dry_run(steps: Sequence[Step], column: Column | None, folder: Path, minutes:
         else:
             yield _planned(step, "-") + "  (does not fit)"
     if column is None:
+        if not lacking and not used:
+            yield "nothing is left to do"
         return
     known = {name for name, step in done.items() if step.get("state") == "finished"}
     known |= {step.name for step in steps} - {step.name for step in lacking}
@@ -304,7 +306,12 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(stopped(signal.SIGINT, f"what is finished lies in {folder}"), file=sys.stderr)
         return 128 + signal.SIGINT
-    print(f"all in {folder}" + (f"; not finished: {', '.join(session.failed)}" if session.failed else ""))
+    said = {"not finished": session.failed, "left out": session.left_out}
+    print(
+        "; ".join(
+            [f"all in {folder}", *(f"{how}: {', '.join(names)}" for how, names in said.items() if names)]
+        )
+    )
     return 1 if session.failed else 0
 
 

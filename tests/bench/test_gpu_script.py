@@ -292,6 +292,12 @@ def test_cells_alone_need_what_an_earlier_start_has_done(carried_out: Callable) 
     assert [line.split()[2] for line in lines] == ["b1", "table"]
 
 
+def test_a_dry_run_of_what_is_finished_says_so(carried_out: Callable) -> None:
+    """Oracle: a start before."""
+    carried_out(1.5)
+    assert [*GPU["dry_run"]([noted("rows")], None, Path("place"), 9.0)][1:] == ["nothing is left to do"]
+
+
 def test_the_tests_are_those_that_are_marked() -> None:
     """Oracle: a search for the mark by hand, in files known to have it and not to have it."""
     found = GPU["marked"](ROOT / "tests")

@@ -58,6 +58,7 @@ class Session:
         self.folder, self.tell = folder, tell
         self.ends = time.monotonic() + 60 * minutes
         self.failed: list[str] = []
+        self.left_out: list[str] = []
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         self._record = folder / "steps.json"
         self.steps: dict[str, dict[str, Any]] = {}
@@ -82,6 +83,7 @@ class Session:
             self._tell("before", step, self.steps[step.name]["seconds"], self.steps[step.name]["said"])
             return True
         if 60 * step.minutes > self.left + SLACK:
+            self.left_out.append(step.name)
             self._tell("left out", step, 60 * step.minutes, "more than there is left; the next start does it")
             return False
         log = self.folder / "logs" / f"{step.name}.log"

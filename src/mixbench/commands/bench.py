@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("override", nargs="*", metavar="KEY=VALUE", help=f"default: {' '.join(BASE)}")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="default: 7")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="at least 2; default: 7")
     parser.add_argument(
         "--seconds", type=float, default=1.0, metavar="S", help="of each method in each round (default: 1)"
     )
