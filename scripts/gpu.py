@@ -222,10 +222,9 @@ def probed(device: str) -> dict[str, Any] | str:
     has asked a GPU for its name keeps memory on it.
     """
     done = subprocess.run([sys.executable, "-c", PROBE, device], capture_output=True, text=True)
-    lines = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
-    return (
-        json.loads(lines[-1]) if done.returncode == 0 else lines[-1] if lines else f"status {done.returncode}"
-    )
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    return [f"status {done.returncode}", *done.stderr.splitlines()][-1]
 
 
 def name_of(made: dict[str, Any]) -> str:
@@ -307,11 +306,8 @@ def main(argv: list[str]) -> int:
         print(stopped(signal.SIGINT, f"what is finished lies in {folder}"), file=sys.stderr)
         return 128 + signal.SIGINT
     said = {"not finished": session.failed, "left out": session.left_out}
-    print(
-        "; ".join(
-            [f"all in {folder}", *(f"{how}: {', '.join(names)}" for how, names in said.items() if names)]
-        )
-    )
+    others = [f"; {how}: {', '.join(names)}" for how, names in said.items() if names]
+    print(f"all in {folder}{''.join(others)}")
     return 1 if session.failed else 0
 
 

@@ -15,9 +15,7 @@ from mixbench.bench.subjects import Subject
 from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
-LONGEST = (
-    10.0  # seconds that a matrix product may take: on a processor without the precision it takes minutes
-)
+LONGEST = 10.0  # seconds of a matrix product; on a processor without the precision the largest takes minutes
 SETTLING = 100  # steps; a CUDA graph takes 4, and one more for each that a loss scale makes skip
 
 
