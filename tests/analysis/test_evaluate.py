@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from run_records import opened as opened_record
 
 from mixbench import load_run
-from mixbench.analysis import stored
+from mixbench.analysis import measure, stored
 from mixbench.analysis.evaluate import evaluations
 from mixbench.analysis.evaluators import changed
 from mixbench.analysis.source import source
 from mixbench.config.identity import run_dir
 from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.files import write_json
+from mixbench.inventory import arithmetic
 from mixbench.record import checksum
 from mixbench.record.run import SavedRun
 from mixbench.training.export import export
@@ -51,6 +53,37 @@ def test_a_second_call_reads(finished: Path) -> None:
     assert {path.stem for path in (finished / "evaluations").iterdir()} == {
         "accuracy", "per_class", "confusion", "calibration", "deformations",
     }  # fmt: skip
+
+
+def test_another_precision_is_measured_when_it_is_asked_for(finished: Path, tmp_path: Path) -> None:
+    """Oracle: the network by hand under autocast; what there is in another precision is taken where none is named."""
+    run = load_run(shutil.copytree(finished, tmp_path / "run"))
+    shutil.rmtree(run.directory / "evaluations", ignore_errors=True)
+    examples = run.examples(run.splits().test)
+    ((images, labels),) = examples.eval_batches(1000)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = run.model()(images).float()
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    for precision, expected, measured in (("bf16", "bf16", 1), (None, "bf16", 0), ("float32", "float32", 1)):
+        ((found,), new) = evaluations(run.directory, ACCURACY, precision=precision)
+        assert (found["device"]["precision"], len(new)) == (expected, measured)
+        assert (found["result"]["loss"] == pytest.approx(loss, rel=1e-6)) == (expected == "bf16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("fast", ["float32", "bf16"])
+def test_a_processor_that_is_slow_in_the_precision_of_training_says_so(
+    finished: Path,
+    precision: str,
+    fast: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By hand: bf16 without its instructions; one line, only where nothing else was asked for."""
+    monkeypatch.setattr(arithmetic, "precision", lambda device: (fast, "it is so"))
+    network = load_run(finished).network(precision=precision)
+    said = "was trained in bf16, and it is so; --precision float32 is faster"
+    assert measure._slow(network) == (said if (precision, fast) == ("bf16", "float32") else "")
 
 
 def test_what_is_kept(finished: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Sequence
 from importlib import metadata
@@ -17,10 +18,13 @@ from mixbench.analysis.options import Options
 from mixbench.analysis.source import NoSuchPart, Source, own
 from mixbench.data import Split
 from mixbench.files import plain
+from mixbench.inventory import arithmetic
 from mixbench.machine.devices import device_title, memory_errors_in_words
 from mixbench.record.run import SavedRun
 from mixbench.seams import Examples
-from mixbench.training.restore import LoadedRun
+from mixbench.training.restore import LoadedRun, RestoredNetwork
+
+log = logging.getLogger("mixbench")
 
 
 @memory_errors_in_words()
@@ -31,12 +35,15 @@ def measure(
     device: str,
     data_dir: str | None,
     select: str,
+    precision: str | None,
 ) -> dict[str, stored.Evaluation | None]:
     """The evaluations, each by its name, options and data, of a run's weights. `weights` is their SHA-256, `select`
-    what kept them.
+    what kept them; None for `precision` is that of training.
     """
     run = LoadedRun(saved.directory, saved.weights)
-    network = run.network(device)
+    network = run.network(device, precision)
+    if precision is None and (words := _slow(network)):
+        log.warning(f"{run.directory}: {words}")
     parts = {
         on: _examples(run, on, network.device, data_dir) for on in dict.fromkeys(on for _, _, on in asked)
     }
@@ -55,7 +62,7 @@ def measure(
             "device": {
                 "name": device_title(network.device),
                 "type": network.device.type,
-                "precision": run.description.precision,
+                "precision": network.precision,
                 "batch_size": network.batch_size,
             },
             "versions": {
@@ -69,6 +76,14 @@ def measure(
         stored.write(run.directory, evaluation, select)
         found[name] = plain(evaluation)
     return found
+
+
+def _slow(network: RestoredNetwork) -> str:
+    """What to do where a processor computes slowly in the precision of training; empty where it does not."""
+    fast, reason = arithmetic.precision(str(network.device))
+    if network.device.type != "cpu" or network.precision == "float32" or fast != "float32":
+        return ""
+    return f"was trained in {network.precision}, and {reason}; --precision float32 is faster"
 
 
 def _examples(

@@ -17,6 +17,7 @@ from mixbench.errors import ConfigError, DataError, MixbenchError
 from mixbench.machine.output import printable
 from mixbench.record.read import directories
 from mixbench.record.run import WEIGHTS
+from mixbench.schema.train import PRECISIONS
 
 FORMATS = ("text", "json")
 EPILOG = """examples:
@@ -65,6 +66,7 @@ def main(argv: list[str]) -> int:
                 device=arguments.device,
                 data_dir=arguments.data_dir,
                 select=arguments.weights,
+                precision=arguments.precision,
             )
         except MissingPackage:
             raise
@@ -137,6 +139,11 @@ def parser() -> argparse.ArgumentParser:
         help="of which epoch; best_val for runs trained with keep=best_val or both (default: last)",
     )
     found.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    found.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the arithmetic; what was measured in another one is measured anew (default: as in training)",
+    )
     found.add_argument(
         "--data-dir", metavar="FOLDER", help="folder of the prepared data sets (default: as in training)"
     )

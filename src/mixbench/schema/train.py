@@ -9,6 +9,7 @@ from typing import Any
 
 from mixbench.schema.knob import MISSING, knob
 
+PRECISIONS = ("float32", "bf16", "fp16")
 GROUPS = ("dataset", "model", "augment", "regularizer", "opt", "schedule", "tracker")
 
 
@@ -41,7 +42,7 @@ class Train:
     precision: str = knob(
         "arithmetic of forward and backward; weights stay float32. auto is bf16 where the device computes fast in it,"
         " else float32, and the run's identity holds which",
-        choices=["float32", "bf16", "fp16", "auto"],
+        choices=[*PRECISIONS, "auto"],
     )
     train_clean_every: int | str = knob(
         "epochs between measurements of train_acc_clean (always at the last); at_best: where test or validation"

@@ -54,9 +54,12 @@ def load_run(path: str | os.PathLike[str]) -> LoadedRun:
 class RestoredNetwork:
     """A network with its final weights on a device, as evaluators take it (`seams.Network`)."""
 
-    def __init__(self, model: nn.Module, device: torch.device, about: Description) -> None:
+    def __init__(
+        self, model: nn.Module, device: torch.device, about: Description, precision: str | None = None
+    ) -> None:
         self.model, self.device = model, device
-        self.autocast = autocast(device, about.precision)
+        self.precision = precision or about.precision
+        self.autocast = autocast(device, self.precision)
         self.class_names: Sequence[str] = about.class_names
         self.batch_size = about.eval_batch_size
         self.stored = about.stored
@@ -132,9 +135,9 @@ class LoadedRun(SavedRun):
             )
         return known[name]
 
-    def network(self, device: str | torch.device = "cpu") -> RestoredNetwork:
-        """The model, and what it takes to measure it as training did. Raises as `model` does."""
-        return RestoredNetwork(self.model(device), _device(device), self.description)
+    def network(self, device: str | torch.device = "cpu", precision: str | None = None) -> RestoredNetwork:
+        """The model, and what it takes to measure it as training did, or in another precision. Raises as `model`."""
+        return RestoredNetwork(self.model(device), _device(device), self.description, precision)
 
     @memory_errors_in_words()
     def predict(self, inputs: Any, device: str | torch.device = "cpu") -> Tensor:
