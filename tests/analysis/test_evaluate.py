@@ -82,7 +82,8 @@ def test_a_processor_that_is_slow_in_the_precision_of_training_says_so(
     """By hand: bf16 without its instructions; one line, only where nothing else was asked for."""
     monkeypatch.setattr(arithmetic, "precision", lambda device: (fast, "it is so"))
     network = load_run(finished).network(precision=precision)
-    said = "was trained in bf16, and it is so; --precision float32 is faster"
+    words = "was trained in bf16, which this processor computes slowly"
+    said = f"{words}; mixbench eval --precision float32 is faster"
     assert measure._slow(network) == (said if (precision, fast) == ("bf16", "float32") else "")
 
 

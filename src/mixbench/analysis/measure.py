@@ -20,6 +20,7 @@ from mixbench.data import Split
 from mixbench.files import plain
 from mixbench.inventory import arithmetic
 from mixbench.machine.devices import device_title, memory_errors_in_words
+from mixbench.machine.output import printable
 from mixbench.record.run import SavedRun
 from mixbench.seams import Examples
 from mixbench.training.restore import LoadedRun, RestoredNetwork
@@ -43,7 +44,7 @@ def measure(
     run = LoadedRun(saved.directory, saved.weights)
     network = run.network(device, precision)
     if precision is None and (words := _slow(network)):
-        log.warning(f"{run.directory}: {words}")
+        log.warning(printable(f"{run.directory}: {words}"))
     parts = {
         on: _examples(run, on, network.device, data_dir) for on in dict.fromkeys(on for _, _, on in asked)
     }
@@ -80,10 +81,11 @@ def measure(
 
 def _slow(network: RestoredNetwork) -> str:
     """What to do where a processor computes slowly in the precision of training; empty where it does not."""
-    fast, reason = arithmetic.precision(str(network.device))
+    fast, _ = arithmetic.precision(str(network.device))
     if network.device.type != "cpu" or network.precision == "float32" or fast != "float32":
         return ""
-    return f"was trained in {network.precision}, and {reason}; --precision float32 is faster"
+    words = f"was trained in {network.precision}, which this processor computes slowly"
+    return f"{words}; mixbench eval --precision float32 is faster"
 
 
 def _examples(

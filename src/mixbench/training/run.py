@@ -39,10 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mixbench")
 
 # Of the summary of the start before, until this one has come far enough to say it itself.
-KEPT = (
-    "data",
-    "history",
-)
+KEPT = ("data", "history")
 
 
 def execute(config: Train, patience: float = 0.0) -> None:
