@@ -71,8 +71,10 @@ def timed(
 
 
 def settle(subject: Subject, least: int = WARM_UP) -> None:
-    """Run steps until they are what they stay, or it takes too long: steps are then recorded as CUDA graphs."""
-    for number in range(SETTLING + 2 * subject.period):
+    """Run at least so many steps, until they are what they stay, or it takes too long: steps are then recorded as CUDA
+    graphs.
+    """
+    for number in range(least + SETTLING + 2 * subject.period):
         if number >= least and subject.settled():
             return
         next(subject.steps)

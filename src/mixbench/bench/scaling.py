@@ -120,8 +120,8 @@ def _worker(
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     one = subject(method, configured(method, overrides), device)
-    # An epoch as well on a GPU, whose end loads kernels at their first use: measured from its first epoch on, one process
-    # came to 0.88 of the rate of later bursts, on an H100 and on an H200.
+    # On a GPU an epoch as well, at whose end we think that kernels are loaded: measured from its first epoch on, one
+    # process came to 0.88 of the rate of later bursts, on an H100 and on an H200.
     settle(one, least=WARM_UP if device.type == "cpu" else IMAGES // one.batch_size + WARM_UP)
     synchronize(device)
     barrier.wait()
