@@ -25,6 +25,7 @@ from mixbench.config.saved import overrides, saved_config
 from mixbench.errors import ConfigError
 from mixbench.plugins import register
 from mixbench.schema.knob import knob
+from mixbench.training import members
 from mixbench.training.members import member
 from mixbench.training.restore import load_run
 
@@ -800,6 +801,91 @@ def test_members_of_other_groups_are_told_in_the_same_way(
         for word in (f"plugin own.py: {group}=own: member ", words.format(own), given, expected):
             assert word in done.err
         assert "Traceback" not in done.err
+
+
+def test_a_call_of_a_step_that_a_member_does_not_take_is_one_message(
+    mixbench: Callable, workplace: Path
+) -> None:
+    """Here `choose` says what the host decides, and the call lacks `choice=`; told before the first step.
+
+    Oracle: the calls that the loop makes, as mixbench.seams has them.
+    """
+    call = "lambda self, images, labels, lam=None, generator=None: (images, labels)"
+    own = built(
+        workplace,
+        "augment",
+        "*arguments, **knobs",
+        f"return type('Mix', (), {{'choose': lambda self, images, generator: 1, '__call__': {call}}})()",
+    )
+    done = mixbench("train", "augment=own", "--plugin", str(own), *TINY)
+    assert done.status == 2, done.err
+    assert "Traceback" not in done.err
+    assert (
+        "gives a Mix, whose __call__ gets (images, labels, generator=, choice=): got an unexpected keyword argument"
+        " 'choice'; it takes (images, labels, lam=None, generator=None). See mixbench/seams.py."
+    ) in done.err
+
+
+CHOOSE = {"choose": lambda self, images, generator: 1}
+STEP = dict.fromkeys(("base", "scaler", "alike", "tensors", "state_dict", "load_state_dict"))
+
+
+@pytest.mark.parametrize(
+    ("group", "methods", "words"),
+    [
+        (
+            "augment",
+            {"__call__": lambda self, images, labels: 0},
+            "__call__ gets (images, labels, generator=): ",
+        ),
+        (
+            "augment",
+            {
+                "choose": lambda self, images: 1,
+                "__call__": lambda self, images, labels, generator, choice: 0,
+            },
+            "choose gets (images, generator): too many positional arguments; it takes (images).",
+        ),
+        (
+            "regularizer",
+            {"__call__": lambda self, model, x, y: 0},
+            "__call__ gets (model, x, y, images, labels, loss): too many positional arguments",
+        ),
+        ("opt", {**STEP, "step": lambda self: 0}, "step gets (losses): too many positional arguments"),
+        (
+            "opt",
+            {**STEP, **CHOOSE, "step": lambda self, *parts: 0},
+            "step gets (losses, choice=): got an unexpected keyword argument 'choice'; it takes (*parts).",
+        ),
+        ("augment", {"__call__": lambda self, images, labels, lam=None, generator=None: 0}, ""),
+        ("augment", {**CHOOSE, "__call__": lambda self, *arguments, **more: 0}, ""),
+        ("opt", {**STEP, **CHOOSE, "step": lambda self, *parts, choice=None: 0}, ""),
+    ],
+)
+def test_calls_of_a_step_that_members_take_or_not(
+    group: str, methods: dict[str, Callable], words: str
+) -> None:
+    """With `choose` the calls have `choice=` besides. Oracle: the calls that the loop makes; "": it is built."""
+
+    @dataclasses.dataclass
+    class Own:
+        """As ours.
+
+        Source: this test.
+        """
+
+        name: str = "own"
+
+    def builder(**knobs: object) -> object:
+        return type("Mine", (), methods)()
+
+    builder.uses_model = builder.uses_mean_image = False
+    register(group, "own", builder, Own, f"defaults: [/schema/{group}/own@_here_]\n")
+    if words:
+        with pytest.raises(ConfigError, match=re.escape(f"gives a Mine, whose {words}")):
+            members.built(group, "own")
+    else:
+        assert type(members.built(group, "own")).__name__ == "Mine"
 
 
 @pytest.mark.parametrize("method", ["problems(self)", "conflicts(self, run)"])

@@ -6,7 +6,7 @@ Of ours mypy knows that they fit their seams; what a plugin's do not is said in 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -21,6 +21,7 @@ from mixbench.models import MODELS
 from mixbench.optim import RULES
 from mixbench.regularize import REGULARIZERS
 from mixbench.schedule import SCHEDULES
+from mixbench.seams import Choosing
 
 OURS: Mapping[str, Mapping[str, Any]] = {
     "dataset": LOADERS,
@@ -71,7 +72,8 @@ def member(group: str, name: str) -> Any:
 def built(group: str, name: str, *arguments: Any, **knobs: Any) -> Any:
     """What that gives for these arguments.
 
-    Raises ConfigError where a plugin's does not take them, raises, or gives something else than its group has to.
+    Raises ConfigError where a plugin's does not take them, raises, or gives something else than its group has to, also
+    what does not take what a step calls it with.
     """
     build = member(group, name)
     if ours(group, name):
@@ -89,7 +91,26 @@ def built(group: str, name: str, *arguments: Any, **knobs: Any) -> Any:
         raise ConfigError(f"{called} fails for {given}: {told(error)}. {needed}") from None
     if not _fits(group, found):
         raise ConfigError(f"{called} gives {_brief(found)} for {given}. {needed}")
+    for method, call, passed, keywords in _calls(group, found):
+        if problem := _refused(call, passed, dict.fromkeys(keywords)):
+            gets = ", ".join([*passed, *(f"{keyword}=" for keyword in keywords)])
+            raise ConfigError(
+                f"{called} gives {_brief(found)}, whose {method} gets ({gets}): {problem}. See mixbench/seams.py."
+            )
     return found
+
+
+def _calls(group: str, found: Any) -> Iterator[tuple[str, Any, tuple[str, ...], tuple[str, ...]]]:
+    """How a step calls what was built: the method's name, the method, what it passes by place and what by name."""
+    choice = ("choice",) if isinstance(found, Choosing) else ()
+    if group == "augment":
+        yield "__call__", found, ("images", "labels"), ("generator", *choice)
+    elif group == "regularizer":
+        yield "__call__", found, ("model", "x", "y", "images", "labels", "loss"), ()
+    elif group == "opt":
+        yield "step", found.step, ("losses",), choice
+    if choice and group in ("augment", "opt"):
+        yield "choose", found.choose, ("images", "generator"), ()
 
 
 def _called(group: str, name: str, build: Any) -> str:
