@@ -353,6 +353,8 @@ def test_markdown_of_a_sheet() -> None:
         (["--", "opt.rho=abc"], "opt.rho"),
         (["model=wrn17"], "model=wrn17: no such option"),
         (["--profile", "--", "Nothing"], "Nothing: no such method"),
+        (["--together", "--", "Nothing"], "Nothing: no such method"),  # not by a process that fails for it
+        (["--processes", "device=cpu", "--", "Nothing"], "mixbench bench: Nothing: no such method"),
         (["--scaling", "--", "ERM", "SAM"], "ERM SAM: here it is one METHOD at a time"),
         (["dataset=digits", "--loop=plain"], "--loop plain: trains on colour images, not on digits"),
     ],

@@ -99,12 +99,14 @@ def _timed(
 
 
 def _together(request: Request) -> None:
+    method = _one_method(request)
+
     from mixbench.bench.scaling import side_by_side
 
-    rates, how = side_by_side(_one_method(request), request.overrides, _device(request), 5 * request.seconds)
+    rates, how = side_by_side(method, request.overrides, _device(request), 5 * request.seconds)
     rows = [[f"{n}", f"{rate:,.0f}", f"{rate / rates[1]:.2f}"] for n, rate in rates.items()]
     head = ["runs at once", "images/s together", "relative to one"]
-    title = f"Runs of {_one_method(request)} at once on one device{how and f', {how}'}"
+    title = f"Runs of {method} at once on one device{how and f', {how}'}"
     _listed(request, title, head, rows, "together")
 
 
@@ -178,9 +180,14 @@ def _listed(request: Request, title: str, head: list[str], rows: list[list[str]]
 
 
 def _one_method(request: Request) -> str:
+    """The METHOD of a mode that takes one. A mistake in it is told here, not by the processes that would train it."""
+    from mixbench.bench.subjects import configured
+
     if len(request.methods) > 1:
         raise ConfigError(f"{' '.join(request.methods)}: here it is one METHOD at a time.")
-    return request.methods[0] if request.methods else "G-Mix"
+    method = request.methods[0] if request.methods else "G-Mix"
+    configured(method, request.overrides)
+    return method
 
 
 def _device(request: Request):  # type: ignore[no-untyped-def]  # a torch.device, and torch is not to be loaded here
