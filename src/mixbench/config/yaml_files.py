@@ -59,7 +59,11 @@ def load(path: Path) -> Any:
     """What a YAML file says, as dicts, lists and plain values. Raises ConfigError that names the file."""
     text = text_of(path)
     try:
-        found = yaml.load(text, Loader=_PLAIN_LOADER)
+        loader = _PLAIN_LOADER(text)
+        try:
+            found = loader.get_single_data()
+        finally:
+            loader.dispose()
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {_words(error)}") from None
     if not isinstance(found, (dict, list, type(None))):
