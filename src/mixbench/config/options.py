@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from mixbench.config import library, plugins
+from mixbench.config import library, plugins, yaml_files
 from mixbench.schema.train import GROUPS
 
 # How an option file says which schema it fills.
@@ -62,15 +62,14 @@ def option(group: str, name: str) -> Option | None:
 
 @functools.cache
 def _option(group: str, name: str, text: str) -> Option:
-    found = SCHEMA.search(text)
-    assert found, f"{group}={name} must say: defaults: [/schema/{group}/<name>@_here_]"
-    schema = schemas(group)[found[1]]
-    file: Any = OmegaConf.create(text)
+    line = SCHEMA.search(text)
+    assert line, f"{group}={name} must say: defaults: [/schema/{group}/<name>@_here_]"
+    schema = schemas(group)[line[1]]
+    file = yaml_files.values(text)
     del file["defaults"]
     node = OmegaConf.merge(OmegaConf.structured(schema), file)
-    values = OmegaConf.to_container(node)
-    assert isinstance(values, dict)
-    ordered = {str(key): values[key] for key in dict.fromkeys([*file, *values])}
+    found: Any = OmegaConf.to_container(node)
+    ordered = {key: found[key] for key in dict.fromkeys([*file, *found])}
     return Option(group, name, text, schema, ordered, node)
 
 

@@ -59,16 +59,21 @@ def load(path: Path) -> Any:
     """What a YAML file says, as dicts, lists and plain values. Raises ConfigError that names the file."""
     text = text_of(path)
     try:
-        loader = _PLAIN_LOADER(text)
-        try:
-            found = loader.get_single_data()
-        finally:
-            loader.dispose()
+        found = values(text)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {_words(error)}") from None
     if not isinstance(found, (dict, list, type(None))):
         raise ConfigError(f"{path}: cannot be read: it is no mapping of keys to values.")
     return {} if found is None else found
+
+
+def values(text: str) -> Any:
+    """What a YAML text that is safe to load says. Raises ValueError or YAMLError."""
+    loader = _PLAIN_LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _words(error: Exception) -> str:
