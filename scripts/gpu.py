@@ -6,13 +6,15 @@
 
 Each step is a process of its own, with a time limit, a log in FOLDER/logs and one line here; one that fails does not
 stop the others. The remaining minutes go to cells of Li & Tang's Table II (CIFAR-100, WRN-16-4) at the paper's length,
-as many as fit by the measured rates. FOLDER is results/gpu/NAME, with the GPU's name. The same command goes on from
-there, also after a kill: with minutes of its own, and with what is not finished.
+as many as fit by the measured rates, those of a seed side by side where the GPU can be shared. FOLDER is
+results/gpu/NAME, with the GPU's name. The same command goes on from there, also after a kill: with minutes of its own,
+and with what is not finished.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -127,11 +129,15 @@ class Column:
         extra = [*self.settings, f"output_dir={self.folder / 'runs'}"]
         return cells(plan(self.spec, columns=[COLUMN], epochs=self.epochs, extra=extra), rate)
 
-    def step(self, cell: Cell) -> Step:
-        """The training of a cell: the seeds before its own are finished, as they take as long and come first."""
-        which = ["--run", "--yes", "--jobs", "1", "--rows", cell.row, "--seeds", str(cell.seed + 1)]
-        name = f"{cell.row}-seed{cell.seed}"
-        return Step(name, [*self.command, *which], cell.seconds / 60, rf"^{re.escape(cell.row)}[ *]")
+    def step(self, together: Sequence[Cell]) -> Step:
+        """The training of some cells of one seed: the seeds before it are finished, as they take as long and come
+        first. How many share the GPU, `mixbench table` decides; the minutes are those of one after another.
+        """
+        rows, seed = [cell.row for cell in together], together[0].seed
+        which = ["--run", "--yes", "--rows", *rows, "--seeds", str(seed + 1)]
+        minutes = sum(cell.seconds for cell in together) / 60
+        shown = rf"^({'|'.join(map(re.escape, rows))})[ *]"
+        return Step(f"seed{seed}-{'+'.join(rows)}", [*self.command, *which], minutes, shown)
 
     @property
     def command(self) -> list[str]:
@@ -158,6 +164,12 @@ class Column:
         return Step("table", [*self.command, *into], LAST)
 
 
+def by_seed(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """Cells in the order of `fitting`, those of one seed together."""
+    for _, together in itertools.groupby(cells, key=lambda cell: cell.seed):
+        yield list(together)
+
+
 def carried_out(session: Session, steps: Sequence[Step], column: Column | None) -> None:
     """The steps, then as many cells of the column as fit; what is left is looked at anew after each."""
     for step in steps:
@@ -171,8 +183,10 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column | None) 
     rate = rates(session.folder / RATES)
     failed: set[str] = set()
     while fit := fitting([c for c in column.waiting(rate) if c.row not in failed], session.left):
-        if not session.carry_out(column.step(fit[0]), again=True):
-            failed.add(fit[0].row)
+        together = next(by_seed(fit))
+        if not session.carry_out(column.step(together), again=True):
+            tried = {(cell.row, cell.seed) for cell in together}
+            failed |= {cell.row for cell in column.waiting(rate) if (cell.row, cell.seed) in tried}
     last = Session(session.folder, 2 * LAST, session.tell)  # whatever time is left: it was kept for this
     last.carry_out(column.written(), again=True)
     session.failed += last.failed
@@ -203,9 +217,10 @@ def dry_run(steps: Sequence[Step], column: Column | None, folder: Path, minutes:
     if needed := [name for name in NEEDED if name not in known]:
         yield f"no cells without {' and '.join(needed)}"
         return
-    for cell in fitting(column.waiting(measured or column.guess), 60 * (minutes - LAST - used)):
-        used += cell.seconds / 60
-        yield _planned(column.step(cell), f"{used:.1f}")
+    for together in by_seed(fitting(column.waiting(measured or column.guess), 60 * (minutes - LAST - used))):
+        step = column.step(together)
+        used += step.minutes
+        yield _planned(step, f"{used:.1f}")
     yield _planned(column.written(), f"{used + LAST:.1f}")
 
 

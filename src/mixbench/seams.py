@@ -13,8 +13,8 @@ asks no member which one it is, and does not know what a pixel is: inputs are a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,21 @@ class Augment(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosing(Protocol):
+    """What an augmentation or a rule has besides, if the host decides from step to step which operations it runs.
+
+    The loop asks exactly once for each step, and hands the answer on as `choice=`, which the call or `step` takes
+    besides; where they are called without one, they decide by themselves. A CUDA graph is recorded for each answer.
+    """
+
+    def choose(self, images: Tensor, generator: torch.Generator) -> Hashable:
+        """What the step with these un-mixed images does, never None; may count the step, and never waits for the
+        device. What is random comes from `generator`.
+        """
+        ...
+
+
 class Objective(Protocol):
     """What is minimised."""
 
@@ -100,7 +115,9 @@ class Rule(Protocol):
 
     @property
     def alike(self) -> bool:
-        """Whether all steps run the same operations, so that one that was recorded stands for all."""
+        """Whether all steps run the same operations, so that one that was recorded stands for all; where it is
+        `Choosing`, all steps of one choice.
+        """
         ...
 
     def step(self, *parts: Closure) -> Tensor:

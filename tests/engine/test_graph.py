@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from mixbench.bench.subjects import METHODS, configured, made_up
 from mixbench.engine import graph
+from mixbench.engine import loop as engine_loop
 from mixbench.engine.graph import WARM_UP, relative_difference
 from mixbench.engine.loop import Loop, Position
 from mixbench.engine.progress import Progress
@@ -24,8 +26,12 @@ from mixbench.training.build import build_loop, graph_choice
 
 CPU = torch.device("cpu")
 TINY = ["dataset=digits", "model=small_cnn", "batch_size=16"]
-# Those that a graph is used for.
-GRAPHED = [m for m in METHODS if m not in ("PuzzleMix", "Manifold Mixup", "LookSAM")]
+# What the host may decide of a step: PuzzleMix's blocks, Manifold Mixup's stage, whether LookSAM climbs.
+CHOICES = {
+    "PuzzleMix": {(2, None), (4, None), (8, None)},
+    "Manifold Mixup": {(0, None), (1, None), (2, None)},
+    "LookSAM": {(None, True), (None, False)},
+}
 
 
 def loop_of(method: str, device: torch.device, *overrides: str) -> Loop:
@@ -82,6 +88,9 @@ CIRCUMSTANCES = [
     ("HMix", "augment.gamma=0.5"),
     ("GMix", "augment.variant=paper"),
     ("SAM", "opt.decay_in_ascent=true opt.bn_stats=both opt.perturb=no_norm_bias"),
+    ("PuzzleMix", "precision=bf16 opt=sam"),
+    ("Manifold Mixup", "opt=looksam opt.k=2 drop_last=false"),
+    ("LookSAM", "opt.k=1"),
 ]
 # Those that compute with the learning rate in float64, where a graph's is a float32 tensor.
 ROUNDED = [
@@ -92,7 +101,7 @@ ROUNDED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "overrides"), [*((m, "") for m in GRAPHED), *CIRCUMSTANCES])
+@pytest.mark.parametrize(("method", "overrides"), [*((m, "") for m in METHODS), *CIRCUMSTANCES])
 def test_recorded_steps_are_the_plain_ones(method: str, overrides: str, fake_cuda: None) -> None:
     """Oracle: the loop without a graph, bit for bit: order, random numbers, learning rates, metrics, evaluations."""
     plain, recorded = (loop_of(method, CPU, *overrides.split(), "epochs=2") for _ in range(2))
@@ -112,8 +121,67 @@ def assert_recorded_alike(plain: Loop, recorded: Loop) -> None:
     recorded.cuda_graph = True
     assert whole(plain) == whole(recorded)
     assert all(map(torch.equal, plain._changing(), recorded._changing()))
-    assert recorded._graph.graph is not None
-    assert recorded._graph.steps_run == WARM_UP + 1
+    assert recorded._graph.updates
+    assert recorded._graph.steps_run == WARM_UP + len(recorded._graph.updates)
+
+
+@pytest.mark.parametrize(("method", "choices"), CHOICES.items())
+def test_each_choice_of_the_host_is_recorded(
+    method: str, choices: set, fake_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: in 64 steps all choices come up, and each has a graph; then steps are settled, and not before."""
+    monkeypatch.setattr(engine_loop, "UNCHANGED", 16)
+    loop = loop_of(method, CPU)
+    loop.cuda_graph = True
+    run(loop, epochs=1)
+    assert not loop.steps_are_settled()
+    train_epochs(loop, 8)
+    assert loop._graph.updates.keys() == choices
+    assert loop.steps_are_settled()
+
+
+def test_a_choice_that_cannot_be_recorded_ends_all_recording(
+    fake_cuda: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the loop without a graph, bit for bit. LookSAM climbs in the steps 0, 5, 10; one between comes first."""
+    plain, recorded = loop_of("LookSAM", CPU), loop_of("LookSAM", CPU)
+    recorded.cuda_graph = True
+    capture, captured = torch.cuda.graph, []
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        captured.append(len(recorded._graph.updates))
+        return _refuse() if captured[-1] else capture(*arguments, **options)
+
+    monkeypatch.setattr(torch.cuda, "graph", failing)
+    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert captured == [0, 0, 1]  # the batch, a step between, a climb
+    assert not recorded._graph.updates
+    assert len(caplog.records) == 1
+
+
+def test_a_second_recording_without_memory_is_given_up(
+    fake_cuda: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the loop without a graph, bit for bit, though memory ends within the second kind of step; without any
+    recording, which could be given up, the error comes through.
+    """
+    plain, recorded = loop_of("LookSAM", CPU), loop_of("LookSAM", CPU)
+    recorded.cuda_graph = True
+    second_pass, full = recorded.rule.second_pass, [False]
+
+    def failing(*arguments: Any) -> None:
+        second_pass(*arguments)
+        if full[0] or recorded._graph.updates:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(recorded.rule, "second_pass", failing)
+    assert all(map(torch.equal, run(plain), run(recorded)))
+    assert not recorded._graph.usable
+    assert ["no memory is left" in record.message for record in caplog.records] == [True]
+    full[0] = True
+    with pytest.raises(torch.OutOfMemoryError):
+        run(recorded)
 
 
 def test_a_loss_scale_moves_in_recorded_steps(fake_cuda: None) -> None:
@@ -127,7 +195,7 @@ def test_a_loss_scale_moves_in_recorded_steps(fake_cuda: None) -> None:
         assert all(map(torch.equal, run(plain, epochs=1), run(recorded, epochs=1)))
         one, other = (scaler.state_dict() for scaler in scalers)
         assert one == other
-    assert recorded._graph.graph is not None
+    assert recorded._graph.updates
     assert 1 < one["scale"] < 2**24
 
 
@@ -178,7 +246,7 @@ def test_a_failed_recording_changes_nothing(
     plain, recorded = loop_of("G-Mix", CPU), loop_of("G-Mix", CPU)
     recorded.cuda_graph = True
     assert all(map(torch.equal, run(plain), run(recorded)))
-    assert recorded._graph.graph is None
+    assert not recorded._graph.updates
     assert [said in record.message for record in caplog.records] == [True]
 
 
@@ -237,29 +305,49 @@ def test_relative_difference() -> None:
         ("G-Mix", [], "steps as a CUDA graph (cuda_graph=true)"),
         ("G-Mix", ["cuda_graph=false"], "steps one by one (cuda_graph=false)"),
         ("ERM", ["precision=fp16"], "steps as a CUDA graph (cuda_graph=true)"),
-        ("PuzzleMix", [], "steps one by one (augment=puzzlemix asks the model)"),
-        ("Manifold Mixup", [], "steps one by one (augment=manifold_mixup asks the model)"),
-        ("LookSAM", [], "steps one by one (opt=looksam: not all of its steps are alike)"),
+        ("PuzzleMix", [], "steps as a CUDA graph (cuda_graph=true)"),
+        ("LookSAM", [], "steps as a CUDA graph (cuda_graph=true)"),
     ],
 )
 def test_the_choice_and_its_reason(method: str, overrides: list[str], said: str) -> None:
     """By hand; without a GPU there is nothing to say."""
     config = configured(method, ["dataset=cifar10", "model=small_cnn", *overrides])
     loop = build_loop(config, CPU, made_up(find("cifar10"), 200))
-    assert graph_choice(config, torch.device("cuda"), loop.rule, loop.model) == (
+    assert graph_choice(config, torch.device("cuda"), loop.augment, loop.rule, loop.model) == (
         "as a CUDA graph" in said,
         said,
     )
-    assert graph_choice(config, CPU, loop.rule, loop.model) == (False, "")
+    assert graph_choice(config, CPU, loop.augment, loop.rule, loop.model) == (False, "")
+
+
+def test_what_the_host_decides_unsaid_is_not_recorded() -> None:
+    """By hand: an augmentation that asks the model and does not say what it decides, one that computes on the
+    processor, a rule whose steps differ. A plugin may have any of these.
+    """
+    cuda = torch.device("cuda")
+    config = configured("PuzzleMix", ["dataset=cifar10", "model=small_cnn"])
+    loop = build_loop(config, CPU, made_up(find("cifar10"), 200))
+    config.augment.solver = "gco"
+    said = "steps one by one (augment.solver=gco computes on the processor)"
+    assert graph_choice(config, cuda, loop.augment, loop.rule, loop.model) == (False, said)
+    config.augment.solver = "torch"
+    loop.rule.alike = False
+    said = "steps one by one (opt=sgd: not all of its steps are alike)"
+    assert graph_choice(config, cuda, loop.augment, loop.rule, loop.model) == (False, said)
+    said = "steps one by one (augment=puzzlemix asks the model)"
+    assert graph_choice(config, cuda, SimpleNamespace(uses_model=True), loop.rule, loop.model) == (
+        False,
+        said,
+    )
 
 
 def test_no_graph_with_dropout() -> None:
     """A second pass needs the first one's masks; dropout of nothing is none."""
     config = configured("G-Mix", ["dataset=cifar10", "model=small_cnn"])
-    rule = build_loop(config, CPU, made_up(find("cifar10"), 200)).rule
+    loop = build_loop(config, CPU, made_up(find("cifar10"), 200))
     for share, usable in ((0.5, False), (0.0, True)):
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(share), torch.nn.Linear(3072, 10))
-        chosen, said = graph_choice(config, torch.device("cuda"), rule, model)
+        chosen, said = graph_choice(config, torch.device("cuda"), loop.augment, loop.rule, model)
         assert chosen == usable
         assert ("model=small_cnn has dropout" in said) == (not usable)
 
@@ -267,20 +355,26 @@ def test_no_graph_with_dropout() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
-@pytest.mark.parametrize("method", GRAPHED)
+@pytest.mark.parametrize("method", METHODS)
 def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Oracle: plain steps on the same GPU with deterministic kernels; the losses of all steps to rounding."""
+    """Oracle: plain steps on the same GPU, from the same weights; the losses of all steps to rounding. When an epoch is
+    trained for the third time, each choice of the host in it is recorded, and all steps are replays.
+    """
     cuda = torch.device("cuda")
     overrides = ["dataset=digits", f"precision={precision}"]
     plain, recorded = loop_of(method, cuda, *overrides, "cuda_graph=false"), loop_of(method, cuda, *overrides)
     assert (plain.cuda_graph, recorded.cuda_graph) == (False, True)
-    run(plain, epochs=1)
-    run(recorded, epochs=1)
-    assert recorded._graph.graph is not None, caplog.text
     tolerance = 1e-3 if precision == "float32" else 3e-2
-    torch.testing.assert_close(
-        recorded.metrics.step_losses, plain.metrics.step_losses, rtol=tolerance, atol=tolerance
-    )
+    for _ in range(3):
+        run(plain, epochs=1)
+        run(recorded, epochs=1)
+        torch.testing.assert_close(
+            recorded.metrics.step_losses, plain.metrics.step_losses, rtol=tolerance, atol=tolerance
+        )
+        with torch.no_grad():
+            for one, other in zip(plain._changing(), recorded._changing(), strict=True):
+                one.copy_(other)
+    assert recorded._graph.replays >= 8, caplog.text
 
 
 @pytest.mark.parametrize(
@@ -299,7 +393,7 @@ def test_on_a_gpu(method: str, precision: str, caplog: pytest.LogCaptureFixture)
 )
 def test_a_loop_leaves_no_memory_behind(method: str, fake_cuda: None) -> None:
     """By hand: with the last name of a loop, its tensors go at once, though Python does not look for circles."""
-    assert_nothing_is_left(method, graph=method in GRAPHED)
+    assert_nothing_is_left(method, graph=True)
 
 
 @pytest.mark.parametrize("method", ["ERM", "G-Mix"])

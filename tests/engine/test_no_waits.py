@@ -19,7 +19,7 @@ from mixbench.schema.specs import find
 from mixbench.training import build
 
 META = torch.device("meta")
-# PuzzleMix asks torch about autocast on its device, Manifold Mixup the generator for its state; neither is recorded.
+# What is between drawing and the update asks the generator for its state, which this device has none of.
 ASKING = ("PuzzleMix", "Manifold Mixup")
 if not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_standard_gamma", "Meta"):  # torch 2.11
     LIBRARY = torch.library.Library("aten", "IMPL", "Meta")
@@ -75,6 +75,32 @@ def test_no_step_waits_for_its_device(method: str, overrides: str, loop_of) -> N
     with OnDevice(META):
         for _ in range(3):
             loss = loop._compute((indices,), step)
+    assert loss.device == META
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "choices"),
+    [
+        ("PuzzleMix", "", [(2, None), (4, None), (8, None)]),
+        ("PuzzleMix", "augment.per_sample=true augment.prob=0.5", [(2, None)]),
+        ("PuzzleMix", "opt=looksam", [(4, True), (4, False)]),
+        ("Manifold Mixup", "", [(0, None), (1, None), (2, None)]),
+        ("Manifold Mixup", "opt=looksam", [(1, True), (1, False)]),
+        ("LookSAM", "", [(None, True), (None, False)]),
+    ],
+)
+def test_no_part_of_a_step_waits_whatever_the_host_chooses(
+    method: str, overrides: str, choices: list[tuple], loop_of, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """Oracle: as above, for both parts of a step that are recorded."""
+    loop = loop_of(method, overrides)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # which asks about this device
+    (indices,) = next(iter(loop.train.feed(loop._order(0))))
+    step = torch.full((), 0, device=META)
+    with OnDevice(META):
+        drawn = loop._draw((indices,))
+        for chosen in choices:
+            loss = loop._update(drawn, step, chosen)
     assert loss.device == META
 
 

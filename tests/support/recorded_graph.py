@@ -73,6 +73,8 @@ class RecordedGraph:
     def replay(self) -> None:
         self.recording.replay()
 
+    def pool(self) -> None: ...
+
 
 class _Stream:
     def __init__(self, *_: Any) -> None: ...
@@ -81,7 +83,7 @@ class _Stream:
 
 
 @contextlib.contextmanager
-def _capture(into: RecordedGraph, stream: Any, capture_error_mode: str) -> Iterator[None]:
+def _capture(into: RecordedGraph, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
     with Recording() as recording:
         yield
     into.recording = recording

@@ -91,7 +91,7 @@ def test_a_pass_is_that_of_the_cross_validation(
     def both(fed: Fed, number: Tensor) -> Tensor:
         chosen = fold[next(batches)]
         state = loop._generator.get_state()
-        x, _ = loop._batch(fed)[:2]
+        x, *_ = loop._mixed(loop._draw(fed), {})
         loop._generator.set_state(state)
         own = x[:, 0, 0]
         partners = torch.arange(len(chosen))

@@ -60,10 +60,19 @@ class ManifoldMixup(Mixup):
         labels: Tensor,
         lam: float | Tensor | None = None,
         generator: torch.Generator | None = None,
+        *,
+        choice: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As `MaskMix`, but x shows the images unmixed; it must go to the model as it is."""
-        self._stage = Draws(generator, images.device).choice(self.stages + 1)
+        """As `MaskMix`, but x shows the images unmixed; it must go to the model as it is.
+
+        `choice` is the stage after which they are mixed, 0 the input; None: it is drawn.
+        """
+        self._stage = self.choose(images, generator) if choice is None else choice
         return super().__call__(images, labels, lam, generator)
+
+    def choose(self, images: Tensor, generator: torch.Generator | None) -> int:
+        """The stage after which these images are mixed; see `seams.Choosing`."""
+        return Draws(generator, images.device).choice(self.stages + 1)
 
     def mixed(self, images: Tensor, mask: Tensor, partners: Tensor, *extra: Tensor) -> Tensor:
         # A tensor of its own, which tells this batch from the same images as a clean batch.

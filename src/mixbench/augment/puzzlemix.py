@@ -106,13 +106,17 @@ class PuzzleMix(RatioMix):
         labels: Tensor,
         lam: float | Tensor | None = None,
         generator: torch.Generator | None = None,
+        *,
+        choice: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The mixed images and their soft labels, as `MaskMix`; `lam` is the mean that the prior asks for."""
+        """The mixed images and their soft labels, as `MaskMix`; `lam` is the mean that the prior asks for.
+
+        `choice` is b, of the b x b blocks; None: it is drawn.
+        """
         batch, (height, width) = len(images), self.size(images)
         check_batch(images, labels)
+        grid = self.choose(images, generator) if choice is None else choice
         draws = Draws(generator, images.device)
-        fitting = [b for b in GRIDS if b <= min(height, width)] or GRIDS[:1]
-        grid = fitting[draws.choice(len(fitting))]
         partners = draws.partners(self.pairing, batch)
         n = self.count(batch, lam)
         ratio = fixed_ratio(lam, n, draws)
@@ -133,6 +137,11 @@ class PuzzleMix(RatioMix):
             mixed = torch.lerp(other, own, full.to(images.dtype))[..., :height, :width]
             x = torch.empty_like(images).copy_(mixed)  # in the memory format of `images`
         return x, self.soft_labels(labels, full[..., :height, :width].mean((1, 2, 3)), partners)
+
+    def choose(self, images: Tensor, generator: torch.Generator | None) -> int:
+        """b, of the b x b blocks that these images are cut into; see `seams.Choosing`."""
+        fitting = [b for b in GRIDS if b <= min(self.size(images))] or GRIDS[:1]
+        return fitting[Draws(generator, images.device).choice(len(fitting))]
 
     def saliency(self, images: Tensor, labels: Tensor) -> Tensor:
         """(B, H, W): root mean square over channels of the cross-entropy's gradient with respect to the image.

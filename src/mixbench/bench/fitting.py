@@ -33,25 +33,18 @@ def rates(path: Path) -> dict[str, float]:
 
 
 def cells(runs: Sequence[Planned], rate: Mapping[str, float]) -> list[Cell]:
-    """The unfinished runs, each with its time at the rates of `mixbench bench`; rows that have none are left out.
-
-    Finished runs tell how much longer a run takes than that.
+    """The unfinished runs, each with the time that it takes alone at the rates of `mixbench bench`; rows that have none
+    are left out. (What finished runs took says nothing: they may have shared the device.)
     """
-    took = expected = 0.0
     waiting = []
     for run in runs:
         method = OTHER_NAMES.get(run.cell.row, run.cell.row)
-        if run.config is None or run.saved is None or method not in rate:
+        if run.config is None or run.saved is None or run.state == "finished" or method not in rate:
             continue
         left = epochs_left(run.saved, run.config.epochs)
-        seconds = seconds_at(run.config, left or run.config.epochs, rate[method], rate[PLAIN])
-        if run.state == "finished":
-            took += run.saved.metric("train_seconds") + run.saved.metric("eval_seconds")
-            expected += seconds
-        else:
-            waiting.append(Cell(run.cell.row, run.cell.seed, seconds))
-    factor = took / expected if took > 0 else 1.0
-    return [cell._replace(seconds=START + factor * cell.seconds) for cell in waiting]
+        seconds = START + seconds_at(run.config, left, rate[method], rate[PLAIN])
+        waiting.append(Cell(run.cell.row, run.cell.seed, seconds))
+    return waiting
 
 
 def fitting(waiting: Iterable[Cell], seconds: float) -> list[Cell]:

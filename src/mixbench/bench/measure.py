@@ -16,7 +16,9 @@ from mixbench.machine.devices import synchronize
 
 WARM_UP = 3  # steps, or periods of steps; the first one also compiles, tunes and allocates
 LONGEST = 10.0  # seconds of a matrix product; on a processor without the precision the largest takes minutes
-SETTLING = 100  # steps; a CUDA graph takes 4, and one more for each that a loss scale makes skip
+# Steps: CUDA graphs take 4, one more for each choice of the host and for each step that a loss scale makes skip, and
+# some to see that no new choice comes.
+SETTLING = 100
 
 
 @dataclass
@@ -50,8 +52,9 @@ def timed(
         next(subject.steps)
         synchronize(device)
         first = time.perf_counter() - started
-        timing = Timing(subject.name, subject.batch_size, first, flops(subject))
-        timing.memory = memory(subject, device)
+        with subject.one_by_one():
+            timing = Timing(subject.name, subject.batch_size, first, flops(subject))
+            timing.memory = memory(subject, device)
         settle(subject, least=0)
         for _ in range(WARM_UP):
             seconds, _ = _burst(subject, subject.period, device)
@@ -68,8 +71,10 @@ def timed(
 
 
 def settle(subject: Subject, least: int = WARM_UP) -> None:
-    """Run steps until they are what they stay, or it takes too long: a step is then recorded as a CUDA graph."""
-    for number in range(SETTLING):
+    """Run at least so many steps, until they are what they stay, or it takes too long: steps are then recorded as CUDA
+    graphs.
+    """
+    for number in range(least + SETTLING + 2 * subject.period):
         if number >= least and subject.settled():
             return
         next(subject.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Subject:
     state_bytes: int  # weights, gradients, the optimizer's memory and the rule's own
     period: int = 1  # steps after which the cost of a step repeats
     settled: Callable[[], bool] = lambda: True  # whether steps run as all later ones will
+    one_by_one: Callable[[], AbstractContextManager[None]] = nullcontext  # with no step recorded or replayed
 
 
 def overrides_of(method: str) -> list[str]:
@@ -122,5 +124,11 @@ def of_loop(name: str, config: Train, loop: Loop) -> Subject:
 
     period = getattr(config.opt, "k", 1)
     return Subject(
-        name, steps(), config.batch_size, copies * weights + own, period, lambda: loop.steps_are_settled
+        name,
+        steps(),
+        config.batch_size,
+        copies * weights + own,
+        period,
+        lambda: loop.steps_are_settled(period),
+        loop.one_by_one,
     )

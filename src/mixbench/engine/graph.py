@@ -1,4 +1,4 @@
-"""A training step recorded once as a CUDA graph, so that the host hands over one thing instead of a thousand.
+"""A training step recorded as a CUDA graph, so that the host hands over one or two things instead of a thousand.
 
 With 128 CIFAR images a GPU computes a WRN-16-4's step faster than Python can launch its kernels one by one.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch import Tensor
 from mixbench.seams import Fed
 
 log = logging.getLogger("mixbench")
+
+Drawn = tuple[Tensor, ...]
 
 WARM_UP = 3  # steps run plainly before: they make momentum buffers and let cuDNN choose its kernels
 # Before torch 2.14 a graph has to be told of generators besides the default one; from then on it finds them, and warns.
@@ -25,41 +28,49 @@ TOLERANCE = 0.1
 
 
 class StepGraph:
-    """Runs training steps on a CUDA device: plainly at first, then as replays of a graph.
+    """Runs training steps on a CUDA device: plainly at first, then as replays of graphs.
 
-    `compute(fed, number)` is the whole step for what the examples are fed, with `number`, int64 (), its place in the
-    epoch. It returns the loss () and reads nothing else that changes from step to step but the optimizer's `lr` and
-    random numbers of `generator` and of torch's default one, and never waits for the device. `state()` lists the
-    tensors that a step changes. A batch of another size than the first one, such as an epoch's last, is run plainly.
+    A step has three parts. `draw(fed)` gives the batch of what the examples are fed; `choose(drawn)` is what the host
+    decides of the step; `update(drawn, number, choice)` does it, where `number`, int64 (), is its place in the epoch,
+    and gives the loss (). The first and the last are recorded, the last one for each choice. They read nothing else
+    that changes from step to step but the optimizer's `lr` and random numbers of `generator` and of torch's default
+    one, and never wait for the device. `state()` lists the tensors that a step changes. A batch of another size than
+    the first one, such as an epoch's last, is run plainly.
 
-    The first replay is checked against the same step run plainly; a step that moves no weight, at rate 0 or skipped by
-    a scaler, cannot show whether it is right, and the next one is taken. Where recording fails, or the check does, a
-    warning says so and all steps are run plainly.
+    The first replay of each choice is checked against the same step run plainly; a step that moves no weight, at rate 0
+    or skipped by a scaler, cannot show whether it is right, and the next one is taken. Where recording fails, or the
+    check does, a warning says so and all steps are run plainly. They are as well as long as `paused` is set.
     """
 
     def __init__(
         self,
-        compute: Callable[[Fed, Tensor], Tensor],
+        draw: Callable[[Fed], Drawn],
+        choose: Callable[[Drawn], Hashable],
+        update: Callable[[Drawn, Tensor, Hashable], Tensor],
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator,
         state: Callable[[], Sequence[Tensor]],
     ) -> None:
         device = generator.device
-        self.compute, self.optimizer, self.generator, self.state = compute, optimizer, generator, state
+        self.draw, self.choose, self.update = draw, choose, update
+        self.optimizer, self.generator, self.state = optimizer, generator, state
         self.fed: Fed = ()  # what is recorded reads these tensors; made for the first batch
         self.number = torch.zeros((), dtype=torch.int64, device=device)
         self.rate = torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device)  # one for plain and recorded steps: autograd remembers it
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.loss: Tensor | None = None
-        self.steps_run = 0
+        self.drawing: tuple[torch.cuda.CUDAGraph, Drawn] | None = None
+        self.updates: dict[Hashable, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self.steps_run = 0  # plainly, of the usual size
+        self.replays = 0  # steps since the last one that was not a replay
         self.usable = True
+        self.paused = False
+        self._restore: Callable[[], None] | None = None
 
     def run(self, fed: Fed, number: int, rate: float, reseed: Callable[[], None]) -> Tensor:
         """One step with learning rate `rate`, after `reseed()`. The loss () is overwritten by the next step."""
         if not self.fed:
             self.fed = tuple(torch.empty_like(t, device=self.generator.device) for t in fed)
-        usual = all(t.shape == own.shape for t, own in zip(fed, self.fed, strict=True))
+        usual = not self.paused and all(t.shape == own.shape for t, own in zip(fed, self.fed, strict=True))
         if usual:
             for own, t in zip(self.fed, fed, strict=True):
                 own.copy_(t, non_blocking=True)
@@ -69,56 +80,95 @@ class StepGraph:
             group["lr"] = self.rate
         reseed()
         if not usual:
-            return self._plainly(fed)
-        if self.graph is not None and self.loss is not None:
-            self.graph.replay()
-            return self.loss
+            drawn = self._plainly(self.draw, fed)
+            return self._plainly(self.update, drawn, self.number, self.choose(drawn))
+        if self.drawing is None:
+            drawn = self._plainly(self.draw, self.fed)
+        else:
+            graph, drawn = self.drawing
+            graph.replay()
+        choice = self.choose(drawn)
+        if choice in self.updates:
+            graph, loss = self.updates[choice]
+            graph.replay()
+            self.replays += 1
+            return loss
         self.steps_run += 1
+        self.replays = 0
         if not self.usable or self.steps_run <= WARM_UP:
-            return self._plainly(self.fed)
-        return self._first_recorded(reseed)
+            return self._plainly(self.update, drawn, self.number, choice)
+        return self._first_recorded(drawn, choice, reseed)
 
-    def _plainly(self, fed: Fed) -> Tensor:
+    def _plainly(self, part: Callable[..., Any], *arguments: Any) -> Any:
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            loss = self.compute(fed, self.number)
+            result = part(*arguments)
         torch.cuda.current_stream().wait_stream(self.stream)
-        return loss
+        return result
 
-    def _first_recorded(self, reseed: Callable[[], None]) -> Tensor:
+    def _first_recorded(self, drawn: Drawn, choice: Hashable, reseed: Callable[[], None]) -> Tensor:
         """Run a step plainly, record it, replay it from the same start, and go on from the plain result."""
-        before = _copies(self.state())
-        loss = self._plainly(self.fed).clone()
+        chosen, before = self.generator.get_state(), _copies(self.state())
+        try:
+            loss = self._plainly(self.update, drawn, self.number, choice).clone()
+        except torch.OutOfMemoryError:
+            if self._restore is None:
+                raise
+            # The graphs so far keep the memory of a step, and this is a second one beside them.
+            self._restore()
+            self._give_up("no memory is left to record another kind of step")
+            torch.cuda.empty_cache()
+            _set(self.state(), before)
+            reseed()
+            self.generator.set_state(chosen)
+            return self._plainly(self.update, drawn, self.number, choice)
         after = _copies(self.state())
         if not distance(before, after, self._learned()):
             return loss
-        restore = _captured_apart(self.generator)
+        # Once: all graphs are to find the random numbers of a step in one place.
+        self._restore = self._restore or _captured_apart(self.generator)
         try:
-            graph = torch.cuda.CUDAGraph()
-            if REGISTERED:
-                graph.register_generator_state(self.generator)
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                recorded = self.compute(self.fed, self.number)
+            if self.drawing is None:
+                self.drawing = self._captured(None, self.draw, self.fed)
+            drawing, own = self.drawing
+            graph, recorded = self._captured(drawing.pool(), self.update, own, self.number, choice)
             _set(self.state(), before)
             reseed()
+            drawing.replay()
+            self.generator.set_state(chosen)
             graph.replay()
             difference = relative_difference(before, after, self.state(), self._learned())
         except RuntimeError as error:
-            restore()
+            self._restore()
             self._give_up(f"a step cannot be recorded ({str(error).splitlines()[0]})")
         else:
             if not difference <= TOLERANCE:
                 self._give_up(f"a recorded step differs from a plain one by {difference:.3g} of its length")
             else:
-                self.graph, self.loss = graph, recorded
+                self.updates[choice] = graph, recorded
         _set(self.state(), after)
         return loss
+
+    def _captured(
+        self, pool: Any, part: Callable[..., Any], *arguments: Any
+    ) -> tuple[torch.cuda.CUDAGraph, Any]:
+        """A graph of this part of a step, and what it gives, which each replay overwrites.
+
+        Graphs of one `pool` share their memory, but for what is held: the batch, and each one's loss.
+        """
+        graph = torch.cuda.CUDAGraph()
+        if REGISTERED:
+            graph.register_generator_state(self.generator)
+        with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
+            given = part(*arguments)
+        return graph, given
 
     def _learned(self) -> list[bool]:
         return [isinstance(tensor, torch.nn.Parameter) for tensor in self.state()]
 
     def _give_up(self, reason: str) -> None:
-        self.usable = False
+        self.usable, self.drawing = False, None
+        self.updates.clear()
         log.warning(f"graph    {reason}; steps are run one by one. cuda_graph=false avoids the attempt")
 
 

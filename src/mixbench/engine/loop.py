@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -31,12 +31,13 @@ from mixbench.machine.others import other_seconds
 from mixbench.machine.ranks import Ranks
 from mixbench.record.read import Row
 from mixbench.record.select import Highest, with_gaps
-from mixbench.seams import Augment, Examples, Fed, Loss, Objective, Rule
+from mixbench.seams import Augment, Choosing, Examples, Fed, Loss, Objective, Rule
 
 ADVICE = (
     "Try a smaller opt.lr, a warm-up (schedule.warmup_epochs=5), a smaller opt.rho where there is one,"
     " or precision=float32 in place of fp16."
 )
+UNCHANGED = 30  # steps; of four equal choices one is then still to come in 2 of 10,000 runs
 
 
 class Diverged(MixbenchError):
@@ -161,12 +162,31 @@ class Loop:
 
     @cached_property
     def _graph(self) -> StepGraph:
-        return StepGraph(_weakly(self._compute), self.rule.base, self._generator, _weakly(self._changing))
+        draw, choose, update = _weakly(self._draw), _weakly(self._choose), _weakly(self._update)
+        return StepGraph(draw, choose, update, self.rule.base, self._generator, _weakly(self._changing))
 
-    @property
-    def steps_are_settled(self) -> bool:
-        """Whether a step runs as all later ones will: its CUDA graph, if it shall have one, is there or given up."""
-        return not self.cuda_graph or self._graph.graph is not None or not self._graph.usable
+    def steps_are_settled(self, period: int = 1) -> bool:
+        """Whether a step runs as all later ones will: its CUDA graphs, if it shall have any, are there or given up.
+
+        Which choices of the host are still to come is not known, so that UNCHANGED steps without a new one must do, and
+        at least `period`.
+        """
+        if not self.cuda_graph or not self._graph.usable:
+            return True
+        chooses = any(isinstance(each, Choosing) for each in (self.augment, self.rule))
+        return bool(self._graph.updates) and self._graph.replays >= (max(UNCHANGED, period) if chooses else 0)
+
+    @contextmanager
+    def one_by_one(self) -> Iterator[None]:
+        """Steps inside the block are neither recorded nor replayed."""
+        if not self.cuda_graph:
+            yield
+            return
+        self._graph.paused = True
+        try:
+            yield
+        finally:
+            self._graph.paused = False
 
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
@@ -177,36 +197,56 @@ class Loop:
         weights = [*self.model.parameters(), *self.model.buffers()]
         return [*weights, *memory, *self.rule.tensors(), self.metrics.sums, self.metrics.step_losses]
 
-    def _compute(self, fed: Fed, step: Tensor) -> Tensor:
-        """The step itself, without a wait for the device: a CUDA graph may record it."""
-        x, y, images, labels = self._batch(fed)
+    def _compute(self, fed: Fed, number: Tensor) -> Tensor:
+        """The step itself, in its three parts. None waits for the device, and a CUDA graph may record the first and the
+        last.
+        """
+        drawn = self._draw(fed)
+        return self._update(drawn, number, self._choose(drawn))
+
+    def _draw(self, fed: Fed) -> tuple[Tensor, ...]:
+        """The un-mixed batch: images, labels. Of this rank alone for augmentations that work inside the model: these
+        mix its examples with each other, by the same draws on all ranks.
+        """
+        drawn = self.train.batch(fed, self._generator)
+        return self.ranks.parts(*drawn) if self.augment.uses_model else drawn
+
+    def _choose(self, drawn: tuple[Tensor, ...]) -> tuple[Hashable, ...]:
+        """What the host decides of this step for the augmentation and for the rule; None where it decides nothing."""
+        return tuple(
+            each.choose(drawn[0], self._generator) if isinstance(each, Choosing) else None
+            for each in (self.augment, self.rule)
+        )
+
+    def _update(self, drawn: tuple[Tensor, ...], number: Tensor, choices: tuple[Hashable, ...]) -> Tensor:
+        """All that follows: mixing, passes, update, metrics."""
+        for_augment, for_rule = ({} if choice is None else {"choice": choice} for choice in choices)
+        x, y, images, labels = self._mixed(drawn, for_augment)
         first_logits: dict[int, Tensor] = {}  # of each part
 
-        def losses(number: int, x: Tensor, y: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        def losses(i: int, x: Tensor, y: Tensor, images: Tensor, labels: Tensor) -> Tensor:
             with self.autocast, self.at_once.passes() if self.at_once else nullcontext():
                 each, logits = self.objective(self.model, x, y, images, labels, self.loss)
-            first_logits.setdefault(number, logits.detach())
+            first_logits.setdefault(i, logits.detach())
             return each
 
         parts = enumerate(_parts(self.accumulate, x, y, images, labels))
-        loss = self.rule.step(*(partial(losses, number, *part) for number, part in parts))
+        loss = self.rule.step(*(partial(losses, i, *part) for i, part in parts), **for_rule)
         self.ranks.spread(self._statistics)
         logits = first_logits[0] if self.accumulate == 1 else torch.cat([*first_logits.values()])
-        self.metrics.update(step, loss, logits, y, labels)
+        self.metrics.update(number, loss, logits, y, labels)
         return loss
 
-    def _batch(self, fed: Fed) -> tuple[Tensor, ...]:
+    def _mixed(self, drawn: tuple[Tensor, ...], choice: dict[str, Any]) -> tuple[Tensor, ...]:
         """This rank's part of the mixed batch and of the un-mixed one: x, y, images, labels.
 
         Every rank draws and mixes the whole batch, so that the parts together are what one process would train on: for
-        1024 images of 32x32 that costs a CPU core 12 ms, where WRN-16-4 computes for seconds. Augmentations that work
-        inside the model see only this rank's examples, and mix these with each other, by the same draws on all ranks.
+        1024 images of 32x32 that costs a CPU core 12 ms, where WRN-16-4 computes for seconds. For augmentations that
+        work inside the model, `drawn` is a part already.
         """
-        images, labels = self.train.batch(fed, self._generator)
-        if self.augment.uses_model:
-            images, labels = self.ranks.parts(images, labels)
+        images, labels = drawn
         with self.autocast:  # for those that ask the model; the others have nothing that it would round
-            x, y = self.augment(images, labels, generator=self._generator)
+            x, y = self.augment(images, labels, generator=self._generator, **choice)
         return (x, y, images, labels) if self.augment.uses_model else self.ranks.parts(x, y, images, labels)
 
     @cached_property

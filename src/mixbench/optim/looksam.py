@@ -36,7 +36,6 @@ class LookSAM(SAM):
         ValueError: an argument is outside its range.
     """
 
-    alike = False
     needs_first_gradient = True
 
     def __init__(
@@ -61,10 +60,16 @@ class LookSAM(SAM):
         # g_v / ||g_v||, for every parameter of the base optimizer, with or without a gradient.
         self.turn = [torch.zeros_like(w) for group in base.param_groups for w in group["params"]]
 
-    def step(self, *parts: Closure) -> Tensor:
-        loss = self._between(parts) if self.steps % self.k else super().step(*parts)
+    def choose(self, images: Tensor | None = None, generator: torch.Generator | None = None) -> bool:
+        """Whether the next step climbs, for which this counts as begun; see `seams.Choosing`."""
+        climbs = self.steps % self.k == 0
         self.steps += 1
-        return loss
+        return climbs
+
+    def step(self, *parts: Closure, choice: bool | None = None) -> Tensor:
+        """As `SAM.step`; `choice` is what `choose` gave for it, None: it is asked now."""
+        climbs = self.choose() if choice is None else choice
+        return super().step(*parts) if climbs else self._between(parts)
 
     def second_pass(self, parts: Sequence[Closure], losses: Tensor, first: list[Tensor]) -> None:
         self.accumulate(parts)

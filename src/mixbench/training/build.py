@@ -32,7 +32,7 @@ from mixbench.models.packed import Packed
 from mixbench.optim.build import build_rule
 from mixbench.schema.model import label
 from mixbench.schema.train import Train
-from mixbench.seams import Examples, Rule
+from mixbench.seams import Augment, Choosing, Examples, Rule
 from mixbench.training.members import built, member, ours
 
 
@@ -120,16 +120,17 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
     blend_too = {"blend": of.blend} if own_blend else {}
     mean_too = {"mean_image": train_set.mean_input()} if regularizer.uses_mean_image else {}
     model_too = {"model": model} if augment.uses_model else {}
+    mix = built(
+        "augment",
+        config.augment.name,
+        splits.spec.num_classes,
+        **model_too,
+        **blend_too,
+        **knobs(config.augment),
+    )
     return Loop(
         model=model,
-        augment=built(
-            "augment",
-            config.augment.name,
-            splits.spec.num_classes,
-            **model_too,
-            **blend_too,
-            **knobs(config.augment),
-        ),
+        augment=mix,
         objective=built("regularizer", config.regularizer.name, **mean_too, **knobs(config.regularizer)),
         rule=rule,
         loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
@@ -154,7 +155,7 @@ def build_loop(config: Train, device: torch.device, splits: Splits, ranks: Ranks
         eval_batch_size=config.eval_batch_size,
         train_clean_every=config.train_clean_every,
         train_mixed_every=config.train_mixed_every,
-        cuda_graph=graph_choice(config, device, rule, model)[0],
+        cuda_graph=graph_choice(config, device, mix, rule, model)[0],
         ranks=ranks,
     )
 
@@ -172,15 +173,19 @@ def normalisation(config: Train, splits: Splits) -> tuple[list[float], list[floa
     return kind(splits.spec.kind).normalisation(config.dataset, splits.train)
 
 
-def graph_choice(config: Train, device: torch.device, rule: Rule, model: nn.Module) -> tuple[bool, str]:
+def graph_choice(
+    config: Train, device: torch.device, augment: Augment, rule: Rule, model: nn.Module
+) -> tuple[bool, str]:
     """Whether a step is recorded as a CUDA graph, and what to say about it; no words where the device has none."""
     if device.type != "cuda":
         return False, ""
-    augment = member("augment", config.augment.name)
     obstacles = {
         "cuda_graph=false": not config.cuda_graph,
         f"devices={config.devices}: the ranks exchange gradients within a step": config.devices > 1,
-        f"augment={config.augment.name} asks the model": augment.uses_model,
+        # One that says what the host decides about it may ask the model.
+        f"augment={config.augment.name} asks the model": augment.uses_model
+        and not isinstance(augment, Choosing),
+        "augment.solver=gco computes on the processor": getattr(config.augment, "solver", "") == "gco",
         f"opt={config.opt.name}: not all of its steps are alike": not rule.alike,
         "graphs are of all sizes": isinstance(model, Packed),
         # A second pass is to have the first one's masks, and a recording cannot go back to them.

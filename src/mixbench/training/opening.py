@@ -28,7 +28,7 @@ def first_lines(
     yield f"values   {' '.join(f'{key}={_written(value)}' for key, value in changes(config).items())}"
     yield f"data     {_data(config, splits, loop.train)}"
     yield f"model    {label(config.model)}, {sum(p.numel() for p in loop.model.parameters()):,} parameters"
-    how = [config.precision, graph_choice(config, device, loop.rule, loop.model)[1]]
+    how = [config.precision, graph_choice(config, device, loop.augment, loop.rule, loop.model)[1]]
     if loop.ranks.size > 1:
         part = config.batch_size // loop.ranks.size
         how.append(f"each of {loop.ranks.size} ranks takes {part} {noun} of a batch")
