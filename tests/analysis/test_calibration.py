@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from logits import Logits
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixbench.analysis.calibration import calibration
 
@@ -30,6 +29,9 @@ def drawn(seed: int, n: int, classes: int) -> Drawn:
 @example(seed=2605, n=1, classes=2, bins=1)
 def test_against_libraries(seed: int, n: int, classes: int, bins: int) -> None:
     """Oracle: torchmetrics' ECE; scikit-learn's log loss and Brier score, in batches of one to four examples."""
+    # Here, as its import takes two seconds of every process that collects tests.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     logits, labels = drawn(seed, n, classes)
     found = calibration(Logits(logits, labels), labels, bins=bins)
     probabilities = logits.double().softmax(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from mixbench.config.check import typed
-from mixbench.config.compose import Composer, by_hydra, compose
+from mixbench.config.compose import Composer, _object, by_hydra, compose
 from mixbench.config.library import conf_dir
-from mixbench.config.options import register
+from mixbench.config.options import names, register
 from mixbench.config.overrides import NUMBER, expand, read
 from mixbench.errors import ConfigError
-from mixbench.schema.train import Train
+from mixbench.schema.train import GROUPS, Train
 
 CHOICES = {
     "augment": ["gmix", "mixup", "none", "manifold_mixup", "nonsense"],
@@ -93,6 +94,47 @@ def fast(cell: list[str]) -> Train | None:
 def test_a_cell_is_what_hydra_composes(cell: list[str]) -> None:
     """Oracle: Hydra's compose, with all its rules; equal as dataclasses, or refused by both."""
     assert fast(cell) == oracle(cell)
+
+
+def test_every_option_is_what_hydra_composes() -> None:
+    """Oracle: Hydra, with the first options of all groups, then the second ones, ...; and the run's own values."""
+    for row in itertools.zip_longest(*([(group, name) for name in names(group)] for group in GROUPS)):
+        chosen = {group: f"{group}={name}" for group, name in filter(None, row)}
+        composer._base(tuple(chosen.values()))
+        config = by_hydra(list(chosen.values()))
+        ours = {group: composer._options[group, choice] for group, choice in chosen.items()}
+        assert repr(ours) == repr({group: _object(config[group]) for group in chosen})  # 1 is not 1.0
+        assert repr(composer._run) == repr({key: _object(config[key]) for key in config if key not in GROUPS})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "defaults: [/schema/augment/gmix@_here_]\nalhpa: 1\n",
+            "In 'augment/mine': Key 'alhpa' not in 'GMix'",
+        ),
+        (
+            "defaults: [/schema/augment/gmx@_here_]\n",
+            "In 'augment/mine': Could not load 'schema/augment/gmx'",
+        ),
+        ("name: mine\n", "augment: the option has no schema"),
+        ("a: [\n", "a file cannot be read as YAML"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ours_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    """One that somebody has added: the message is that of a composition by Hydra, and no traceback."""
+    places = shutil.copytree(conf_dir(), tmp_path / "conf")
+    for module in ("library", "compose"):
+        monkeypatch.setattr(f"mixbench.config.{module}.conf_dir", lambda: places)
+    (places / "augment" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as ours:
+        Composer()(["augment=mine"])
+    with pytest.raises(ConfigError) as hydras:
+        typed(by_hydra(["augment=mine"]))
+    assert str(ours.value) == str(hydras.value)
 
 
 def test_an_option_that_refers_to_another_value(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from mixbench.config import yaml_files
+from mixbench.config.library import conf_dir
 from mixbench.errors import ConfigError
 
 LAUGHS = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 10)}]\n"
     for before, name in zip("abcdefghi", "bcdefghij", strict=True)
 )
+OURS = sorted(path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
 REFUSED = {
     "a billion": (LAUGHS, "it stands for more than 200,000 values, line 6."),
     "itself": ("x: &x [1, *x]\n", "*x stands inside of what it names, line 1."),
@@ -25,6 +28,17 @@ REFUSED = {
     "twice": ("a: 1\na: 2\n", "line 2: found duplicate key a."),
     "not UTF-8": (b"a: \xe9\n", "'utf-8' codec can't decode byte 0xe9"),
     "no YAML": ("a: [\n", "line 2: did not find expected node content."),
+    "a kind of its own": ("a: 1\nb: !!set {c}\n", "line 2: could not determine a constructor for the tag"),
+    "an object": ("a: !!python/object/apply:pathlib.Path [b]\n", "line 1: could not determine a constructor"),
+    "a list as key": ("? [a]\n: 1\n", "line 1: found unhashable key."),
+    "a word": ("a\n", "it is no mapping of keys to values."),
+}
+READ = {  # YAML's own rules, with OmegaConf's for numbers and dates
+    "": {},
+    "x: [1e-3, 0x1F, .5, 1_000, 2026-11-26, 1:30, ~, yes]": {
+        "x": [0.001, 31, 0.5, 1000, "2026-11-26", 90, None, True]
+    },
+    "a: &a {b: 1}\nc: {<<: *a, d: '${e}'}": {"a": {"b": 1}, "c": {"b": 1, "d": "${e}"}},
 }
 
 
@@ -60,6 +74,16 @@ def test_every_door_refuses_a_bomb(mixbench, workplace: Path, words: tuple) -> N
     done = mixbench(*(word.replace("FILE", "augment/x.yaml") for word in words))
     assert done.status == 2
     assert "stands for more than 200,000 values" in done.err
+
+
+def test_what_is_read_is_what_omegaconf_reads(tmp_path: Path) -> None:
+    """OmegaConf, which takes twelve times as long, on all files of ours and on kinds of values that they have not."""
+    for number, text in enumerate([*READ, *OURS]):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        found = yaml_files.load(path)
+        assert repr(found) == repr(OmegaConf.to_container(OmegaConf.create(text)))  # 1 is not True, nor 1.0
+        assert found == READ.get(text, found)
 
 
 def _size(node: object) -> int:

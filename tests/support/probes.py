@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import os
@@ -70,6 +71,11 @@ class OnDevice(NoHostSync):
 
 def option_values(group: str, option: str) -> dict[str, Any]:
     """The knobs of an option as its YAML file sets them, typed by its schema; all must be set and allowed."""
+    return {k: v for k, v in dataclasses.asdict(_option(group, option)).items() if k != "name"}
+
+
+@functools.cache
+def _option(group: str, option: str) -> Any:
     from mixbench.schema.knob import check
 
     schema = importlib.import_module(f"mixbench.schema.{group}").OPTIONS[option]
@@ -77,7 +83,7 @@ def option_values(group: str, option: str) -> dict[str, Any]:
     assert values.pop("defaults") == [f"/schema/{group}/{option}@_here_"]
     node = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     assert list(check(node)) == []
-    return {k: v for k, v in dataclasses.asdict(node).items() if k != "name"}
+    return node
 
 
 def constructor_defaults(kind: type) -> dict[str, Any]:

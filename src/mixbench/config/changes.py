@@ -8,7 +8,7 @@ from typing import Any
 from mixbench.config import yaml_files
 from mixbench.config.identity import flat
 from mixbench.config.library import conf_dir
-from mixbench.config.options import options
+from mixbench.config.options import option
 from mixbench.schema.train import GROUPS, Train
 
 
@@ -23,9 +23,8 @@ def changes(run: Train) -> dict[str, Any]:
     for group in GROUPS:
         own = getattr(run, group)
         plain |= {f"{group}.{field.name}": field.default for field in dataclasses.fields(own)}
-        for option in options(group):
-            if option.name == own.name:
-                plain |= {f"{group}.{key}": value for key, value in option.values.items()}
+        if named := option(group, own.name):
+            plain |= {f"{group}.{key}": value for key, value in named.values.items()}
     schema = {field.name: field.default for field in dataclasses.fields(run)} | {"ema.decay": 0.0}
     return {
         key: value

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from mixbench.config import library, plugins
+from mixbench.config import library, plugins, yaml_files
 from mixbench.schema.train import GROUPS
 
 # How an option file says which schema it fills.
@@ -21,13 +21,17 @@ SCHEMA = re.compile(r"^defaults: \[/schema/\w+/(\w+)@_here_\]", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a group: its file, its schema, and the values of all fields, those that the file sets first."""
+    """One option of a group: its file, its schema, and the values of all fields, those that the file sets first.
+
+    `node` is the schema with these values, as Hydra composes it.
+    """
 
     group: str
     name: str
     text: str
     schema: type
     values: dict[str, Any]
+    node: Any
 
 
 def schemas(group: str) -> dict[str, type]:
@@ -48,17 +52,25 @@ def options(group: str) -> list[Option]:
     return [_option(group, name, text) for name, text in files.items()]
 
 
+def option(group: str, name: str) -> Option | None:
+    """The option of a group that has this name; None where there is none."""
+    theirs, ours = plugins.options(group), library.files(group)
+    if name in ours:
+        return _option(group, name, ours[name].read_text(encoding="utf-8"))
+    return _option(group, name, theirs[name].text) if name in theirs else None
+
+
 @functools.cache
 def _option(group: str, name: str, text: str) -> Option:
-    found = SCHEMA.search(text)
-    assert found, f"{group}={name} must say: defaults: [/schema/{group}/<name>@_here_]"
-    schema = schemas(group)[found[1]]
-    file: Any = OmegaConf.create(text)
+    line = SCHEMA.search(text)
+    assert line, f"{group}={name} must say: defaults: [/schema/{group}/<name>@_here_]"
+    schema = schemas(group)[line[1]]
+    file = yaml_files.values(text)
     del file["defaults"]
-    values = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(schema), file))
-    assert isinstance(values, dict)
-    ordered = {str(key): values[key] for key in dict.fromkeys([*file, *values])}
-    return Option(group, name, text, schema, ordered)
+    node = OmegaConf.merge(OmegaConf.structured(schema), file)
+    found: Any = OmegaConf.to_container(node)
+    ordered = {key: found[key] for key in dict.fromkeys([*file, *found])}
+    return Option(group, name, text, schema, ordered, node)
 
 
 def given(group: str, option: Any) -> str:
