@@ -179,6 +179,7 @@ def carried_out(session: Session, steps: Sequence[Step], column: Column | None) 
     lacking = [name for name in NEEDED if not session.finished(name)]
     if lacking:
         session.tell(f"no cells without {' and '.join(lacking)}")
+        session.left_out.append(CELLS)
         return
     rate = rates(session.folder / RATES)
     failed: set[str] = set()

@@ -139,7 +139,9 @@ def test_failures_stop_nothing(carried_out: Callable) -> None:
 
 def test_no_cells_without_data_or_rates(carried_out: Callable) -> None:
     """What they need has failed: nothing is trained at a guessed rate."""
-    assert carried_out(2.5, "rows")[0] == ["data", "rows", "other"]
+    ran, session = carried_out(2.5, "rows")
+    assert ran == ["data", "rows", "other"]
+    assert session.left_out == ["cells"]
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,16 @@ def test_what_cannot_be_opened_is_said(finished: Path, fault: Callable[[Path], N
         assert all(word in str(error.value) for word in words), error.value
 
 
+def test_weights_that_stayed_elsewhere(finished: Path, tmp_path: Path) -> None:
+    """By hand: a copy of a record without its weights, as git has it, says where what was measured on them lies."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    no_weights(copy)
+    (copy / "evaluations").mkdir()
+    (copy / "evaluations" / "accuracy.json").write_text("{}")
+    with pytest.raises(DataError, match=f"there are no weights .*; what was measured on them lies in {copy}"):
+        load_run(copy).model()
+
+
 def test_places_without_a_run(finished: Path, tmp_path: Path) -> None:
     """A DataError that says what is there instead."""
     with pytest.raises(DataError, match="no such file or folder"):

@@ -133,6 +133,8 @@ def opened(run: SavedRun) -> tuple[bytes, Description]:
     except OSError as error:
         kept = [rule for rule, name in WEIGHTS.items() if (run.directory / name).exists()]
         other = f"; kept were those of {', '.join(kept)}" if kept else ""
+        measured = run.directory / "evaluations"
+        other += f"; what was measured on them lies in {measured}" if any(measured.glob("*.json")) else ""
         raise DataError(f"{run.weights}: there are no weights ({error.strerror}){other}.") from None
     expected, found = run.summary.get("files", {}).get(run.weights.name), hashlib.sha256(content).hexdigest()
     if expected not in (None, found):
