@@ -54,7 +54,9 @@ def wait_for_second_trial(search: subprocess.Popen, folder: Path) -> None:
 def reference(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
     """The same search, left alone."""
     folder = tmp_path_factory.mktemp("reference")
-    assert start(folder).wait(timeout=120) == 0
+    search = start(folder)
+    out, _ = search.communicate(timeout=120)
+    assert search.returncode == 0, out
     return trials(folder)
 
 
