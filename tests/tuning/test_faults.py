@@ -24,7 +24,8 @@ def start(folder: Path) -> subprocess.Popen:
     """The search below `folder`, whose epochs take some time; its trainings are processes too."""
     return subprocess.Popen(
         [sys.executable, str(STAND_IN), "tune", *COMMAND, f"output_dir={folder}"],
-        env=os.environ | {"STAND_IN_SECONDS": "0.1"},
+        # Commands that have run in this process may have set the second, which hides the modules beside the script.
+        env=os.environ | {"STAND_IN_SECONDS": "0.1", "PYTHONSAFEPATH": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
