@@ -9,7 +9,7 @@ from typing import Any
 
 from mixbench import tracking
 from mixbench.data.kinds import called
-from mixbench.engine.loop import Position
+from mixbench.engine.position import Position
 from mixbench.machine.devices import (
     make_current,
     memory_errors_in_words,

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixbench.bench.subjects import METHODS, configured, made_up
 from mixbench.engine.at_once import AtOnce
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.schema.specs import find
 from mixbench.training.build import build_loop

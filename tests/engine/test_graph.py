@@ -19,7 +19,8 @@ from mixbench.bench.subjects import METHODS, configured, made_up
 from mixbench.engine import graph
 from mixbench.engine import loop as engine_loop
 from mixbench.engine.graph import WARM_UP, relative_difference
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.schema.specs import find
 from mixbench.training.build import build_loop, graph_choice

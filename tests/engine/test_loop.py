@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mixbench.bench.subjects import configured, made_up
 from mixbench.data.order import epoch_order, step_generator
 from mixbench.engine.average import MovingAverage
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.record.read import read_rows, read_summary

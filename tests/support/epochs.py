@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 
 

@@ -27,7 +27,8 @@ from mixbench.data.own import load_folder
 from mixbench.data.pictures import Pictures
 from mixbench.data.stream import StreamedImages
 from mixbench.engine.evaluators import evaluate
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.machine.ranks import ALONE, Ranks, SeveralRanks, joined

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from run_records import opened, rows_of
 
 from mixbench.engine.average import MovingAverage
-from mixbench.engine.loop import Position
 from mixbench.engine.metrics import TrainMetrics
+from mixbench.engine.position import Position
 from mixbench.errors import DataError
 from mixbench.machine.ranks import ALONE
 from mixbench.record.write import OpenRecord

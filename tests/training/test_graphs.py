@@ -19,7 +19,7 @@ from mixbench.config import library
 from mixbench.config.compose import compose
 from mixbench.config.identity import run_dir
 from mixbench.data.graphs import load
-from mixbench.engine.loop import Position
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError, DataError
 from mixbench.models.stacked_gin import GraphStore, StackedGIN

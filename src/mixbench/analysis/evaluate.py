@@ -34,8 +34,8 @@ def evaluations(
     `on`: the data, None for those that each is made on by default. `options`: of an evaluation, where they are not its
     defaults. `select`: of which epoch's weights, a key of WEIGHTS. `data_dir`: where its data lie, if not where they
     did in training. `precision`: one of PRECISIONS; None takes what there is, and measures in that of training. Raises
-    MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the
-    disk refuses; MissingPackage.
+    MixbenchError for a run that is not finished, and as `LoadedRun` does; OutputError where the disk refuses;
+    MissingPackage.
     """
     run = SavedRun(directory, directory / WEIGHTS[select])
     if run.state == "missing":

@@ -12,7 +12,8 @@ import torch
 
 from mixbench.config.compose import compose
 from mixbench.data import Split, Splits
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.errors import ConfigError
 from mixbench.schema.knob import nearest

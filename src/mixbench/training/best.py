@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.record.read import Row
 from mixbench.record.run import WEIGHTS
 from mixbench.record.select import selections

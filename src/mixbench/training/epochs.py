@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.machine.signals import StopRequest, stopped
 from mixbench.record.read import Row

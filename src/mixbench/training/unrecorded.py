@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from mixbench.engine.loop import Loop, Position
+from mixbench.engine.loop import Loop
+from mixbench.engine.position import Position
 from mixbench.engine.progress import Progress
 from mixbench.record.read import Row
 from mixbench.schema.train import Train
