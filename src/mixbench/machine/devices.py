@@ -8,6 +8,8 @@ import resource
 import sys
 from collections.abc import Iterator
 
+# Before torch, which swallows a Ctrl-C in its own first import of numpy, and then fails for what was left half done.
+import numpy  # noqa: F401
 import torch
 
 from mixbench.errors import ConfigError, MixbenchError
